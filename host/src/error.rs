@@ -1,0 +1,1 @@
+//! Who is at fault, as the exit code tells it.

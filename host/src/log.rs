@@ -1,0 +1,81 @@
+//! Topics that keep what went through them: the embedded SQLite file, or Kafka.
+
+pub mod embedded;
+pub mod kafka;
+
+use crate::message::{Batch, Fetch};
+use crate::source::Source;
+
+/// Where a group that has no position yet starts to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Start {
+    #[default]
+    Earliest,
+    Latest,
+}
+
+/// A topic as `host topics list` shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Topic {
+    pub name: String,
+    /// For each partition, the first offset there is and the one the next message gets.
+    pub partitions: Vec<(i64, i64)>,
+}
+
+/// Topics, append-only and partitioned, with positions by group.
+///
+/// Both implementations pass `host/tests/conformance/log.rs`.
+pub trait Log: Send + Sync {
+    /// Creates `topic` when it is absent; says whether it did. A topic that exists keeps its
+    /// partitions: [`LogError::Partitions`] where they are fewer than asked.
+    fn create_topic(&self, topic: &str, partitions: u32) -> Result<bool, LogError>;
+
+    fn topics(&self) -> Result<Vec<Topic>, LogError>;
+
+    /// A writer to a topic that exists.
+    fn writer(&self, topic: &str) -> Result<Box<dyn Writer>, LogError>;
+
+    /// A reader of all partitions of a topic that exists, together with whoever else reads as `group`.
+    fn reader(&self, topic: &str, group: &str, start: Start) -> Result<Box<dyn Source>, LogError>;
+
+    /// At most `limit` messages of one partition from `offset` on, outside of any group. Gives fewer
+    /// (maybe none) where the topic ends; never waits for what is not there yet.
+    fn read(&self, topic: &str, partition: i32, offset: i64, limit: usize) -> Result<Fetch, LogError>;
+}
+
+/// Appends to one topic. A message with a key goes to the partition that its key says,
+/// by Kafka's own hash (murmur2), so that both logs and Java clients agree.
+pub trait Writer: Send {
+    /// Hands over messages; they are safe only after [`Writer::flush`]. Blocks when too many are under way.
+    fn append(&mut self, batch: &Batch) -> Result<(), LogError>;
+
+    /// Returns when everything appended is durable.
+    fn flush(&mut self) -> Result<(), LogError>;
+}
+
+/// What went wrong with a log; the text says who is at fault, where, and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    #[error("{0}")]
+    Unreachable(String),
+    #[error("topic {topic:?} does not exist in {log}; create it with: host topics create {log}/{topic}")]
+    NoTopic { topic: String, log: String },
+    #[error("{0:?} is not a topic name: use 1 to 249 letters, digits, '.', '_' and '-'")]
+    Name(String),
+    #[error("topic {topic:?} has {actual} partition(s) and the pipeline asks for {asked}; change `partitions` in the pipeline, or the topic")]
+    Partitions { topic: String, actual: u32, asked: u32 },
+    #[error("a message of {bytes} bytes is larger than {log} takes ({limit} bytes); raise max.message.bytes there, or make the message smaller")]
+    TooLarge { log: String, bytes: usize, limit: usize },
+    #[error("{log}: {error}")]
+    Broken { log: String, error: String },
+}
+
+/// Whether `name` can be a topic, by Kafka's rule.
+pub fn check_name(name: &str) -> Result<(), LogError> {
+    let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+    if (1..=249).contains(&name.len()) && name.bytes().all(legal) && name != "." && name != ".." {
+        Ok(())
+    } else {
+        Err(LogError::Name(name.to_owned()))
+    }
+}

@@ -1,0 +1,137 @@
+//! Messages in columns: the one form in which they travel from source to sink.
+//!
+//! The types are those of `wit/messages.wit`, so that a batch crosses the sandbox wall as it is.
+//! Nothing here reads what is inside a key or a value.
+
+pub use crate::plugin::bindings::messages::{Batch, Column, Header};
+
+/// The length that stands for a null in [`Column::lengths`].
+const NULL: i32 = -1;
+
+impl Column {
+    pub fn new() -> Self {
+        Self { bytes: Vec::new(), lengths: Vec::new() }
+    }
+
+    pub fn push(&mut self, string: Option<&[u8]>) {
+        match string {
+            None => self.lengths.push(NULL),
+            Some(string) => {
+                self.bytes.extend_from_slice(string);
+                // Strings are cut to far less than 2 GiB before they get here.
+                self.lengths.push(i32::try_from(string.len()).expect("a string of less than 2 GiB"));
+            }
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        self.lengths.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.lengths.is_empty()
+    }
+
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.lengths.clear();
+    }
+
+    /// The strings in order; `None` is a null.
+    pub fn iter(&self) -> Strings<'_> {
+        Strings { bytes: &self.bytes, lengths: self.lengths.iter() }
+    }
+}
+
+/// The strings of a column, in order.
+#[derive(Clone)]
+pub struct Strings<'a> {
+    bytes: &'a [u8],
+    lengths: std::slice::Iter<'a, i32>,
+}
+
+impl<'a> Iterator for Strings<'a> {
+    type Item = Option<&'a [u8]>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let length = *self.lengths.next()?;
+        let Ok(length) = usize::try_from(length) else { return Some(None) };
+        let (string, rest) = self.bytes.split_at(length);
+        self.bytes = rest;
+        Some(Some(string))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.lengths.size_hint()
+    }
+}
+
+impl ExactSizeIterator for Strings<'_> {}
+
+impl<'a> IntoIterator for &'a Column {
+    type Item = Option<&'a [u8]>;
+    type IntoIter = Strings<'a>;
+
+    fn into_iter(self) -> Strings<'a> {
+        self.iter()
+    }
+}
+
+impl Batch {
+    pub fn new() -> Self {
+        Self { keys: Column::new(), values: Column::new(), timestamps: Vec::new(), headers: Vec::new() }
+    }
+
+    /// Adds a message; `timestamp` is in milliseconds since the Unix epoch.
+    pub fn push(&mut self, key: Option<&[u8]>, value: Option<&[u8]>, timestamp: i64) {
+        self.keys.push(key);
+        self.values.push(value);
+        self.timestamps.push(timestamp);
+    }
+
+    /// How many messages.
+    pub fn len(&self) -> usize {
+        self.timestamps.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.timestamps.is_empty()
+    }
+
+    /// Bytes of keys and values.
+    pub fn bytes(&self) -> usize {
+        self.keys.bytes.len() + self.values.bytes.len()
+    }
+}
+
+/// Messages of one partition as a source hands them over, in the order of their offsets.
+#[derive(Debug, Clone)]
+pub struct Fetch {
+    pub partition: i32,
+    pub batch: Batch,
+    /// The offset of each message of `batch`; gaps are allowed.
+    pub offsets: Vec<i64>,
+    /// What the source could not make a message of.
+    pub rejected: Vec<Rejected>,
+    /// Where to go on reading once all of this has had its effect.
+    pub next: i64,
+}
+
+impl Fetch {
+    pub fn new(partition: i32, next: i64) -> Self {
+        Self { partition, batch: Batch::new(), offsets: Vec::new(), rejected: Vec::new(), next }
+    }
+}
+
+/// Input that became no message, on its way to the dead letters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejected {
+    pub offset: i64,
+    pub key: Option<Vec<u8>>,
+    /// What came in, bounded by the source.
+    pub value: Vec<u8>,
+    /// A short cause to count by, such as `not json`.
+    pub cause: &'static str,
+    /// What is wrong, for a person.
+    pub reason: String,
+}

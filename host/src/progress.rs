@@ -1,0 +1,1 @@
+//! A line on the terminal that shows a run going on.

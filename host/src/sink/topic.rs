@@ -1,0 +1,1 @@
+//! Messages into a topic of either log.

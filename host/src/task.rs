@@ -1,0 +1,1 @@
+//! THE loop: poll, process, write, commit.

@@ -1,0 +1,1 @@
+//! The host from outside: conformance of each trait, and the program as its user runs it.
