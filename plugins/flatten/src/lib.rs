@@ -1,0 +1,163 @@
+//! Flattens nested JSON objects: `{"a":{"b":1}}` becomes `{"a_b":1}`.
+//!
+//! With `fields` exactly those are put out, in that order, renamed and converted as asked, and null where
+//! they are missing; without, everything is. Numbers and strings are copied as they stand in the text unless a
+//! type is asked for; arrays and empty objects always stay whole. Key and headers of the message are kept.
+//!
+//! Rejected, with the reason: a value that is not one JSON object, a name that comes twice after
+//! flattening, a value that cannot become the type asked for.
+
+mod append;
+mod convert;
+mod settings;
+mod time;
+
+use apogee_json::{Reader, Seen, Token, quote};
+use apogee_sdk::{Field, Message, Output, Rejection, Transform};
+
+use append::append;
+use convert::Convert;
+pub use settings::Settings;
+use settings::{EventTime, Pick};
+
+/// The plugin: opened with its [`Settings`].
+pub struct Flatten {
+    reader: Reader,
+    /// As configured; `None` puts out what there is.
+    picks: Option<Vec<Pick>>,
+    event_time: Option<EventTime>,
+    /// Where the event time is among the leaves of the present shape.
+    event_leaf: Option<usize>,
+    /// What is put out for the present shape, in order.
+    columns: Vec<Column>,
+    /// What stands before each value: bracket or comma, name, colon. Ends with bytes to read over.
+    labels: Vec<u8>,
+}
+
+/// A member of what is put out.
+struct Column {
+    /// Where its label ends in `labels`; it starts where the last one ends.
+    label: usize,
+    /// Its place among the leaves of the present shape.
+    leaf: Option<usize>,
+    convert: Convert,
+}
+
+impl Transform for Flatten {
+    const NAME: &'static str = env!("CARGO_PKG_NAME");
+    const VERSION: &'static str = env!("CARGO_PKG_VERSION");
+    const SUMMARY: &'static str = "Flattens nested JSON objects, picks and converts their fields.";
+    type Settings = Settings;
+
+    fn open(settings: Settings) -> Result<Self, String> {
+        let picks = settings.fields.map(settings::picks).transpose()?;
+        let mut plugin = Self {
+            reader: Reader::deep(&settings.separator),
+            picks,
+            event_time: settings.event_time,
+            event_leaf: None,
+            columns: Vec::new(),
+            labels: Vec::new(),
+        };
+        plugin.resolve();
+        Ok(plugin)
+    }
+
+    fn fields(&self) -> Vec<Field> {
+        let field = |pick: &Pick| Field {
+            name: pick.name.clone(),
+            kind: pick.kind(),
+            nullable: true,
+        };
+        self.picks.iter().flatten().map(field).collect()
+    }
+
+    #[inline]
+    fn process(&mut self, message: Message<'_>, out: &mut Output) -> Result<(), Rejection> {
+        let text = message
+            .value
+            .ok_or("not a JSON object: the value is null")?;
+        match self.reader.read(text) {
+            Ok(Seen::Same) => {}
+            Ok(Seen::New) => self.resolve(),
+            Err(error) => return Err(format!("not a JSON object to flatten: {error}").into()),
+        }
+        let timestamp = match &self.event_time {
+            None => message.timestamp,
+            Some(event_time) => {
+                event_time.of(self.event_leaf.map(|leaf| self.reader.tokens()[leaf]), text)?
+            }
+        };
+        self.write(text, out.value())?;
+        for header in message.headers {
+            out.header(&header.name, &header.value);
+        }
+        out.emit(message.key, timestamp);
+        Ok(())
+    }
+}
+
+impl Flatten {
+    /// Looks up in the present shape what is to be put out.
+    fn resolve(&mut self) {
+        self.columns.clear();
+        self.labels.clear();
+        let Self {
+            reader,
+            columns,
+            labels,
+            ..
+        } = self;
+        let mut column = |name: &str, leaf, convert| {
+            labels.push(if columns.is_empty() { b'{' } else { b',' });
+            quote(name.as_bytes(), labels);
+            labels.push(b':');
+            columns.push(Column {
+                label: labels.len(),
+                leaf,
+                convert,
+            });
+        };
+        match &self.picks {
+            Some(picks) => picks
+                .iter()
+                .for_each(|pick| column(&pick.name, reader.find(&pick.from), pick.convert.clone())),
+            None => (0..reader.len())
+                .for_each(|leaf| column(reader.name(leaf), Some(leaf), Convert::Keep)),
+        }
+        self.labels.extend_from_slice(&[0; append::STEP]);
+        self.event_leaf = self
+            .event_time
+            .as_ref()
+            .and_then(|event_time| self.reader.find(&event_time.field));
+    }
+
+    /// Writes the outgoing object.
+    #[inline]
+    fn write(&mut self, text: &[u8], value: &mut Vec<u8>) -> Result<(), Rejection> {
+        if self.columns.is_empty() {
+            value.push(b'{');
+        }
+        let tokens: &[Token] = self.reader.tokens();
+        let mut label = 0;
+        for (index, column) in self.columns.iter_mut().enumerate() {
+            append(value, &self.labels, label, column.label);
+            label = column.label;
+            match column.leaf.and_then(|leaf| tokens.get(leaf)) {
+                None => value.extend_from_slice(b"null"),
+                Some(token) => column
+                    .convert
+                    .write(*token, text, value)
+                    .map_err(|problem| {
+                        // Only what was asked for by `fields` is converted.
+                        let from = self.picks.as_ref().map_or("", |picks| &picks[index].from);
+                        format!("field `{from}`: {problem}")
+                    })?,
+            }
+        }
+        value.push(b'}');
+        Ok(())
+    }
+}
+
+apogee_sdk::export!(Flatten);

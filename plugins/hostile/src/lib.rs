@@ -1,0 +1,90 @@
+//! A plugin that misbehaves as it is told, for the host's tests: each of the host's limits and checks has
+//! a setting here that runs into it.
+//!
+//! It is written against the bare interface, without the SDK, so that it can lie. `{"how": "echo"}` behaves
+//! well, to compare with. Settings are in [`settings`].
+
+wit_bindgen::generate!({ path: "../../wit", world: "transformer" });
+
+mod lie;
+mod look;
+mod settings;
+mod take;
+
+use std::cell::Cell;
+
+use apogee::plugin::messages::{Batch, Output};
+use exports::apogee::plugin::transform::{Description, Field, Guest, Kind};
+use settings::{How, SCHEMA, Settings};
+
+std::thread_local! {
+    static SETTINGS: Cell<Settings> = const { Cell::new(Settings { how: How::Echo, count: None }) };
+}
+
+struct Hostile;
+
+impl Guest for Hostile {
+    fn describe() -> Description {
+        Description {
+            name: env!("CARGO_PKG_NAME").to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            summary: env!("CARGO_PKG_DESCRIPTION").to_owned(),
+            settings: SCHEMA.to_owned(),
+        }
+    }
+
+    fn open(settings: String) -> Result<Vec<Field>, String> {
+        let settings: Settings =
+            serde_json::from_str(&settings).map_err(|error| error.to_string())?;
+        SETTINGS.set(settings);
+        match settings.how {
+            How::LoopInOpen => take::time(),
+            How::BadFields => {
+                let field = |i| Field {
+                    name: format!("field{i}"),
+                    kind: Kind::Text,
+                    nullable: true,
+                };
+                Ok((0..settings.count_or(1_000_000)).map(field).collect())
+            }
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    fn process(batch: Batch) -> Output {
+        let settings = SETTINGS.get();
+        let count = |default| settings.count_or(default);
+        match settings.how {
+            How::Echo | How::LoopInOpen | How::BadFields => lie::echo(batch),
+            How::LoopInProcess => take::time(),
+            How::Allocate => take::memory(),
+            How::Recurse => lie::note(take::stack(1), batch),
+            How::Trap => panic!("the plugin said so"),
+            How::Abort => std::process::abort(),
+            How::HoardHandles => take::handles(),
+            How::LogFlood => take::log(count(10_000_000), batch),
+            How::LengthsTooLong => lie::with(batch, |output| lie::lengthen(output, 1_000_000)),
+            How::LengthsNegative => {
+                lie::with(batch, |output| output.messages.values.lengths.fill(-2))
+            }
+            How::LengthsShort => lie::with(batch, |output| lie::lengthen(output, -1)),
+            How::ColumnsUneven => lie::with(batch, |output| output.messages.timestamps.clear()),
+            How::HeadersOutOfRange => lie::with(batch, lie::header_of_nothing),
+            How::OriginsOutOfRange => lie::with(batch, |output| output.origins.fill(u32::MAX)),
+            How::OriginsMissing => lie::with(batch, |output| output.origins.clear()),
+            How::RejectedOutOfRange => lie::with(batch, |output| {
+                lie::reject(output, &[u32::MAX], "out of range")
+            }),
+            How::RejectedTwice => lie::with(batch, |output| lie::reject(output, &[0, 0], "twice")),
+            How::GiantReason => {
+                let reason = "\u{1b}[31mgiant ".repeat(count(1 << 20) as usize);
+                lie::with(batch, |output| lie::reject(output, &[0], &reason))
+            }
+            How::MillionMessages => lie::many(count(1_000_000)),
+            How::GiantOutput => lie::giant(count(1 << 30)),
+            How::ClockRandomEnv => lie::note(look::around(), batch),
+        }
+    }
+}
+
+export!(Hostile);

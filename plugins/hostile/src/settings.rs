@@ -1,0 +1,81 @@
+//! How to misbehave, as the settings say: `{"how": "trap"}`, for some with a `count`.
+
+use serde::Deserialize;
+
+/// The settings of one instance.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    pub how: How,
+    /// How many bytes, messages, lines or fields, where the way has a number; its default is with it.
+    pub count: Option<u64>,
+}
+
+impl Settings {
+    pub fn count_or(&self, default: u64) -> u64 {
+        self.count.unwrap_or(default)
+    }
+}
+
+/// A way to misbehave; all of them in `process` unless it says otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum How {
+    /// Well behaved: what comes in goes out.
+    Echo,
+    /// Never returns from `open`.
+    LoopInOpen,
+    /// Never returns.
+    LoopInProcess,
+    /// Takes memory, and writes to it, until there is none.
+    Allocate,
+    /// Calls itself until the stack is gone.
+    Recurse,
+    /// Panics, with a text.
+    Trap,
+    /// Aborts, without one.
+    Abort,
+    /// Lengths of values that sum up to more than the bytes.
+    LengthsTooLong,
+    /// Lengths that are negative, and not the -1 that is a null.
+    LengthsNegative,
+    /// Lengths that sum up to less than the bytes.
+    LengthsShort,
+    /// No timestamps, but values.
+    ColumnsUneven,
+    /// A header of a message that is not there.
+    HeadersOutOfRange,
+    /// Origins that no incoming message has.
+    OriginsOutOfRange,
+    /// No origins at all.
+    OriginsMissing,
+    /// Rejects a message that did not come in.
+    RejectedOutOfRange,
+    /// Rejects the first message twice.
+    RejectedTwice,
+    /// Rejects the first message for a reason of `count` (a million) times ten bytes or so, with escapes in it.
+    GiantReason,
+    /// Puts out `count` (a million) empty messages.
+    MillionMessages,
+    /// Puts out one message of `count` bytes (1 GiB).
+    GiantOutput,
+    /// Writes `count` (ten million) lines to stderr, with ANSI escapes, then behaves.
+    LogFlood,
+    /// Takes streams and pollables from the host and keeps them, until it gets no more.
+    HoardHandles,
+    /// Puts out, as JSON, what clock, randomness, environment and files give.
+    ClockRandomEnv,
+    /// `open` answers with `count` (a million) fields.
+    BadFields,
+}
+
+/// JSON Schema of the settings. It leaves the names of the ways to `open`.
+pub const SCHEMA: &str = r#"{
+    "type": "object",
+    "properties": {
+        "how": {"type": "string"},
+        "count": {"type": "integer", "minimum": 0}
+    },
+    "required": ["how"],
+    "additionalProperties": false
+}"#;
