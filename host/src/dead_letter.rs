@@ -1,1 +1,91 @@
-//! Messages that could not be used, kept with their cause.
+//! Messages that could not be used, kept in a topic with where they came from and why (Invariant 2).
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::log::connect::Logs;
+use crate::log::{LogError, Writer};
+use crate::message::Batch;
+use crate::uri::TopicUri;
+
+/// One dead letter; the topic holds it as JSON.
+#[derive(Debug, Serialize)]
+pub struct Letter<'a> {
+    pub pipeline: &'a str,
+    /// Whose reason it is: `source`, or the name of a plugin.
+    pub by: &'a str,
+    /// Version and content hash of that plugin.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hash: Option<&'a str>,
+    pub cause: &'a str,
+    pub reason: &'a str,
+    pub partition: i32,
+    /// The offset of the message that came in, at the pipeline's source.
+    pub offset: i64,
+    /// Event time in milliseconds since the Unix epoch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timestamp: Option<i64>,
+    pub key: Option<Text<'a>>,
+    pub value: Option<Text<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub headers: Vec<(&'a str, Text<'a>)>,
+}
+
+/// Bytes in JSON: a string where they are UTF-8, else `{"hex": "…"}`.
+#[derive(Debug, Clone, Copy)]
+pub struct Text<'a>(pub &'a [u8]);
+
+impl Serialize for Text<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeMap;
+        if let Ok(text) = str::from_utf8(self.0) {
+            return serializer.serialize_str(text);
+        }
+        let hex: String = self.0.iter().map(|byte| format!("{byte:02x}")).collect();
+        let mut map = serializer.serialize_map(Some(1))?;
+        map.serialize_entry("hex", &hex)?;
+        map.end()
+    }
+}
+
+/// The dead letters of one pipeline. Their topic is created with the first one.
+pub struct DeadLetters {
+    logs: Arc<Logs>,
+    uri: TopicUri,
+    writer: Option<Box<dyn Writer>>,
+    waiting: Batch,
+}
+
+impl DeadLetters {
+    pub fn new(logs: Arc<Logs>, uri: TopicUri) -> Self {
+        Self { logs, uri, writer: None, waiting: Batch::new() }
+    }
+
+    /// Takes a letter; it is safe after [`DeadLetters::flush`]. Its key is the origin, `PARTITION-OFFSET`.
+    pub fn put(&mut self, letter: &Letter<'_>) -> anyhow::Result<()> {
+        let key = format!("{}-{}", letter.partition, letter.offset);
+        let now = jiff::Timestamp::now().as_millisecond();
+        self.waiting.push(Some(key.as_bytes()), Some(&serde_json::to_vec(letter)?), now);
+        Ok(())
+    }
+
+    /// Makes every letter durable. Called before the offset of its message is committed (Invariant 1).
+    pub fn flush(&mut self) -> Result<(), LogError> {
+        if self.waiting.is_empty() {
+            return Ok(());
+        }
+        let writer = match &mut self.writer {
+            Some(writer) => writer,
+            none => {
+                let log = self.logs.of(&self.uri)?;
+                log.create_topic(&self.uri.topic, 1)?;
+                none.insert(log.writer(&self.uri.topic)?)
+            }
+        };
+        writer.append(&std::mem::take(&mut self.waiting))?;
+        writer.flush()
+    }
+}

@@ -1,5 +1,6 @@
 //! Topics that keep what went through them: the embedded SQLite file, or Kafka.
 
+pub mod connect;
 pub mod embedded;
 pub mod kafka;
 

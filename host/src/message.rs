@@ -8,9 +8,15 @@ pub use crate::plugin::bindings::messages::{Batch, Column, Header};
 /// The length that stands for a null in [`Column::lengths`].
 const NULL: i32 = -1;
 
+impl Default for Column {
+    fn default() -> Self {
+        Self { bytes: Vec::new(), lengths: Vec::new() }
+    }
+}
+
 impl Column {
     pub fn new() -> Self {
-        Self { bytes: Vec::new(), lengths: Vec::new() }
+        Self::default()
     }
 
     pub fn push(&mut self, string: Option<&[u8]>) {
@@ -77,9 +83,15 @@ impl<'a> IntoIterator for &'a Column {
     }
 }
 
+impl Default for Batch {
+    fn default() -> Self {
+        Self { keys: Column::new(), values: Column::new(), timestamps: Vec::new(), headers: Vec::new() }
+    }
+}
+
 impl Batch {
     pub fn new() -> Self {
-        Self { keys: Column::new(), values: Column::new(), timestamps: Vec::new(), headers: Vec::new() }
+        Self::default()
     }
 
     /// Adds a message; `timestamp` is in milliseconds since the Unix epoch.

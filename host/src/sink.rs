@@ -2,6 +2,7 @@
 //! written since the last one becomes visible.
 
 pub mod csv;
+mod file;
 pub mod stdout;
 pub mod topic;
 
@@ -12,8 +13,8 @@ use crate::message::Batch;
 /// A writer of one partition's output. Dropped without a commit, it leaves nothing behind
 /// that a reader could take for output.
 pub trait Sink: Send {
-    /// Writes messages that came from input up to `offset`.
-    fn write(&mut self, batch: &Batch, offset: i64) -> Result<(), SinkError>;
+    /// Writes messages that came from input whose first offset is `first`.
+    fn write(&mut self, batch: &Batch, first: i64) -> Result<(), SinkError>;
 
     /// Whether what was written should be committed now, by the sink's own settings.
     fn due(&self, now: Instant) -> bool;
@@ -25,10 +26,17 @@ pub trait Sink: Send {
 /// Why a sink cannot go on. Nothing is lost: the input is read again from the last commit.
 #[derive(Debug, thiserror::Error)]
 pub enum SinkError {
-    #[error("{path}: {error}; mend it and run again, nothing is lost: the input is read again from the last finished file")]
-    File { path: String, error: std::io::Error },
-    #[error("plugin {plugin} put out a message that is not a JSON object ({excerpt}), and {sink} needs one; put a plugin before it that makes one")]
-    NotAnObject { plugin: String, sink: String, excerpt: String },
+    #[error("{}: {error}; mend it and run again, nothing is lost: what is not in a finished file is read again", path.display())]
+    File { path: std::path::PathBuf, error: std::io::Error },
+    #[error("{sink} cannot take a message that the last plugin put out: {problem}: {excerpt}; put a plugin after it that \
+             makes objects of the fields it declares, such as flatten")]
+    Message { sink: String, problem: String, excerpt: String },
+    #[error("{sink} needs to know its columns, and plugin {plugin} does not say which fields it puts out under these settings; \
+             with flatten, name them in its setting `fields`")]
+    NoColumns { sink: String, plugin: String },
+    /// Whoever read the output has gone; there is nobody left to write for.
+    #[error("standard output was closed")]
+    Closed,
     #[error(transparent)]
     Log(#[from] crate::log::LogError),
 }

@@ -1,8 +1,15 @@
-//! What one instance may use at most. Every limit has a default and can be set in a pipeline file.
+//! What one instance may use at most, and the keeper of memory and tables.
 
 use std::time::Duration;
 
-/// The limits of one plugin instance.
+use wasmtime::ResourceLimiter;
+
+use crate::plugin::error::Reached;
+
+/// Bytes of stack for guest code; the same for all instances, because wasmtime sets it by engine.
+pub const STACK: usize = 512 << 10;
+
+/// The limits of one plugin instance. Every one has a default and can be set in a pipeline file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Limits {
     /// Bytes of linear memory.
@@ -32,5 +39,58 @@ impl Default for Limits {
             output_bytes: 64 << 20,
             log_lines: 100,
         }
+    }
+}
+
+impl Limits {
+    /// The most data that wasmtime may copy out of the guest in one go: what may be put out, with what
+    /// the canonical ABI needs for each message (lengths, timestamp, origin, a rejection's header).
+    pub(super) fn copied(&self) -> usize {
+        const PER_MESSAGE: usize = 64;
+        self.output_bytes.saturating_add(self.output_messages.saturating_mul(PER_MESSAGE))
+    }
+}
+
+/// Counts memory and tables of all core instances of a component together, and refuses what is over.
+pub(super) struct Keeper {
+    limits: (usize, usize),
+    memory: usize,
+    table_elements: usize,
+    /// What was refused: the guest may live on for a while before it gives up.
+    pub reached: Option<Reached>,
+}
+
+impl Keeper {
+    pub fn new(limits: &Limits) -> Self {
+        Self { limits: (limits.memory, limits.table_elements), memory: 0, table_elements: 0, reached: None }
+    }
+
+    pub fn memory(&self) -> usize {
+        self.memory
+    }
+
+    fn refuse(&mut self, reached: Reached) -> wasmtime::Result<bool> {
+        self.reached = Some(reached);
+        Err(wasmtime::Error::msg(reached.to_string()))
+    }
+}
+
+impl ResourceLimiter for Keeper {
+    fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        let asked = self.memory.saturating_add(desired.saturating_sub(current));
+        if asked > self.limits.0 {
+            return self.refuse(Reached::Memory { asked, limit: self.limits.0 });
+        }
+        self.memory = asked;
+        Ok(true)
+    }
+
+    fn table_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
+        let asked = self.table_elements.saturating_add(desired.saturating_sub(current));
+        if asked > self.limits.1 {
+            return self.refuse(Reached::TableElements { asked, limit: self.limits.1 });
+        }
+        self.table_elements = asked;
+        Ok(true)
     }
 }

@@ -1,0 +1,136 @@
+//! What the sandbox costs: the crossing alone, and `flatten` in the sandbox beside the same code native and
+//! beside serde_json. Run by `cargo xtask bench`; never a test, because these machines are noisy.
+
+use std::hint::black_box;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use host::message::Batch;
+use host::plugin::{Engine, Instance, Limits};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+/// Each figure is the best of this many rounds: the least disturbed one.
+const ROUNDS: usize = 15;
+const ROUND: Duration = Duration::from_millis(100);
+
+fn main() {
+    let engine = Engine::new().expect("an engine");
+    crossing(&engine);
+    flatten(&engine);
+}
+
+fn crossing(engine: &Engine) {
+    println!("(a) The crossing: a batch of Open Notify messages in, the same batch out, ns a message");
+    println!("{:>12} {:>12} {:>18}", "batch", "sandbox", "native copy twice");
+    let mut echo = open(engine, "hostile", &json!({ "how": "echo" }));
+    for size in [1, 100, 1_000] {
+        let batch = batch(size, OPEN_NOTIFY);
+        let sandbox = time(size, || drop(black_box(echo.process(&batch).expect("an echo"))));
+        let native = time(size, || drop(black_box(batch.clone().clone())));
+        println!("{size:>12} {sandbox:>12.1} {native:>18.1}");
+    }
+}
+
+const OPEN_NOTIFY: &str = r#"{"iss_position": {"longitude": "-85.6433", "latitude": "-15.3433"}, "timestamp": 1690000000, "message": "success"}"#;
+const WHERE_THE_ISS_AT: &str = r#"{"name": "iss", "id": 25544, "latitude": -48.947826322504, "longitude": 125.29514904266, "altitude": 433.83561822897, "velocity": 27538.217323796, "visibility": "daylight", "footprint": 4577.1935346024, "timestamp": 1714032708, "daynum": 2460425.8415278, "solar_lat": 13.394772525764, "solar_lon": 56.529414593886, "units": "kilometers"}"#;
+
+fn flatten(engine: &Engine) {
+    const SIZE: usize = 1_000;
+    println!("\n(b) flatten, batches of {SIZE}, ns a message (crossing and epoch checks included)");
+    println!(
+        "{:>16} {:>10} {:>12} {:>14} {:>14} {:>16}",
+        "shape", "sandbox", "same native", "serde_json", "x same native", "x serde_json"
+    );
+    let open_notify = json!({ "fields": [
+        { "from": "timestamp", "name": "local_time", "type": "timestamp", "unit": "s" },
+        { "from": "iss_position_longitude", "name": "longitude" },
+        { "from": "iss_position_latitude", "name": "latitude" },
+    ] });
+    row::<OpenNotify>(engine, "Open Notify", OPEN_NOTIFY, &open_notify, SIZE);
+    row::<WhereTheIssAt>(engine, "wheretheiss.at", WHERE_THE_ISS_AT, &json!({}), SIZE);
+}
+
+fn row<T: for<'a> Deserialize<'a>>(engine: &Engine, shape: &str, message: &str, settings: &Value, size: usize) {
+    let batch = batch(size, message);
+    let mut instance = open(engine, "flatten", settings);
+    let sandbox = time(size, || drop(black_box(instance.process(&batch).expect("a flattened batch"))));
+    let mut plugin = flatten::Native::open(&settings.to_string()).expect("flatten, native");
+    let native = time(size, || plugin.process(black_box(&batch.values.bytes), black_box(&batch.values.lengths)));
+    let serde = time(size, || {
+        for value in &batch.values {
+            black_box(serde_json::from_slice::<T>(value.unwrap_or_default()).expect("a typed struct"));
+        }
+    });
+    println!(
+        "{shape:>16} {sandbox:>10.0} {native:>12.0} {serde:>14.0} {:>14.2} {:>16.2}",
+        sandbox / native,
+        sandbox / serde
+    );
+}
+
+fn open(engine: &Engine, name: &str, settings: &Value) -> Instance {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../plugins/{name}.wasm"));
+    engine.load(&path).and_then(|plugin| plugin.open(settings, &Limits::default())).expect("a built plugin")
+}
+
+fn batch(size: usize, message: &str) -> Batch {
+    let mut batch = Batch::new();
+    for index in 0..size {
+        // Digits vary, as they do in a stream, so that no branch is learned by heart.
+        let digits = format!("{:04}", index % 10_000);
+        let message = message.replace("6433", &digits).replace("32504", &format!("3{digits}"));
+        batch.push(None, Some(message.as_bytes()), 1_690_000_000_000 + index as i64);
+    }
+    batch
+}
+
+/// Nanoseconds for each of `size` messages.
+fn time(size: usize, mut work: impl FnMut()) -> f64 {
+    work();
+    let mut best = f64::INFINITY;
+    for _ in 0..ROUNDS {
+        let (start, mut calls) = (Instant::now(), 0_u32);
+        while start.elapsed() < ROUND {
+            work();
+            calls += 1;
+        }
+        best = best.min(start.elapsed().as_nanos() as f64 / f64::from(calls) / size as f64);
+    }
+    best
+}
+
+/// The Open Notify reply, as a person would write it down for serde.
+#[derive(Deserialize)]
+#[expect(dead_code, reason = "only the reading is measured")]
+struct OpenNotify {
+    iss_position: Position,
+    timestamp: i64,
+    message: String,
+}
+
+#[derive(Deserialize)]
+#[expect(dead_code, reason = "only the reading is measured")]
+struct Position {
+    longitude: String,
+    latitude: String,
+}
+
+/// The wheretheiss.at reply.
+#[derive(Deserialize)]
+#[expect(dead_code, reason = "only the reading is measured")]
+struct WhereTheIssAt {
+    name: String,
+    id: u32,
+    latitude: f64,
+    longitude: f64,
+    altitude: f64,
+    velocity: f64,
+    visibility: String,
+    footprint: f64,
+    timestamp: i64,
+    daynum: f64,
+    solar_lat: f64,
+    solar_lon: f64,
+    units: String,
+}

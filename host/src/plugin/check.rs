@@ -1,0 +1,68 @@
+//! Checks what a guest gave back (Invariant 3): counts, lengths and indexes, before anything is used.
+
+use crate::message::Column;
+use crate::plugin::bindings::messages::Output;
+use crate::plugin::bindings::transform::Field;
+
+/// The most fields that `open` may answer.
+const FIELDS: usize = 10_000;
+
+/// An output against the number of messages that went in. The error says what is wrong.
+pub(super) fn output(output: &Output, came_in: usize) -> Result<(), String> {
+    let messages = &output.messages;
+    let count = messages.timestamps.len();
+    column("keys", &messages.keys, count)?;
+    column("values", &messages.values, count)?;
+    if output.origins.len() != count {
+        return Err(format!("{} origins for {count} messages", output.origins.len()));
+    }
+    for &origin in &output.origins {
+        index("an origin", origin, came_in)?;
+    }
+    for header in &messages.headers {
+        index("a header", header.message, count)?;
+    }
+    let mut rejected = vec![false; came_in];
+    for rejection in &output.rejected {
+        index("a rejection", rejection.message, came_in)?;
+        if std::mem::replace(&mut rejected[rejection.message as usize], true) {
+            return Err(format!("message {} rejected twice", rejection.message));
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn fields(fields: &[Field]) -> Result<(), String> {
+    if fields.len() > FIELDS {
+        return Err(format!("{} fields, where {FIELDS} are the most", fields.len()));
+    }
+    let mut names = std::collections::HashSet::new();
+    match fields.iter().find(|field| field.name.is_empty() || !names.insert(&field.name)) {
+        Some(field) => Err(format!("a field without a name, or with one that is there twice: {:?}", field.name)),
+        None => Ok(()),
+    }
+}
+
+fn column(name: &str, column: &Column, count: usize) -> Result<(), String> {
+    if column.lengths.len() != count {
+        return Err(format!("{} {name} for {count} messages", column.lengths.len()));
+    }
+    // No overflow: as many as fit into a guest's memory, each less than 2^31.
+    let mut sum = 0_u64;
+    for &length in &column.lengths {
+        match length {
+            0.. => sum += u64::from(length.unsigned_abs()),
+            -1 => {}
+            _ => return Err(format!("a length of {length} among the {name}")),
+        }
+    }
+    if sum == column.bytes.len() as u64 {
+        Ok(())
+    } else {
+        Err(format!("lengths of the {name} that sum up to {sum} for {} bytes", column.bytes.len()))
+    }
+}
+
+fn index(what: &str, index: u32, count: usize) -> Result<(), String> {
+    if (index as usize) < count { Ok(()) } else { Err(format!("{what} that names message {index} of {count}")) }
+}

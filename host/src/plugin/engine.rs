@@ -1,0 +1,225 @@
+//! Compiles components, keeps the result on disk, and checks them before any of their code runs.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+use wasmtime::component::{Component, InstancePre, Linker};
+use wasmtime::{Cache, CacheConfig, Config, InstanceAllocationStrategy, PoolingAllocationConfig, Store};
+
+use crate::plugin::bindings::transform::{Description, GuestIndices};
+use crate::plugin::error::PluginError;
+use crate::plugin::guest_log::GuestLog;
+use crate::plugin::instance::{Instance, Running};
+use crate::plugin::limits::{Limits, STACK};
+use crate::plugin::wasi::{self, Guest};
+
+/// How often the epoch moves on, and so how exactly the time of a call is kept.
+pub(super) const TICK: Duration = Duration::from_millis(10);
+
+/// The interfaces that a component may export.
+const TRANSFORM: &str = "apogee:plugin/transform@0.1.0";
+const INTERFACES: &str = "apogee:plugin/";
+
+/// Compiles components; one for the whole process. Clones share everything.
+#[derive(Clone)]
+pub struct Engine {
+    wasmtime: wasmtime::Engine,
+    linker: Arc<Linker<Guest>>,
+}
+
+/// A compiled component, checked against the interface. Clones share the code.
+#[derive(Clone)]
+pub struct Plugin {
+    pub path: PathBuf,
+    pub description: Description,
+    /// SHA-256 of the component, in hexadecimal.
+    pub hash: Arc<str>,
+    /// Bytes of the component.
+    pub size: usize,
+    /// Every import of the component, such as `wasi:cli/stderr@0.2.6`.
+    pub imports: Vec<String>,
+    /// Which interfaces it exports: `transform`, and maybe `timer`, `state`, `query`.
+    pub exports: Vec<String>,
+    pre: InstancePre<Guest>,
+    settings: Arc<jsonschema::Validator>,
+}
+
+impl Engine {
+    /// An engine that keeps compiled code in the user's cache directory, by content, wasmtime's
+    /// version and its settings.
+    pub fn new() -> Result<Self, PluginError> {
+        let error = |error: wasmtime::Error| PluginError::Engine(format!("{error:#}"));
+        let wasmtime = wasmtime::Engine::new(&settings()).map_err(error)?;
+        let mut linker = Linker::new(&wasmtime);
+        wasi::link(&mut linker).map_err(error)?;
+        keep_time(&wasmtime).map_err(|e| PluginError::Engine(e.to_string()))?;
+        Ok(Self { wasmtime, linker: Arc::new(linker) })
+    }
+
+    /// Compiles a component (or takes its code from the cache), checks its imports, exports and types,
+    /// and asks it to describe itself.
+    pub fn load(&self, path: &Path) -> Result<Plugin, PluginError> {
+        let bytes = std::fs::read(path).map_err(|error| PluginError::Read { path: path.to_owned(), error })?;
+        refuse_other_formats(path, &bytes)?;
+        let component = Component::from_binary(&self.wasmtime, &bytes)
+            .map_err(|error| not_a_component(path, format!("{error:#}")))?;
+        let imports = self.check_imports(path, &component)?;
+        let exports = self.check_exports(path, &component)?;
+        let pre = self.linker.instantiate_pre(&component)
+            .map_err(|error| not_a_component(path, format!("{error:#}")))?;
+        let description = self.describe(path, &pre)?;
+        let settings = compile_schema(path, &description.settings)?;
+        let hash = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>().into();
+        let size = bytes.len();
+        Ok(Plugin { path: path.to_owned(), description, hash, size, imports, exports, pre, settings: settings.into() })
+    }
+
+    fn check_imports(&self, path: &Path, component: &Component) -> Result<Vec<String>, PluginError> {
+        let imports: Vec<String> =
+            component.component_type().imports(&self.wasmtime).map(|(name, _)| name.to_owned()).collect();
+        let allowed = |name: &String| wasi::ALLOWED.iter().any(|allowed| name.starts_with(allowed));
+        let refused: Vec<String> = imports.iter().filter(|name| !allowed(name)).cloned().collect();
+        if refused.is_empty() { Ok(imports) } else { Err(PluginError::Imports { path: path.to_owned(), imports: refused }) }
+    }
+
+    fn check_exports(&self, path: &Path, component: &Component) -> Result<Vec<String>, PluginError> {
+        let ty = component.component_type();
+        let exports: Vec<&str> = ty.exports(&self.wasmtime).map(|(name, _)| name).collect();
+        if !exports.contains(&TRANSFORM) {
+            let instead = match exports.as_slice() {
+                [] => "it exports nothing".to_owned(),
+                exports => format!("it exports {}", exports.join(", ")),
+            };
+            return Err(PluginError::Exports { path: path.to_owned(), wanted: TRANSFORM, instead });
+        }
+        let short = |name: &str| Some(name.strip_prefix(INTERFACES)?.split('@').next()?.to_owned());
+        Ok(exports.into_iter().filter_map(short).collect())
+    }
+
+    /// Asks an instance of its own, under the default limits.
+    fn describe(&self, path: &Path, pre: &InstancePre<Guest>) -> Result<Description, PluginError> {
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+        let mut running = Running::start(pre, &stem, &Limits::default())?;
+        let description = running.call("describe", |store, guest| guest.call_describe(store))?;
+        for text in [&description.name, &description.version] {
+            let plain = |c: char| c.is_ascii_alphanumeric() || "-_.+".contains(c);
+            if text.is_empty() || text.len() > 100 || !text.chars().all(plain) {
+                return Err(PluginError::Nonsense {
+                    plugin: stem.into_owned(),
+                    call: "describe",
+                    what: "a name or version that is not 1 to 100 letters, digits and -_.+".to_owned(),
+                });
+            }
+        }
+        Ok(description)
+    }
+}
+
+impl Plugin {
+    /// Name and version, as messages show them.
+    pub fn title(&self) -> String {
+        format!("{} {}", self.description.name, self.description.version)
+    }
+
+    /// Checks `settings` (a JSON object) against the plugin's schema, then opens an instance.
+    pub fn open(&self, settings: &serde_json::Value, limits: &Limits) -> Result<Instance, PluginError> {
+        let problems: Vec<String> = self.settings.iter_errors(settings).take(10).map(|error| {
+            match error.instance_path().to_string().as_str() {
+                "" => error.to_string(),
+                at => format!("{}: {error}", at.trim_start_matches('/').replace('/', ".")),
+            }
+        }).collect();
+        if !problems.is_empty() {
+            return Err(PluginError::Settings { plugin: self.title(), problems });
+        }
+        Instance::open(Running::start(&self.pre, &self.title(), limits)?, &settings.to_string())
+    }
+}
+
+fn settings() -> Config {
+    let mut pool = PoolingAllocationConfig::new();
+    // The limits of each instance are kept by `limits::Keeper`; these only make room for the largest.
+    pool.total_component_instances(1_000)
+        .total_core_instances(10_000)
+        .max_component_instance_size(16 << 20)
+        .max_core_instance_size(16 << 20)
+        .max_core_instances_per_component(100)
+        .max_memories_per_component(10)
+        .max_tables_per_component(20)
+        .total_memories(1_000)
+        .total_tables(2_000)
+        .table_elements(100_000)
+        .max_memory_size(4 << 30);
+    let mut config = Config::new();
+    config
+        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
+        .cache(cache())
+        .epoch_interruption(true)
+        .max_wasm_stack(STACK)
+        // The same input gives the same output, on every machine (Invariant 4).
+        .cranelift_nan_canonicalization(true)
+        .wasm_relaxed_simd(false);
+    config
+}
+
+/// Compiled code in the user's cache directory; without one every start compiles anew.
+fn cache() -> Option<Cache> {
+    let base = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let base = base.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")))?;
+    let mut config = CacheConfig::new();
+    config.with_directory(base.join("apogee/compiled"));
+    Cache::new(config)
+        .inspect_err(|error| tracing::warn!("compiled plugins are not kept: {error:#}"))
+        .ok()
+}
+
+/// Moves the epoch on for as long as the engine lives.
+fn keep_time(engine: &wasmtime::Engine) -> std::io::Result<()> {
+    let engine = engine.weak();
+    std::thread::Builder::new().name("epoch".to_owned()).spawn(move || {
+        while let Some(engine) = engine.upgrade() {
+            engine.increment_epoch();
+            drop(engine);
+            std::thread::sleep(TICK);
+        }
+    })?;
+    Ok(())
+}
+
+fn not_a_component(path: &Path, what: String) -> PluginError {
+    PluginError::NotAComponent { path: path.to_owned(), what }
+}
+
+/// Says what a file is that only looks like a component, and never takes compiled code (which wasmtime
+/// could not check) from outside.
+fn refuse_other_formats(path: &Path, bytes: &[u8]) -> Result<(), PluginError> {
+    const MODULE: &[u8] = b"\0asm\x01\0\0\0";
+    let what = match bytes {
+        [] => "the file is empty",
+        [0x7f, b'E', b'L', b'F', ..] => "it holds compiled code, which is never taken from outside; give the .wasm it was compiled from",
+        bytes if bytes.starts_with(MODULE) => "it is a core module; build it for wasm32-wasip2, or wrap it with: wasm-tools component new",
+        bytes if !bytes.starts_with(b"\0asm") => "it does not start as WebAssembly does",
+        _ => return Ok(()),
+    };
+    Err(not_a_component(path, what.to_owned()))
+}
+
+fn compile_schema(path: &Path, schema: &str) -> Result<jsonschema::Validator, PluginError> {
+    let bad = |what: String| PluginError::Schema { path: path.to_owned(), what };
+    let schema = serde_json::from_str(schema).map_err(|error| bad(error.to_string()))?;
+    jsonschema::validator_for(&schema).map_err(|error| bad(error.to_string()))
+}
+
+/// A store with the limits in force.
+pub(super) fn store(engine: &wasmtime::Engine, limits: &Limits, log: GuestLog) -> Store<Guest> {
+    let mut store = Store::new(engine, Guest::new(limits, log));
+    store.limiter(|guest| &mut guest.keeper);
+    store.set_hostcall_fuel(limits.copied());
+    store
+}
+
+pub(super) fn indices(pre: &InstancePre<Guest>) -> wasmtime::Result<GuestIndices> {
+    GuestIndices::new(pre)
+}

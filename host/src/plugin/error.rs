@@ -1,0 +1,78 @@
+//! What goes wrong with plugins, in words for the operator: which plugin, who is at fault, what to do.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::plugin::guest_log::quote;
+
+/// What went wrong with a plugin. Texts that a guest wrote are cut and escaped.
+#[derive(Debug, thiserror::Error)]
+pub enum PluginError {
+    #[error("the sandbox cannot start: {0}")]
+    Engine(String),
+
+    #[error("{}: {error}; build the plugins of this project with: cargo xtask plugins", path.display())]
+    Read { path: PathBuf, error: std::io::Error },
+
+    #[error("{} is not a WebAssembly component: {what}", path.display())]
+    NotAComponent { path: PathBuf, what: String },
+
+    #[error("{} imports {}, which no plugin gets: plugins compute, and have no network, no files and no host of their own; \
+             build it without what needs that", path.display(), imports.join(", "))]
+    Imports { path: PathBuf, imports: Vec<String> },
+
+    #[error("{} does not export {wanted}: {instead}; build it against the WIT in `wit/`", path.display())]
+    Exports { path: PathBuf, wanted: &'static str, instead: String },
+
+    #[error("{} declares a settings schema that is not JSON Schema: {what}; this is the plugin's fault", path.display())]
+    Schema { path: PathBuf, what: String },
+
+    #[error("plugin {plugin} does not take these settings: {}", problems.join("; "))]
+    Settings { plugin: String, problems: Vec<String> },
+
+    #[error("plugin {plugin} refuses its settings: {}", quote(reason))]
+    Refused { plugin: String, reason: String },
+
+    #[error("plugin {plugin} failed in {call}: {cause}{}", told(said))]
+    Trap {
+        plugin: String,
+        call: &'static str,
+        cause: String,
+        /// The last lines that it wrote to its standard error.
+        said: Vec<String>,
+        /// The WebAssembly stack, innermost first.
+        backtrace: String,
+    },
+
+    #[error("plugin {plugin} was stopped in {call}: {limit}")]
+    Limit { plugin: String, call: &'static str, limit: Reached },
+
+    #[error("plugin {plugin} gave back nonsense from {call}: {what}; nothing of it was used, and this is the plugin's fault")]
+    Nonsense { plugin: String, call: &'static str, what: String },
+}
+
+fn told(said: &[String]) -> String {
+    match said {
+        [] => String::new(),
+        said => format!("; it said: {}", quote(&said.join(" / "))),
+    }
+}
+
+/// A limit of `[plugin.limits]` that an instance ran into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Reached {
+    #[error("it ran longer than {0:?}; if it needs longer, raise `call` in [plugin.limits]")]
+    Call(Duration),
+    #[error("it asked for {asked} bytes of memory and may have {limit}; if it needs more, raise `memory` in [plugin.limits]")]
+    Memory { asked: usize, limit: usize },
+    #[error("it asked for {asked} table elements and may have {limit}; if it needs more, raise `table_elements` in [plugin.limits]")]
+    TableElements { asked: usize, limit: usize },
+    #[error("it held more than {0} handles to host resources; if it needs more, raise `resources` in [plugin.limits]")]
+    Resources(usize),
+    #[error("it put out {put} messages and may put out {limit} in one call; if it needs more, raise `output_messages` in [plugin.limits]")]
+    OutputMessages { put: usize, limit: usize },
+    #[error("it put out more than {0} bytes in one call; if it needs more, raise `output_bytes` in [plugin.limits]")]
+    OutputBytes(usize),
+    #[error("it called itself deeper than its stack of {0} bytes")]
+    Stack(usize),
+}

@@ -1,0 +1,144 @@
+//! A plugin that runs: one store, its limits, and the calls into it.
+
+use wasmtime::component::InstancePre;
+use wasmtime::{Store, Trap, WasmBacktrace};
+
+use crate::message::Batch;
+use crate::plugin::bindings::messages::Output;
+use crate::plugin::bindings::transform::{Field, Guest as Transform};
+use crate::plugin::error::{PluginError, Reached};
+use crate::plugin::guest_log::{GuestLog, quote};
+use crate::plugin::limits::{Limits, STACK};
+use crate::plugin::wasi::Guest;
+use crate::plugin::{check, engine};
+
+/// A plugin that has been opened with its settings. After an error it is dead, and is to be dropped.
+pub struct Instance {
+    /// The fields of what comes out; none where they are not known in advance.
+    pub fields: Vec<Field>,
+    running: Running,
+}
+
+impl Instance {
+    pub(super) fn open(mut running: Running, settings: &str) -> Result<Self, PluginError> {
+        let fields = running.call("open", |store, guest| guest.call_open(store, settings))?;
+        let fields = fields.map_err(|reason| PluginError::Refused { plugin: running.plugin.clone(), reason: cut(reason) })?;
+        running.checked("open", check::fields(&fields))?;
+        Ok(Self { fields, running })
+    }
+
+    /// Puts a batch through, and checks what comes back (Invariant 3).
+    pub fn process(&mut self, batch: &Batch) -> Result<Output, PluginError> {
+        let running = &mut self.running;
+        let mut output = running.call("process", |store, guest| guest.call_process(store, batch))?;
+        let limits = &running.limits;
+        let (put, limit) = (output.messages.timestamps.len(), limits.output_messages);
+        if put > limit {
+            return Err(running.stopped("process", Reached::OutputMessages { put, limit }));
+        }
+        if output.messages.bytes() > limits.output_bytes {
+            return Err(running.stopped("process", Reached::OutputBytes(limits.output_bytes)));
+        }
+        running.checked("process", check::output(&output, batch.len()))?;
+        for rejection in &mut output.rejected {
+            rejection.reason = cut(std::mem::take(&mut rejection.reason));
+        }
+        Ok(output)
+    }
+
+    /// Bytes of linear memory that the instance holds.
+    pub fn memory(&self) -> usize {
+        self.running.store.data().keeper.memory()
+    }
+}
+
+/// A guest's text, bounded and fit to be shown.
+fn cut(text: String) -> String {
+    const MOST: usize = 1_000;
+    let quoted = quote(&text);
+    match quoted.char_indices().nth(MOST) {
+        Some((at, _)) => format!("{}…", &quoted[..at]),
+        None => quoted,
+    }
+}
+
+/// A component in its store, and every call into it.
+pub(super) struct Running {
+    plugin: String,
+    limits: Limits,
+    store: Store<Guest>,
+    transform: Transform,
+}
+
+impl Running {
+    pub fn start(pre: &InstancePre<Guest>, plugin: &str, limits: &Limits) -> Result<Self, PluginError> {
+        let log = GuestLog::new(plugin, limits.log_lines);
+        let mut store = engine::store(pre.engine(), limits, log);
+        store.set_epoch_deadline(ticks(limits));
+        let started = (|| {
+            let indices = engine::indices(pre)?;
+            let instance = pre.instantiate(&mut store)?;
+            indices.load(&mut store, &instance)
+        })();
+        match started {
+            Ok(transform) => Ok(Self { plugin: plugin.to_owned(), limits: limits.clone(), store, transform }),
+            Err(error) => Err(explain(error, plugin, limits, &store, "its start")),
+        }
+    }
+
+    /// Calls into the guest, within the time that its limits give.
+    pub fn call<R>(
+        &mut self,
+        name: &'static str,
+        call: impl FnOnce(&mut Store<Guest>, &Transform) -> wasmtime::Result<R>,
+    ) -> Result<R, PluginError> {
+        self.store.set_epoch_deadline(ticks(&self.limits));
+        call(&mut self.store, &self.transform)
+            .map_err(|error| explain(error, &self.plugin, &self.limits, &self.store, name))
+    }
+
+    fn checked(&self, call: &'static str, checked: Result<(), String>) -> Result<(), PluginError> {
+        checked.map_err(|what| PluginError::Nonsense { plugin: self.plugin.clone(), call, what })
+    }
+
+    fn stopped(&self, call: &'static str, limit: Reached) -> PluginError {
+        PluginError::Limit { plugin: self.plugin.clone(), call, limit }
+    }
+}
+
+fn ticks(limits: &Limits) -> u64 {
+    let ticks = limits.call.as_nanos().div_ceil(engine::TICK.as_nanos()) + 1;
+    u64::try_from(ticks).unwrap_or(u64::MAX / 2)
+}
+
+/// Tells a limit from a trap, and a trap's cause.
+fn explain(error: wasmtime::Error, plugin: &str, limits: &Limits, store: &Store<Guest>, call: &'static str) -> PluginError {
+    let plugin = plugin.to_owned();
+    let trap = error.downcast_ref::<Trap>();
+    // wasmtime has no type for this one that can be named here.
+    let too_much = || format!("{error:#}").contains("fuel allocated for hostcalls");
+    let limit = match trap {
+        Some(Trap::Interrupt) => Some(Reached::Call(limits.call)),
+        Some(Trap::StackOverflow) => Some(Reached::Stack(STACK)),
+        _ => store.data().keeper.reached,
+    };
+    let limit = limit
+        .or_else(|| too_many_handles(&error).then_some(Reached::Resources(limits.resources)))
+        .or_else(|| too_much().then_some(Reached::OutputBytes(limits.output_bytes)));
+    if let Some(limit) = limit {
+        return PluginError::Limit { plugin, call, limit };
+    }
+    let backtrace = error.downcast_ref::<WasmBacktrace>().map(ToString::to_string).unwrap_or_default();
+    let cause = match trap {
+        // A panic, an abort and an exception of any language all end this way.
+        Some(Trap::UnreachableCodeReached) => "it gave up (a panic, an abort or an uncaught exception)".to_owned(),
+        Some(trap) => trap.to_string(),
+        None => cut(error.root_cause().to_string()),
+    };
+    PluginError::Trap { plugin, call, cause, said: store.data().log.tail(), backtrace }
+}
+
+fn too_many_handles(error: &wasmtime::Error) -> bool {
+    use wasmtime::component::ResourceTableError::Full;
+    error.downcast_ref::<wasmtime::component::ResourceTableError>().is_some_and(|error| matches!(error, Full))
+}

@@ -1,0 +1,215 @@
+//! Plugins that misbehave on purpose. Each is stopped with a text that tells the operator which plugin, what it did
+//! and what to do; the host lives on, and the next plugin is unharmed.
+
+use std::time::Duration;
+
+use host::message::Batch;
+use host::plugin::{Engine, Instance, Limits, PluginError};
+use serde_json::json;
+
+use crate::program::{csv_rows, plugin, run};
+
+/// Small limits, so that the tests are quick.
+fn limits() -> Limits {
+    Limits {
+        memory: 32 << 20,
+        call: Duration::from_millis(300),
+        output_messages: 10_000,
+        output_bytes: 1 << 20,
+        resources: 100,
+        ..Limits::default()
+    }
+}
+
+fn open(engine: &Engine, how: &str, limits: &Limits) -> Result<Instance, PluginError> {
+    engine.load(&plugin("hostile"))?.open(&json!({ "how": how }), limits)
+}
+
+fn batch() -> Batch {
+    let mut batch = Batch::new();
+    for value in [&b"one"[..], b"two", b"three"] {
+        batch.push(None, Some(value), 0);
+    }
+    batch
+}
+
+/// What the operator sees when a hostile plugin is opened and given a batch.
+fn misbehave(engine: &Engine, how: &str, limits: &Limits) -> String {
+    let outcome = open(engine, how, limits).and_then(|mut instance| instance.process(&batch()));
+    let text = match outcome {
+        Ok(output) => panic!("{how} got away with {output:?}"),
+        Err(error) => error.to_string(),
+    };
+    // The host is alive, and whatever comes next is unharmed.
+    let output = open(engine, "echo", limits).and_then(|mut echo| echo.process(&batch())).expect("an echo");
+    assert!(output.messages.values.iter().eq(batch().values.iter()), "after {how}");
+    text
+}
+
+#[test]
+fn each_is_stopped_with_a_text_that_says_what_to_do() {
+    let engine = Engine::new().unwrap();
+    for (how, text) in TEXTS {
+        assert_eq!(misbehave(&engine, how, &limits()), *text, "{how}");
+    }
+}
+
+const TEXTS: &[(&str, &str)] = &[
+    ("loop-in-open", "plugin hostile 0.1.0 was stopped in open: it ran longer than 300ms; if it needs longer, raise `call` in [plugin.limits]"),
+    ("loop-in-process", "plugin hostile 0.1.0 was stopped in process: it ran longer than 300ms; if it needs longer, raise `call` in [plugin.limits]"),
+    ("allocate", ""),
+    ("recurse", "plugin hostile 0.1.0 was stopped in process: it called itself deeper than its stack of 524288 bytes"),
+    ("trap", ""),
+    ("abort", ""),
+    ("lengths-too-long", ""),
+    ("lengths-negative", ""),
+    ("lengths-short", ""),
+    ("origins-out-of-range", ""),
+    ("origins-missing", ""),
+    ("rejected-out-of-range", ""),
+    ("rejected-twice", ""),
+    ("million-messages", ""),
+    ("giant-output", ""),
+    ("giant-reason", ""),
+    ("hoard-handles", ""),
+    ("bad-fields", ""),
+];
+
+#[test]
+fn a_flood_of_log_lines_is_cut_escaped_and_counted() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("in.jsonl"), "{}\n").unwrap();
+    let plugin = plugin("hostile");
+    let arguments = ["--plugin", plugin.to_str().unwrap(), "--set", "how=log-flood", "--from", "file:in.jsonl"];
+    let output = run(directory.path(), &arguments);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    let lines = stderr.lines().filter(|line| line.contains("hostile 0.1.0: ")).count();
+    assert!((1..=101).contains(&lines), "{lines} lines of a guest that may write 100 a minute");
+    assert!(!stderr.contains('\x1b'), "an escape sequence came through");
+    let dropped = stderr.lines().find(|line| line.contains("log lines dropped")).expect("a count of the dropped lines");
+    assert!(dropped.contains("it may write 100 a minute (`log_lines` in [plugin.limits])"), "{dropped}");
+    assert!(stderr.lines().all(|line| line.chars().count() < 8_000), "a line is cut");
+}
+
+#[test]
+fn the_other_pipeline_of_a_process_is_unharmed() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path();
+    std::fs::write(path.join("in.jsonl"), "{\"a\":{\"b\":1}}\n").unwrap();
+    for (name, plugin, settings, sink) in [
+        ("bad", plugin("hostile"), "how = \"loop-in-process\"", "csv:bad"),
+        ("good", plugin("flatten"), "fields = [{ from = \"a_b\" }]", "csv:good"),
+    ] {
+        let text = format!(
+            "[source]\nuri = \"file:in.jsonl\"\n[[plugin]]\nfile = {plugin:?}\n[plugin.settings]\n{settings}\n\
+             [plugin.limits]\ncall = \"300ms\"\n[sink]\nuri = {sink:?}\n"
+        );
+        std::fs::write(path.join(format!("{name}.toml")), text).unwrap();
+    }
+    let output = run(path, &["run", "bad.toml", "good.toml"]);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("was stopped in process: it ran longer than 300ms"), "{stderr}");
+    assert_eq!(csv_rows(&path.join("good"), &["a_b"]), [["1"]]);
+    assert!(csv_rows(&path.join("bad"), &[]).is_empty());
+    // Nothing was committed, so the message is still to be read.
+    let output = run(path, &["run", "bad.toml"]);
+    assert_eq!(output.status.code(), Some(1), "the message was lost");
+}
+
+#[test]
+fn what_is_not_a_component_of_this_interface_is_refused() {
+    let engine = Engine::new().unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("it.wasm");
+    let load = |bytes: &[u8]| {
+        std::fs::write(&path, bytes).unwrap();
+        engine.load(&path).map(|_| ()).unwrap_err().to_string().replace(path.to_str().unwrap(), "it.wasm")
+    };
+    let of_another_version = {
+        let mut bytes = std::fs::read(plugin("flatten")).unwrap();
+        let (old, new) = (b"apogee:plugin/transform@0.1.0", b"apogee:plugin/transform@0.9.0");
+        let mut at = 0;
+        while let Some(found) = bytes[at..].windows(old.len()).position(|window| window == old) {
+            bytes[at + found..][..new.len()].copy_from_slice(new);
+            at += found + new.len();
+        }
+        bytes
+    };
+    assert_eq!(load(b""), "it.wasm is not a WebAssembly component: the file is empty");
+    assert_eq!(load(b"#!/bin/sh"), "it.wasm is not a WebAssembly component: it does not start as WebAssembly does");
+    assert_eq!(
+        load(b"\0asm\x01\0\0\0"),
+        "it.wasm is not a WebAssembly component: it is a core module; build it for wasm32-wasip2, or wrap it with: \
+         wasm-tools component new"
+    );
+    assert_eq!(
+        load(b"\x7fELF\x02\x01\x01"),
+        "it.wasm is not a WebAssembly component: it holds compiled code, which is never taken from outside; give the \
+         .wasm it was compiled from"
+    );
+    assert_eq!(
+        load(b"\0asm\x0d\0\x01\0"),
+        "it.wasm does not export apogee:plugin/transform@0.1.0: it exports nothing; build it against the WIT in `wit/`"
+    );
+    assert_eq!(
+        load(&of_another_version),
+        "it.wasm does not export apogee:plugin/transform@0.1.0: it exports apogee:plugin/transform@0.9.0; build it \
+         against the WIT in `wit/`"
+    );
+}
+
+/// Random damage to a component, and random bytes after its magic number: an error or a plugin, never a crash.
+#[test]
+fn damaged_components_never_harm_the_host() {
+    let engine = Engine::new().unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("damaged.wasm");
+    let whole = std::fs::read(plugin("flatten")).unwrap();
+    let seed = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64;
+    println!("seed {seed}");
+    let mut random = fastrand::Rng::with_seed(seed);
+    for round in 0..60 {
+        let mut bytes = whole.clone();
+        match round % 3 {
+            0 => (0..random.usize(1..20)).for_each(|_| {
+                let at = random.usize(8..bytes.len());
+                bytes[at] = random.u8(..);
+            }),
+            1 => bytes.truncate(random.usize(8..whole.len())),
+            _ => {
+                bytes.truncate(8);
+                bytes.extend(std::iter::repeat_with(|| random.u8(..)).take(200));
+            }
+        }
+        std::fs::write(&path, bytes).unwrap();
+        if let Ok(plugin) = engine.load(&path)
+            && let Ok(mut instance) = plugin.open(&json!({}), &limits())
+        {
+            let _ = instance.process(&batch());
+        }
+    }
+    let mut echo = open(&engine, "echo", &limits()).unwrap();
+    assert_eq!(echo.process(&batch()).unwrap().messages.len(), 3);
+}
+
+#[test]
+fn clock_randomness_environment_and_files_are_not_there() {
+    let engine = Engine::new().unwrap();
+    let ask = || {
+        let output = open(&engine, "clock-random-env", &Limits::default()).unwrap().process(&batch()).unwrap();
+        let value = output.messages.values.iter().next().flatten().expect("an answer").to_vec();
+        serde_json::from_slice::<serde_json::Value>(&value).unwrap()
+    };
+    let first = ask();
+    assert_eq!(first, ask(), "two instances see the same");
+    println!("{first:#}");
+}
+
+#[test]
+fn an_import_of_sockets_is_refused_by_name() {
+    let engine = Engine::new().unwrap();
+    let path = plugin("hostile_socket");
+    let error = engine.load(&path).map(|_| ()).unwrap_err().to_string();
+    assert_eq!(error, format!("{} imports", path.display()));
+}
