@@ -62,7 +62,7 @@ impl Kafka {
     /// The number of partitions of a topic that exists.
     fn partitions(&self, topic: &str) -> Result<u32, LogError> {
         check_name(topic)?;
-        let count = client::partitions(&self.asking, topic);
+        let count = client::partitions(&self.asking, topic, ANSWER);
         serve(&self.asking);
         match count.map_err(|e| self.cluster.error(topic, &e))? {
             Some(count) => Ok(count),

@@ -10,8 +10,8 @@ use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel}
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, Rebalance};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
 
+use super::is_missing;
 use super::queue::{Queue, Wake};
-use super::{ANSWER, is_missing};
 use crate::log::LogError;
 
 /// Errors of a connection come with each attempt; a person needs one in this time.
@@ -151,8 +151,9 @@ pub(super) fn explain(topic: &str, code: Code) -> String {
 pub(super) fn partitions(
     consumer: &BaseConsumer<Context>,
     topic: &str,
+    wait: Duration,
 ) -> KafkaResult<Option<u32>> {
-    let metadata = consumer.fetch_metadata(Some(topic), ANSWER)?;
+    let metadata = consumer.fetch_metadata(Some(topic), wait)?;
     let Some(found) = metadata.topics().first() else {
         return Ok(None);
     };
@@ -240,12 +241,16 @@ impl ClientContext for Context {
         );
     }
 
-    fn error(&self, _error: KafkaError, reason: &str) {
+    fn error(&self, error: KafkaError, reason: &str) {
         let mut last = self
             .0
             .last_error
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
+        // "All brokers are down" follows upon what is wrong with each, and says less.
+        if last.is_some() && error == KafkaError::Global(Code::AllBrokersDown) {
+            return;
+        }
         let quiet = last
             .as_ref()
             .is_some_and(|(_, at)| at.elapsed() < WARN_EVERY);

@@ -22,6 +22,9 @@ use crate::source::{Poll, Source, SourceError};
 const COMMIT: Duration = Duration::from_secs(30);
 /// The consumer must be polled now and then, messages or not, to stay in its group.
 const SERVE: Duration = Duration::from_secs(1);
+/// How often a reader to whom nothing comes asks whether its topic is still there: librdkafka does not
+/// tell when it was deleted.
+const LOOK: Duration = Duration::from_secs(3);
 
 pub(super) struct KafkaReader {
     // Queues and the messages in them go before their client: fields are dropped in this order.
@@ -39,6 +42,9 @@ pub(super) struct KafkaReader {
     ends: Option<Vec<i64>>,
     /// The partition that was served last.
     turn: i32,
+    /// When something came, or the topic was looked for, and how often in a row it was not there.
+    looked: Instant,
+    missing: u32,
 }
 
 struct Partition {
@@ -66,6 +72,9 @@ impl KafkaReader {
         let events = Queue::of_consumer(&consumer).ok_or_else(|| {
             cluster.broken("librdkafka has no queue for the consumer; this is a bug".to_owned())
         })?;
+        if start == Start::Latest {
+            pin(&cluster, &consumer, topic, count)?;
+        }
         consumer
             .subscribe(&[topic])
             .map_err(|e| cluster.error(topic, &e))?;
@@ -80,6 +89,8 @@ impl KafkaReader {
             joined: false,
             ends: None,
             turn: -1,
+            looked: Instant::now(),
+            missing: 0,
         })
     }
 
@@ -138,19 +149,30 @@ impl KafkaReader {
         }
     }
 
+    /// Whether the topic is gone. Brokers say so for a moment after a creation too, so once is not enough.
+    fn look(&mut self) -> Result<(), LogError> {
+        if self.looked.elapsed() < LOOK {
+            return Ok(());
+        }
+        let answer = client::partitions(&self.consumer, &self.topic, SERVE);
+        self.looked = Instant::now();
+        self.missing = if let Ok(None) = answer {
+            self.missing + 1
+        } else {
+            0
+        };
+        if self.missing < 2 {
+            return Ok(());
+        }
+        Err(self.cluster.broken(format!(
+            "topic {:?} was deleted while it was read; create it again, or end this pipeline",
+            self.topic
+        )))
+    }
+
     /// Whether an error ends the reading; the context has warned of those that do not.
     fn judge(&self, code: Code) -> Result<(), LogError> {
         match code {
-            Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition => {
-                // Brokers say so for a moment after a creation too, so the metadata has the last word.
-                match client::partitions(&self.consumer, &self.topic) {
-                    Ok(None) => Err(self.cluster.broken(format!(
-                        "topic {:?} was deleted while it was read; create it again, or end this pipeline",
-                        self.topic
-                    ))),
-                    _ => Ok(()),
-                }
-            }
             Code::TopicAuthorizationFailed
             | Code::GroupAuthorizationFailed
             | Code::ClusterAuthorizationFailed
@@ -206,6 +228,7 @@ impl KafkaReader {
             }
             if !fetch.batch.is_empty() {
                 self.turn = number;
+                self.looked = Instant::now();
                 return Ok(Some(fetch));
             }
         }
@@ -236,6 +259,7 @@ impl Source for KafkaReader {
             if self.drained() {
                 return Ok(Poll::End);
             }
+            self.look()?;
             let now = Instant::now();
             if !self
                 .consumer
@@ -283,6 +307,40 @@ impl Source for KafkaReader {
         self.ends = Some(ends.map_err(|e| self.cluster.error(&self.topic, &e))?);
         Ok(())
     }
+}
+
+/// Commits the end of each partition that the group has no position in, so that what comes after this
+/// moment belongs to the group, also when it dies before its first commit.
+fn pin(
+    cluster: &Cluster,
+    consumer: &BaseConsumer<Context>,
+    topic: &str,
+    count: u32,
+) -> Result<(), LogError> {
+    let failed = |e: KafkaError| cluster.error(topic, &e);
+    let mut list = TopicPartitionList::new();
+    list.add_partition_range(topic, 0, count as i32 - 1);
+    let known = consumer.committed_offsets(list, ANSWER).map_err(failed)?;
+    let mut ends = TopicPartitionList::new();
+    for element in known.elements() {
+        if element.offset() == Offset::Invalid {
+            let (_, end) = consumer
+                .fetch_watermarks(topic, element.partition(), ANSWER)
+                .map_err(failed)?;
+            ends.add_partition_offset(topic, element.partition(), Offset::Offset(end))
+                .map_err(failed)?;
+        }
+    }
+    if ends.count() > 0
+        && let Err(error) = consumer.commit(&ends, CommitMode::Sync)
+    {
+        // Only an empty group lets others commit; this one has members, who see to it themselves.
+        tracing::debug!(
+            "{}: topic {topic:?}: no first position: {error}",
+            cluster.name
+        );
+    }
+    Ok(())
 }
 
 /// Whether a failed commit may succeed in a moment.

@@ -165,8 +165,9 @@ const REFUSED: &[(&str, &str)] = &[
 /// Whether a librdkafka setting may come from a pipeline file: those that name code, commands or
 /// files to run, and those that the host itself depends on, may not. The error says why.
 pub fn check_client_setting(key: &str) -> Result<(), String> {
-    let matches = |name: &str| {
-        key == name || name.ends_with('.') && key.starts_with(name) && key.len() > name.len()
+    let matches = |name: &str| match name.strip_suffix('.') {
+        Some(_) => key.len() > name.len() && key.starts_with(name),
+        None => key == name,
     };
     if let Some((_, reason)) = REFUSED.iter().find(|(name, _)| matches(name)) {
         return Err(format!(

@@ -148,8 +148,9 @@ fn wakes_at_once_within_a_process() {
     let mut source = reader(&log, &name, "g");
     let (send, receive) = std::sync::mpsc::channel();
     let mut waits = std::thread::scope(|scope| {
-        let writer = scope.spawn(|| {
-            let mut writer = log.writer(&name).unwrap();
+        let (log, name) = (&log, &name);
+        let writer = scope.spawn(move || {
+            let mut writer = log.writer(name).unwrap();
             let wait = |i| {
                 writer.append(&numbers(None, i, i + 1)).unwrap();
                 writer.flush().unwrap();
