@@ -25,7 +25,8 @@ impl Column {
             Some(string) => {
                 self.bytes.extend_from_slice(string);
                 // Strings are cut to far less than 2 GiB before they get here.
-                self.lengths.push(i32::try_from(string.len()).expect("a string of less than 2 GiB"));
+                self.lengths
+                    .push(i32::try_from(string.len()).expect("a string of less than 2 GiB"));
             }
         }
     }
@@ -45,7 +46,10 @@ impl Column {
 
     /// The strings in order; `None` is a null.
     pub fn iter(&self) -> Strings<'_> {
-        Strings { bytes: &self.bytes, lengths: self.lengths.iter() }
+        Strings {
+            bytes: &self.bytes,
+            lengths: self.lengths.iter(),
+        }
     }
 }
 
@@ -61,7 +65,9 @@ impl<'a> Iterator for Strings<'a> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let length = *self.lengths.next()?;
-        let Ok(length) = usize::try_from(length) else { return Some(None) };
+        let Ok(length) = usize::try_from(length) else {
+            return Some(None);
+        };
         let (string, rest) = self.bytes.split_at(length);
         self.bytes = rest;
         Some(Some(string))
@@ -131,7 +137,13 @@ pub struct Fetch {
 
 impl Fetch {
     pub fn new(partition: i32, next: i64) -> Self {
-        Self { partition, batch: Batch::new(), offsets: Vec::new(), rejected: Vec::new(), next }
+        Self {
+            partition,
+            batch: Batch::new(),
+            offsets: Vec::new(),
+            rejected: Vec::new(),
+            next,
+        }
     }
 }
 

@@ -1,46 +1,177 @@
 //! Topics, positions and messages in one SQLite file, so that nothing needs to be installed.
+//!
+//! Several processes may have the file open, and any SQLite tool can look into it. It refuses files of
+//! other programs and other versions, and a second reader of the same group and topic: embedded groups
+//! do not spread over processes, Kafka's do.
+
+mod file;
+mod reader;
+mod writer;
 
 use std::path::Path;
+use std::sync::Arc;
 
-use crate::log::{Log, LogError, Start, Topic, Writer};
+use rusqlite::{OptionalExtension, params};
+
+use crate::log::{Log, LogError, Start, Topic, Writer, check_name};
 use crate::message::Fetch;
 use crate::source::Source;
+use file::Shared;
+
+/// How the embedded log is called in what a person types: `kafka:///TOPIC`.
+const NAME: &str = "kafka://";
 
 /// The embedded log. Clones share one database.
 #[derive(Clone)]
-pub struct Embedded {}
+pub struct Embedded {
+    shared: Arc<Shared>,
+}
+
+/// A topic's row.
+#[derive(Debug, Clone, Copy)]
+struct TopicRow {
+    id: i64,
+    partitions: u32,
+}
 
 impl Embedded {
-    /// Opens the file, creating it when absent.
-    pub fn open(_path: &Path) -> Result<Self, LogError> {
-        todo!()
+    /// Opens the file, creating it and its folder when absent.
+    pub fn open(path: &Path) -> Result<Self, LogError> {
+        Ok(Self {
+            shared: Arc::new(Shared::open(path)?),
+        })
     }
 
     /// Where `group` goes on reading `source` (a URI of something that is not a topic, such as a file).
-    pub fn position(&self, _group: &str, _source: &str) -> Result<Option<i64>, LogError> {
-        todo!()
+    pub fn position(&self, group: &str, source: &str) -> Result<Option<i64>, LogError> {
+        self.shared.read(|c| {
+            c.prepare_cached("SELECT next FROM source_positions WHERE grp = ?1 AND source = ?2")?
+                .query_row(params![group, source], |row| row.get(0))
+                .optional()
+        })
     }
 
     /// `None` forgets the position.
-    pub fn set_position(&self, _group: &str, _source: &str, _next: Option<i64>) -> Result<(), LogError> {
-        todo!()
+    pub fn set_position(
+        &self,
+        group: &str,
+        source: &str,
+        next: Option<i64>,
+    ) -> Result<(), LogError> {
+        self.shared.write(|t| {
+            match next {
+                Some(next) => t.execute(
+                    "INSERT OR REPLACE INTO source_positions (grp, source, next) VALUES (?1, ?2, ?3)",
+                    params![group, source, next],
+                )?,
+                None => t.execute("DELETE FROM source_positions WHERE grp = ?1 AND source = ?2", [group, source])?,
+            };
+            Ok(())
+        })
+    }
+
+    fn topic(&self, topic: &str) -> Result<TopicRow, LogError> {
+        check_name(topic)?;
+        let row = self.shared.read(|c| {
+            c.prepare_cached("SELECT id, partitions FROM topics WHERE name = ?1")?
+                .query_row([topic], |row| {
+                    Ok(TopicRow {
+                        id: row.get(0)?,
+                        partitions: row.get(1)?,
+                    })
+                })
+                .optional()
+        })?;
+        row.ok_or_else(|| LogError::NoTopic {
+            topic: topic.to_owned(),
+            log: NAME.to_owned(),
+        })
     }
 }
 
 impl Log for Embedded {
-    fn create_topic(&self, _topic: &str, _partitions: u32) -> Result<bool, LogError> {
-        todo!()
+    fn create_topic(&self, topic: &str, partitions: u32) -> Result<bool, LogError> {
+        check_name(topic)?;
+        let asked = partitions.max(1);
+        let created = self.shared.write(|t| {
+            t.execute(
+                "INSERT OR IGNORE INTO topics (name, partitions) VALUES (?1, ?2)",
+                params![topic, asked],
+            )
+        })?;
+        let actual = self.topic(topic)?.partitions;
+        if actual < asked {
+            return Err(LogError::Partitions {
+                topic: topic.to_owned(),
+                actual,
+                asked,
+            });
+        }
+        Ok(created == 1)
     }
+
     fn topics(&self) -> Result<Vec<Topic>, LogError> {
-        todo!()
+        self.shared.read(|c| {
+            let mut statement =
+                c.prepare_cached("SELECT name, id, partitions FROM topics ORDER BY name")?;
+            let mut rows = statement.query([])?;
+            let mut topics = Vec::new();
+            while let Some(row) = rows.next()? {
+                let (name, id, partitions): (String, i64, i32) =
+                    (row.get(0)?, row.get(1)?, row.get(2)?);
+                let partitions = (0..partitions)
+                    .map(|p| file::bounds(c, id, p))
+                    .collect::<Result<_, _>>()?;
+                topics.push(Topic { name, partitions });
+            }
+            Ok(topics)
+        })
     }
-    fn writer(&self, _topic: &str) -> Result<Box<dyn Writer>, LogError> {
-        todo!()
+
+    fn writer(&self, topic: &str) -> Result<Box<dyn Writer>, LogError> {
+        let row = self.topic(topic)?;
+        Ok(Box::new(writer::EmbeddedWriter::new(
+            self.shared.clone(),
+            row,
+        )))
     }
-    fn reader(&self, _topic: &str, _group: &str, _start: Start) -> Result<Box<dyn Source>, LogError> {
-        todo!()
+
+    fn reader(&self, topic: &str, group: &str, start: Start) -> Result<Box<dyn Source>, LogError> {
+        let row = self.topic(topic)?;
+        Ok(Box::new(reader::EmbeddedReader::open(
+            self.shared.clone(),
+            topic,
+            row,
+            group,
+            start,
+        )?))
     }
-    fn read(&self, _topic: &str, _partition: i32, _offset: i64, _limit: usize) -> Result<Fetch, LogError> {
-        todo!()
+
+    fn read(
+        &self,
+        topic: &str,
+        partition: i32,
+        offset: i64,
+        limit: usize,
+    ) -> Result<Fetch, LogError> {
+        let row = self.topic(topic)?;
+        if !(0..i64::from(row.partitions)).contains(&i64::from(partition)) {
+            let error = format!(
+                "topic {topic:?} has no partition {partition}; it has {}",
+                row.partitions
+            );
+            return Err(self.shared.broken(error));
+        }
+        self.shared.read(|c| {
+            reader::scan(
+                c,
+                row.id,
+                partition,
+                offset.max(0),
+                i64::MAX,
+                limit,
+                usize::MAX,
+            )
+        })
     }
 }

@@ -1,0 +1,309 @@
+//! What every librdkafka client of ours has in common: settings, logging, and errors in a person's words.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rdkafka::TopicPartitionList;
+use rdkafka::client::ClientContext;
+use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, Rebalance};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
+
+use super::is_missing;
+use super::queue::{Queue, Wake};
+use crate::log::LogError;
+
+/// Errors of a connection come with each attempt; a person needs one in this time.
+const WARN_EVERY: Duration = Duration::from_secs(10);
+/// What librdkafka, and a broker through it, may put into our log at once.
+const TEXT: usize = 500;
+
+/// Where the brokers are and how to talk to them.
+#[derive(Clone)]
+pub(super) struct Cluster {
+    /// As a person writes it: `kafka://HOST:PORT`.
+    pub(super) name: String,
+    brokers: String,
+    client: BTreeMap<String, String>,
+}
+
+impl Cluster {
+    pub(super) fn new(brokers: &str, client: &BTreeMap<String, String>) -> Self {
+        Self {
+            name: format!("kafka://{brokers}"),
+            brokers: brokers.to_owned(),
+            client: client.clone(),
+        }
+    }
+
+    /// The user's settings, and those that nobody may change.
+    pub(super) fn config(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config
+            .set("client.id", "apogee")
+            .set("log.connection.close", "false");
+        for (key, value) in &self.client {
+            config.set(key, value);
+        }
+        config
+            .set("bootstrap.servers", &self.brokers)
+            .set("allow.auto.create.topics", "false");
+        config.set_log_level(RDKafkaLogLevel::Warning);
+        config
+    }
+
+    /// A consumer that reads only what is committed and commits only what it is told to. Without a group
+    /// it can only ask questions.
+    pub(super) fn consumer(
+        &self,
+        group: Option<&str>,
+        context: Context,
+    ) -> Result<BaseConsumer<Context>, LogError> {
+        let mut config = ClientConfig::new();
+        // Bounds memory at about 40 MB whatever the topic holds (Invariant 8): what is fetched ahead, and
+        // one answer of a broker more.
+        config
+            .set("queued.max.messages.kbytes", "16384")
+            .set("queued.min.messages", "100000")
+            .set("fetch.message.max.bytes", "1048576")
+            .set("fetch.max.bytes", "8388608")
+            // The default of a second caps a fast reader at 170,000 messages/s.
+            .set("fetch.queue.backoff.ms", "1")
+            .set("fetch.wait.max.ms", "100")
+            .set("partition.assignment.strategy", "cooperative-sticky");
+        for (key, value) in self.config().config_map() {
+            config.set(key, value);
+        }
+        config
+            .set("isolation.level", "read_committed")
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set("enable.partition.eof", "true");
+        if let Some(group) = group {
+            config.set("group.id", group);
+        }
+        config.set("auto.offset.reset", context.reset());
+        config.set_log_level(RDKafkaLogLevel::Warning);
+        BaseConsumer::from_config_and_context(&config, context)
+            .map_err(|e| self.broken(e.to_string()))
+    }
+
+    pub(super) fn broken(&self, error: String) -> LogError {
+        LogError::Broken {
+            log: self.name.clone(),
+            error,
+        }
+    }
+
+    pub(super) fn error(&self, topic: &str, error: &KafkaError) -> LogError {
+        match error.rdkafka_error_code() {
+            Some(Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition) => {
+                LogError::NoTopic {
+                    topic: topic.to_owned(),
+                    log: self.name.clone(),
+                }
+            }
+            Some(code) => self.broken(explain(topic, code)),
+            None => self.broken(error.to_string()),
+        }
+    }
+}
+
+/// What an error means and what to do.
+pub(super) fn explain(topic: &str, code: Code) -> String {
+    let next = match code {
+        Code::TopicAuthorizationFailed => {
+            "this user may not use the topic; grant it the right (kafka-acls)"
+        }
+        Code::GroupAuthorizationFailed => {
+            "this user may not use the consumer group; grant it the right (kafka-acls)"
+        }
+        Code::ClusterAuthorizationFailed => {
+            "this user may not do that in the cluster; grant it the right (kafka-acls)"
+        }
+        Code::Authentication | Code::SaslAuthenticationFailed | Code::SSL => {
+            "the broker does not accept who we are; check security.protocol, sasl.* and ssl.* under [kafka]"
+        }
+        Code::PolicyViolation => "the cluster's policy forbids it; ask who runs the cluster",
+        Code::InvalidTimestamp => {
+            "the topic does not take a timestamp so far from the broker's clock; raise message.timestamp.after.max.ms \
+             and message.timestamp.before.max.ms of the topic"
+        }
+        Code::InvalidReplicationFactor => {
+            "the cluster has fewer brokers than its default.replication.factor asks for"
+        }
+        Code::NotEnoughReplicas | Code::NotEnoughReplicasAfterAppend => {
+            "too few replicas are in sync; see that all brokers run"
+        }
+        Code::MessageTimedOut | Code::RequestTimedOut | Code::OperationTimedOut => {
+            "the broker did not answer in time; see that it runs, and run again"
+        }
+        Code::BrokerTransportFailure | Code::AllBrokersDown | Code::Resolve => {
+            "no broker can be reached; see that one runs, and run again"
+        }
+        _ => "librdkafka says what is wrong, in brackets",
+    };
+    format!("topic {topic:?}: {next} ({code})")
+}
+
+/// How many partitions a topic has; `None` where there is no such topic.
+pub(super) fn partitions(
+    consumer: &BaseConsumer<Context>,
+    topic: &str,
+    wait: Duration,
+) -> KafkaResult<Option<u32>> {
+    let metadata = consumer.fetch_metadata(Some(topic), wait)?;
+    let Some(found) = metadata.topics().first() else {
+        return Ok(None);
+    };
+    match found.error() {
+        None => Ok(Some(found.partitions().len() as u32).filter(|&count| count > 0)),
+        Some(error) if is_missing(error) => Ok(None),
+        Some(error) => Err(KafkaError::MetadataFetch(error.into())),
+    }
+}
+
+/// A change of what the group assigned to this reader.
+#[derive(Debug)]
+pub(super) enum Change {
+    Assigned(Vec<i32>),
+    Revoked(Vec<i32>),
+}
+
+/// What librdkafka calls back into. Clones share one state.
+#[derive(Clone)]
+pub(super) struct Context(Arc<State>);
+
+struct State {
+    name: String,
+    /// The topic that a group reads; empty outside of groups.
+    topic: String,
+    reset: &'static str,
+    wake: Arc<Wake>,
+    changes: Mutex<Vec<Change>>,
+    last_error: Mutex<Option<(String, Instant)>>,
+}
+
+impl Context {
+    pub(super) fn new(name: &str) -> Self {
+        Self::reading(name, "", "earliest")
+    }
+
+    /// For a reader of `topic` in a group whose first position is `reset`.
+    pub(super) fn reading(name: &str, topic: &str, reset: &'static str) -> Self {
+        Self(Arc::new(State {
+            name: name.to_owned(),
+            topic: topic.to_owned(),
+            reset,
+            wake: Arc::default(),
+            changes: Mutex::default(),
+            last_error: Mutex::default(),
+        }))
+    }
+
+    fn reset(&self) -> &'static str {
+        self.0.reset
+    }
+
+    pub(super) fn wake(&self) -> &Arc<Wake> {
+        &self.0.wake
+    }
+
+    /// What has changed since the last call, in order.
+    pub(super) fn changes(&self) -> Vec<Change> {
+        std::mem::take(
+            &mut *self
+                .0
+                .changes
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        )
+    }
+
+    /// What the connection suffers from, as far as it is known.
+    pub(super) fn last_error(&self) -> Option<String> {
+        let last = self
+            .0
+            .last_error
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        last.as_ref().map(|(text, _)| text.clone())
+    }
+}
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        let name = &self.0.name;
+        tracing::debug!(
+            "{name}: librdkafka ({level:?}, {facility}): {}",
+            bounded(message)
+        );
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        let mut last = self
+            .0
+            .last_error
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        // "All brokers are down" follows upon what is wrong with each, and says less.
+        if last.is_some() && error == KafkaError::Global(Code::AllBrokersDown) {
+            return;
+        }
+        let quiet = last
+            .as_ref()
+            .is_some_and(|(_, at)| at.elapsed() < WARN_EVERY);
+        if !quiet {
+            tracing::warn!(
+                "{}: {}; librdkafka goes on trying",
+                self.0.name,
+                bounded(reason)
+            );
+        }
+        let at = last
+            .as_ref()
+            .filter(|_| quiet)
+            .map_or_else(Instant::now, |(_, at)| *at);
+        *last = Some((bounded(reason), at));
+    }
+}
+
+impl ConsumerContext for Context {
+    /// Cuts the queues of new partitions off the consumer's own before fetching starts, so that no
+    /// message takes the other way.
+    fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        let change = match rebalance {
+            Rebalance::Assign(list) => {
+                let partitions = numbers(list);
+                for &partition in &partitions {
+                    Queue::separate(consumer, &self.0.topic, partition);
+                }
+                Change::Assigned(partitions)
+            }
+            Rebalance::Revoke(list) => Change::Revoked(numbers(list)),
+            // The consumer hears of the error itself.
+            Rebalance::Error(_) => return,
+        };
+        self.0
+            .changes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(change);
+    }
+}
+
+fn numbers(list: &TopicPartitionList) -> Vec<i32> {
+    list.elements()
+        .iter()
+        .map(|element| element.partition())
+        .collect()
+}
+
+/// Foreign text for the log: short and without control characters.
+fn bounded(text: &str) -> String {
+    text.chars()
+        .take(TEXT)
+        .flat_map(char::escape_debug)
+        .collect()
+}

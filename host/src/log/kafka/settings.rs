@@ -1,0 +1,297 @@
+//! Which of librdkafka's settings a pipeline file may set: those on a list, and no others.
+//!
+//! A pipeline file may come from somebody else, so nothing in it may load code, run a command or read a
+//! file as code; and it may not undo what the host's promises rest on.
+
+/// A trailing `.` allows all settings below a name, except for those that [`REFUSED`] names.
+const ALLOWED: &[&str] = &[
+    "api.version.request",
+    "api.version.request.timeout.ms",
+    "batch.num.messages",
+    "broker.address.family",
+    "broker.address.ttl",
+    "check.crcs",
+    "client.dns.lookup",
+    "client.id",
+    "client.rack",
+    "compression.codec",
+    "compression.level",
+    "compression.type",
+    "connections.max.idle.ms",
+    "delivery.timeout.ms",
+    "enable.metrics.push",
+    "enable.ssl.certificate.verification",
+    "fetch.error.backoff.ms",
+    "fetch.max.bytes",
+    "fetch.message.max.bytes",
+    "fetch.min.bytes",
+    "fetch.queue.backoff.ms",
+    "fetch.wait.max.ms",
+    "group.instance.id",
+    "heartbeat.interval.ms",
+    "linger.ms",
+    "max.partition.fetch.bytes",
+    "max.poll.interval.ms",
+    "message.send.max.retries",
+    "message.timeout.ms",
+    "metadata.max.age.ms",
+    "metadata.recovery.",
+    "queue.buffering.max.kbytes",
+    "queue.buffering.max.messages",
+    "queue.buffering.max.ms",
+    "queued.max.messages.kbytes",
+    "queued.min.messages",
+    "receive.message.max.bytes",
+    "reconnect.backoff.",
+    "request.timeout.ms",
+    "retries",
+    "retry.backoff.",
+    "sasl.kerberos.keytab",
+    "sasl.kerberos.principal",
+    "sasl.kerberos.service.name",
+    "sasl.mechanism",
+    "sasl.mechanisms",
+    "sasl.password",
+    "sasl.username",
+    "security.protocol",
+    "session.timeout.ms",
+    "socket.",
+    "ssl.ca.certificate.stores",
+    "ssl.ca.location",
+    "ssl.ca.pem",
+    "ssl.certificate.location",
+    "ssl.certificate.pem",
+    "ssl.cipher.suites",
+    "ssl.crl.location",
+    "ssl.curves.list",
+    "ssl.endpoint.identification.algorithm",
+    "ssl.key.location",
+    "ssl.key.password",
+    "ssl.key.pem",
+    "ssl.keystore.location",
+    "ssl.keystore.password",
+    "ssl.sigalgs.list",
+    "sticky.partitioning.linger.ms",
+    "topic.metadata.refresh.",
+];
+
+/// What is not allowed for a reason of its own; the first that matches counts.
+const REFUSED: &[(&str, &str)] = &[
+    ("plugin.library.paths", "it loads code into the host"),
+    ("interceptors", "it loads code into the host"),
+    ("ssl.engine.", "it loads code into the host"),
+    ("ssl_engine_callback_data", "it loads code into the host"),
+    ("ssl.providers", "it loads code into the host"),
+    (
+        "sasl.kerberos.kinit.cmd",
+        "it runs a command; get the ticket before the host starts",
+    ),
+    (
+        "sasl.kerberos.min.time.before.relogin",
+        "it says when to run a command; get the ticket before the host starts",
+    ),
+    (
+        "sasl.oauthbearer.",
+        "it makes the host call addresses and read files of its choosing",
+    ),
+    (
+        "enable.sasl.oauthbearer.unsecure.jwt",
+        "tokens that nobody signed protect nothing",
+    ),
+    (
+        "bootstrap.servers",
+        "the address of the topic says it: kafka://HOST:PORT/TOPIC",
+    ),
+    (
+        "metadata.broker.list",
+        "the address of the topic says it: kafka://HOST:PORT/TOPIC",
+    ),
+    ("group.id", "the pipeline's `group` says it"),
+    ("auto.offset.reset", "the pipeline's `start` says it"),
+    (
+        "isolation.level",
+        "the host reads only what is committed, for its exactly-once promise",
+    ),
+    (
+        "enable.auto.commit",
+        "the host commits an offset only when its message has had its effect",
+    ),
+    (
+        "auto.commit.",
+        "the host commits an offset only when its message has had its effect",
+    ),
+    (
+        "enable.auto.offset.store",
+        "the host commits an offset only when its message has had its effect",
+    ),
+    ("offset.store.", "the host keeps offsets in Kafka"),
+    (
+        "transactional.id",
+        "the host names its transactions itself, to fence off former owners",
+    ),
+    (
+        "enable.idempotence",
+        "the host relies on it, so that nothing is written twice",
+    ),
+    (
+        "acks",
+        "the host relies on all replicas in sync, so that nothing is lost",
+    ),
+    (
+        "request.required.acks",
+        "the host relies on all replicas in sync, so that nothing is lost",
+    ),
+    (
+        "partitioner",
+        "the host uses Java's choice, so that all clients agree where a key is",
+    ),
+    (
+        "partition.assignment.strategy",
+        "the host relies on cooperative-sticky",
+    ),
+    ("group.protocol", "the host relies on the classic protocol"),
+    (
+        "allow.auto.create.topics",
+        "topics are created on purpose: host topics create",
+    ),
+    ("message.max.bytes", "the topic's max.message.bytes says it"),
+    (
+        "batch.size",
+        "it follows from the topic's max.message.bytes",
+    ),
+    ("debug", "the host's own log level says it"),
+];
+
+/// Whether a librdkafka setting may come from a pipeline file: those that name code, commands or
+/// files to run, and those that the host itself depends on, may not. The error says why.
+pub fn check_client_setting(key: &str) -> Result<(), String> {
+    let matches = |name: &str| match name.strip_suffix('.') {
+        Some(_) => key.len() > name.len() && key.starts_with(name),
+        None => key == name,
+    };
+    if let Some((_, reason)) = REFUSED.iter().find(|(name, _)| matches(name)) {
+        return Err(format!(
+            "Kafka setting {key:?} may not be set here: {reason}"
+        ));
+    }
+    if ALLOWED.iter().any(|name| matches(name)) {
+        return Ok(());
+    }
+    let shown: String = key.chars().take(100).collect();
+    let all = ALLOWED.iter().chain(REFUSED.iter().map(|(name, _)| name));
+    let nearest = all
+        .max_by(|a, b| strsim::jaro_winkler(a, &shown).total_cmp(&strsim::jaro_winkler(b, &shown)));
+    Err(
+        match nearest
+            .filter(|name| strsim::jaro_winkler(name, &shown) > 0.9 && ALLOWED.contains(name))
+        {
+            Some(name) => format!(
+                "Kafka setting {shown:?} is not one that may be set here; did you mean {name:?}?"
+            ),
+            None => format!("Kafka setting {shown:?} is not one that may be set here"),
+        },
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::check_client_setting;
+
+    /// Every setting of librdkafka's table that loads code, runs a command, calls back, or reaches out.
+    #[test]
+    fn refuses_what_runs_code() {
+        let keys = [
+            "plugin.library.paths",
+            "interceptors",
+            "sasl.kerberos.kinit.cmd",
+            "sasl.kerberos.min.time.before.relogin",
+            "ssl.providers",
+            "ssl.engine.location",
+            "ssl.engine.id",
+            "ssl_engine_callback_data",
+            "ssl.certificate.verify_cb",
+            "error_cb",
+            "throttle_cb",
+            "stats_cb",
+            "log_cb",
+            "background_event_cb",
+            "socket_cb",
+            "connect_cb",
+            "closesocket_cb",
+            "open_cb",
+            "resolve_cb",
+            "oauthbearer_token_refresh_cb",
+            "consume_cb",
+            "rebalance_cb",
+            "offset_commit_cb",
+            "dr_cb",
+            "dr_msg_cb",
+            "partitioner_cb",
+            "opaque",
+            "default_topic_conf",
+            "msg_order_cmp",
+            "internal.termination.signal",
+            "sasl.oauthbearer.config",
+            "sasl.oauthbearer.method",
+            "sasl.oauthbearer.token.endpoint.url",
+            "sasl.oauthbearer.assertion.file",
+            "sasl.oauthbearer.assertion.private.key.file",
+            "sasl.oauthbearer.assertion.jwt.template.file",
+            "https.ca.location",
+        ];
+        for key in keys {
+            assert!(check_client_setting(key).is_err(), "{key}");
+        }
+        let error = check_client_setting("sasl.kerberos.kinit.cmd").unwrap_err();
+        assert_eq!(
+            error,
+            "Kafka setting \"sasl.kerberos.kinit.cmd\" may not be set here: \
+             it runs a command; get the ticket before the host starts"
+        );
+    }
+
+    #[test]
+    fn refuses_what_the_host_rests_on() {
+        let keys = [
+            "isolation.level",
+            "enable.auto.commit",
+            "auto.commit.enable",
+            "group.id",
+            "transactional.id",
+            "auto.offset.reset",
+            "allow.auto.create.topics",
+            "acks",
+            "enable.idempotence",
+            "bootstrap.servers",
+        ];
+        for key in keys {
+            let error = check_client_setting(key).unwrap_err();
+            assert!(error.contains("may not be set here: "), "{key}: {error}");
+        }
+    }
+
+    #[test]
+    fn allows_the_rest_and_suggests() {
+        for key in [
+            "security.protocol",
+            "sasl.username",
+            "socket.timeout.ms",
+            "ssl.ca.location",
+            "linger.ms",
+        ] {
+            assert_eq!(check_client_setting(key), Ok(()), "{key}");
+        }
+        let error = check_client_setting("security.protokol").unwrap_err();
+        assert!(
+            error.ends_with("did you mean \"security.protocol\"?"),
+            "{error}"
+        );
+        assert!(check_client_setting("socket.").is_err());
+        assert!(
+            check_client_setting(&"x".repeat(100_000))
+                .unwrap_err()
+                .len()
+                < 300
+        );
+    }
+}

@@ -1,0 +1,3 @@
+//! What a trait promises, checked for every implementation of it.
+
+mod log;
