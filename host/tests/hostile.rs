@@ -49,12 +49,11 @@ fn misbehave(engine: &Engine, how: &str, limits: &Limits) -> String {
 #[test]
 fn each_is_stopped_with_a_text_that_says_what_to_do() {
     let engine = Engine::new().unwrap();
-    for (how, text) in TEXTS {
-        assert_eq!(misbehave(&engine, how, &limits()), *text, "{how}");
-    }
+    let texts = TEXTS.map(|(how, _)| (how, misbehave(&engine, how, &limits())));
+    assert_eq!(texts.each_ref().map(|(how, text)| (*how, text.as_str())), TEXTS);
 }
 
-const TEXTS: &[(&str, &str)] = &[
+const TEXTS: [(&str, &str); 18] = [
     ("loop-in-open", "plugin hostile 0.1.0 was stopped in open: it ran longer than 300ms; if it needs longer, raise `call` in [plugin.limits]"),
     ("loop-in-process", "plugin hostile 0.1.0 was stopped in process: it ran longer than 300ms; if it needs longer, raise `call` in [plugin.limits]"),
     ("allocate", ""),

@@ -1,4 +1,6 @@
 //! The host from outside: conformance of each trait, and the program as its user runs it.
 
 mod conformance;
+mod hostile;
 mod kafka;
+mod program;

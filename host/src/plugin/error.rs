@@ -69,10 +69,11 @@ pub enum Reached {
     TableElements { asked: usize, limit: usize },
     #[error("it held more than {0} handles to host resources; if it needs more, raise `resources` in [plugin.limits]")]
     Resources(usize),
-    #[error("it put out {put} messages and may put out {limit} in one call; if it needs more, raise `output_messages` in [plugin.limits]")]
-    OutputMessages { put: usize, limit: usize },
-    #[error("it put out more than {0} bytes in one call; if it needs more, raise `output_bytes` in [plugin.limits]")]
-    OutputBytes(usize),
+    #[error(
+        "it put out more than {messages} messages or {bytes} bytes in one call; if it needs more, raise \
+         `output_messages` and `output_bytes` in [plugin.limits]"
+    )]
+    Output { messages: usize, bytes: usize },
     #[error("it called itself deeper than its stack of {0} bytes")]
     Stack(usize),
 }

@@ -31,13 +31,9 @@ impl Instance {
     pub fn process(&mut self, batch: &Batch) -> Result<Output, PluginError> {
         let running = &mut self.running;
         let mut output = running.call("process", |store, guest| guest.call_process(store, batch))?;
-        let limits = &running.limits;
-        let (put, limit) = (output.messages.timestamps.len(), limits.output_messages);
-        if put > limit {
-            return Err(running.stopped("process", Reached::OutputMessages { put, limit }));
-        }
-        if output.messages.bytes() > limits.output_bytes {
-            return Err(running.stopped("process", Reached::OutputBytes(limits.output_bytes)));
+        let (limits, messages) = (&running.limits, &output.messages);
+        if messages.len() > limits.output_messages || messages.bytes() > limits.output_bytes {
+            return Err(running.stopped("process", too_much(limits)));
         }
         running.checked("process", check::output(&output, batch.len()))?;
         for rejection in &mut output.rejected {
@@ -116,7 +112,7 @@ fn explain(error: wasmtime::Error, plugin: &str, limits: &Limits, store: &Store<
     let plugin = plugin.to_owned();
     let trap = error.downcast_ref::<Trap>();
     // wasmtime has no type for this one that can be named here.
-    let too_much = || format!("{error:#}").contains("fuel allocated for hostcalls");
+    let copied_too_much = || format!("{error:#}").contains("fuel allocated for hostcalls");
     let limit = match trap {
         Some(Trap::Interrupt) => Some(Reached::Call(limits.call)),
         Some(Trap::StackOverflow) => Some(Reached::Stack(STACK)),
@@ -124,7 +120,7 @@ fn explain(error: wasmtime::Error, plugin: &str, limits: &Limits, store: &Store<
     };
     let limit = limit
         .or_else(|| too_many_handles(&error).then_some(Reached::Resources(limits.resources)))
-        .or_else(|| too_much().then_some(Reached::OutputBytes(limits.output_bytes)));
+        .or_else(|| copied_too_much().then(|| too_much(limits)));
     if let Some(limit) = limit {
         return PluginError::Limit { plugin, call, limit };
     }
@@ -132,10 +128,15 @@ fn explain(error: wasmtime::Error, plugin: &str, limits: &Limits, store: &Store<
     let cause = match trap {
         // A panic, an abort and an exception of any language all end this way.
         Some(Trap::UnreachableCodeReached) => "it gave up (a panic, an abort or an uncaught exception)".to_owned(),
+        Some(Trap::MemoryOutOfBounds) => "it reached outside of its memory (often a recursion without end)".to_owned(),
         Some(trap) => trap.to_string(),
         None => cut(error.root_cause().to_string()),
     };
     PluginError::Trap { plugin, call, cause, said: store.data().log.tail(), backtrace }
+}
+
+fn too_much(limits: &Limits) -> Reached {
+    Reached::Output { messages: limits.output_messages, bytes: limits.output_bytes }
 }
 
 fn too_many_handles(error: &wasmtime::Error) -> bool {
