@@ -1,0 +1,18 @@
+//! The Kafka brokers that the tests share: `KAFKA_BROKERS`, else one that is started when the first test asks.
+
+use std::path::Path;
+use std::sync::OnceLock;
+
+use xtask::kafka::Broker;
+
+/// `HOST:PORT[,…]` of brokers that answer. They hold other tests' topics too: name yours so that they do not meet.
+pub fn brokers() -> String {
+    static STARTED: OnceLock<Broker> = OnceLock::new();
+    match std::env::var("KAFKA_BROKERS") {
+        Ok(brokers) if !brokers.is_empty() => brokers,
+        // Never dropped: it ends with the process.
+        _ => STARTED
+            .get_or_init(|| Broker::scratch(Path::new(env!("CARGO_TARGET_TMPDIR"))).expect("a Kafka broker to test on"))
+            .address(),
+    }
+}
