@@ -12,7 +12,10 @@ pub fn brokers() -> String {
         Ok(brokers) if !brokers.is_empty() => brokers,
         // Never dropped: it ends with the process.
         _ => STARTED
-            .get_or_init(|| Broker::scratch(Path::new(env!("CARGO_TARGET_TMPDIR"))).expect("a Kafka broker to test on"))
+            .get_or_init(|| {
+                Broker::scratch(Path::new(env!("CARGO_TARGET_TMPDIR")))
+                    .expect("a Kafka broker to test on")
+            })
             .address(),
     }
 }

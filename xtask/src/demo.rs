@@ -9,6 +9,12 @@ use xtask::{command, root, target};
 
 use crate::{plugins, setup};
 
+/// What `flatten` makes of a position: the columns of `pipelines/iss-csv.toml`.
+const SETTINGS: &[&str] = &[
+    r#"fields=[{"from":"timestamp","name":"local_time","type":"timestamp","unit":"s"},{"from":"iss_position_longitude","name":"longitude"},{"from":"iss_position_latitude","name":"latitude"}]"#,
+    r#"event_time={"field":"timestamp","unit":"s"}"#,
+];
+
 /// Polls to the terminal for some seconds, then reads the same topic again into CSV files.
 pub fn run() -> Result<()> {
     setup::check(&[setup::HOST])?;
@@ -31,47 +37,34 @@ pub fn run() -> Result<()> {
     );
     host(
         &out,
-        &[
-            "--from",
-            "sim:iss",
-            "--every",
-            "1s",
-            "--for",
-            "12s",
-            "--via",
-            "kafka:///iss-location",
-            "--to",
-            "stdout:",
-        ],
+        "--name demo --from sim:iss --every 1s --for 12s --via kafka:///iss-location --to stdout:",
     )?;
     println!("\n2. The topic keeps what was polled. Read again, into CSV files:\n");
     host(
         &out,
-        &[
-            "--from",
-            "kafka:///iss-location",
-            "--for",
-            "3s",
-            "--to",
-            "csv:csv",
-        ],
+        "--name demo-csv --from kafka:///iss-location --until end --to csv:csv",
     )?;
     show(&out.join("csv"))?;
     println!(
         "\nEverything is in out/demo: the CSV files in csv, the topics in apogee.db (any SQLite tool opens it). Next:\n  \
          cargo run -p host -- --help\n  \
-         cargo run -p host -- run pipelines/iss-csv.toml --from sim:iss --minutes 1\n  \
-         cargo run -p host -- run pipelines/iss-csv.toml --orbit 1      (the real station, for one orbit)"
+         cargo run -p host -- run pipelines/iss-csv.toml --from sim:iss --via kafka:///iss-location --minutes 1\n  \
+         cargo run -p host -- run pipelines/iss-csv.toml --orbit 1      (the real station, for one orbit, through the broker of: cargo xtask kafka start)"
     );
     Ok(())
 }
 
-fn host(folder: &Path, args: &[&str]) -> Result<()> {
+fn host(folder: &Path, args: &str) -> Result<()> {
+    let plugin = root().join("plugins/flatten.wasm");
+    println!("   host --plugin plugins/flatten.wasm {args} --set …\n");
     let mut host = Command::new(target().join("debug/host"));
     host.current_dir(folder)
         .arg("--plugin")
-        .arg(root().join("plugins/flatten.wasm"))
-        .args(args);
+        .arg(plugin)
+        .args(args.split(' '));
+    for setting in SETTINGS {
+        host.args(["--set", setting]);
+    }
     command::run(&mut host)
 }
 

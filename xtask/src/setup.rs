@@ -142,8 +142,12 @@ pub fn program(name: &str) -> bool {
 
 fn advice(missing: &[Need]) -> String {
     let list = |name: fn(&Need) -> &'static str| {
-        let mut names: Vec<_> = missing.iter().map(name).collect();
-        names.dedup();
+        let mut names = Vec::new();
+        for name in missing.iter().map(name) {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
         names.join(" ")
     };
     let what: Vec<_> = missing.iter().map(|need| need.what).collect();
@@ -208,9 +212,9 @@ mod tests {
     #[test]
     fn what_is_missing_is_named_once_with_its_commands() {
         assert_eq!(
-            advice(&[HOST[0], HOST[1], KAFKA[0]]),
-            "missing on this machine: a C compiler, a C++ compiler, Java 17 or newer\n  \
-             Debian, Ubuntu:  sudo apt-get install gcc g++ openjdk-17-jdk-headless\n  \
+            advice(&[HOST[0], KAFKA[0], HOST[1]]),
+            "missing on this machine: a C compiler, Java 17 or newer, a C++ compiler\n  \
+             Debian, Ubuntu:  sudo apt-get install gcc openjdk-17-jdk-headless g++\n  \
              macOS:           brew install llvm openjdk@17"
         );
     }
