@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::OnceLock;
 
-use xtask::kafka::Broker;
+use xtask::kafka::{Broker, tool};
 
 /// `HOST:PORT[,…]` of brokers that answer. They hold other tests' topics too: name yours so that they do not meet.
 pub fn brokers() -> String {
@@ -18,4 +18,25 @@ pub fn brokers() -> String {
             })
             .address(),
     }
+}
+
+/// The values of a topic, one a line, as Apache Kafka's own console consumer sees them: all there are when none
+/// has come for 5 s.
+pub fn console_consumer(topic: &str) -> Vec<String> {
+    let args = [
+        "--bootstrap-server",
+        &brokers(),
+        "--topic",
+        topic,
+        "--from-beginning",
+        "--timeout-ms",
+        "5000",
+    ];
+    let said = tool("org.apache.kafka.tools.consumer.ConsoleConsumer", args)
+        .expect("the console consumer reads");
+    String::from_utf8(said)
+        .expect("values are text")
+        .lines()
+        .map(str::to_owned)
+        .collect()
 }
