@@ -3,9 +3,11 @@
 //! Needs Java 17 and, the first time, Maven.
 
 mod broker;
+mod detached;
 mod jars;
 
-pub use broker::{Broker, Detached};
+pub use broker::Broker;
+pub use detached::Detached;
 
 use std::ffi::OsStr;
 use std::process::Command;

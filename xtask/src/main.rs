@@ -12,7 +12,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
-use xtask::kafka::{self, Broker, Detached};
+use xtask::kafka::{self, Detached};
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "The project's chores")]
@@ -102,7 +102,7 @@ fn kafka_command(command: Kafka) -> Result<()> {
     };
     match command {
         Kafka::Start { port, dir } => {
-            let Detached { address, pid } = Broker::detach(&folder(dir)?, port)?;
+            let Detached { address, pid } = Detached::start(&folder(dir)?, port)?;
             println!("{address}, process {pid}");
         }
         Kafka::Stop { dir } => {

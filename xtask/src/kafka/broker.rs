@@ -22,7 +22,7 @@ const CLUSTER: &str = "YXBvZ2VlLXRlc3QtYnJrcg";
 const READY: &str = "Kafka Server started";
 const TAKEN: &str = "Address already in use";
 const START_WITHIN: Duration = Duration::from_secs(90);
-const STOP_WITHIN: Duration = Duration::from_secs(30);
+pub(super) const STOP_WITHIN: Duration = Duration::from_secs(30);
 
 /// A running (or stopped, or killed) broker. The data stay in its folder.
 pub struct Broker {
@@ -37,12 +37,6 @@ struct Running {
     java: Child,
     /// Ends the thread that started Java, see [`spawn_owned`].
     _thread: mpsc::Sender<()>,
-}
-
-/// A broker that outlives the process that started it, known by the files `pid` and `address` in its folder.
-pub struct Detached {
-    pub address: String,
-    pub pid: u32,
 }
 
 impl Broker {
@@ -143,37 +137,6 @@ impl Broker {
         )
     }
 
-    /// Starts a broker that stays when this process ends; port 0 is a free one.
-    pub fn detach(dir: &Path, port: u16) -> Result<Detached> {
-        if let Some(detached) = Detached::find(dir) {
-            bail!(
-                "a broker runs in {} already, on {}, process {}",
-                dir.display(),
-                detached.address,
-                detached.pid
-            );
-        }
-        let [mut client, controller] = free_ports()?;
-        if port != 0 {
-            client = port;
-        }
-        format(dir, [client, controller])?;
-        let mut java = launch(dir)?
-            .process_group(0)
-            .spawn()
-            .context("cannot start java")?;
-        let address = format!("127.0.0.1:{client}");
-        if !wait_ready(dir, &mut java, client)? {
-            bail!("port {client} is taken; choose another with --port, or 0 for any");
-        }
-        fs::write(dir.join("pid"), java.id().to_string())?;
-        fs::write(dir.join("address"), &address)?;
-        Ok(Detached {
-            address,
-            pid: java.id(),
-        })
-    }
-
     /// Whether it got its port; an error when it ended for another reason or took too long.
     fn ready(&mut self) -> Result<bool> {
         let Some(running) = &mut self.running else {
@@ -193,48 +156,16 @@ impl Drop for Broker {
     }
 }
 
-impl Detached {
-    /// The broker that runs with its data in `dir`.
-    pub fn find(dir: &Path) -> Option<Self> {
-        let pid: u32 = fs::read_to_string(dir.join("pid")).ok()?.parse().ok()?;
-        let address = fs::read_to_string(dir.join("address")).ok()?;
-        // The number may be another program's by now.
-        let named = command::output(Command::new("ps").args([
-            "-ww",
-            "-o",
-            "command=",
-            "-p",
-            &pid.to_string(),
-        ]))
-        .ok()?;
-        let ours = String::from_utf8_lossy(&named).contains(&*settings_file(dir).to_string_lossy());
-        ours.then_some(Self { address, pid })
-    }
-
-    /// Stops it and waits for its end.
-    pub fn stop(&self, dir: &Path) -> Result<()> {
-        terminate(self.pid)?;
-        if !until(STOP_WITHIN, || Ok(Self::find(dir).is_none()))? {
-            bail!(
-                "process {} did not stop within {STOP_WITHIN:?}; see {}",
-                self.pid,
-                log_file(dir).display()
-            );
-        }
-        Ok(())
-    }
-}
-
-fn settings_file(dir: &Path) -> PathBuf {
+pub(super) fn settings_file(dir: &Path) -> PathBuf {
     dir.join("server.properties")
 }
 
-fn log_file(dir: &Path) -> PathBuf {
+pub(super) fn log_file(dir: &Path) -> PathBuf {
     dir.join("broker.log")
 }
 
 /// Two ports that were free a moment ago. Both are held at once, so they differ.
-fn free_ports() -> Result<[u16; 2]> {
+pub(super) fn free_ports() -> Result<[u16; 2]> {
     let [a, b] = [
         TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?,
         TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?,
@@ -243,7 +174,7 @@ fn free_ports() -> Result<[u16; 2]> {
 }
 
 /// Writes the settings and, in a new folder, Kafka's empty data.
-fn format(dir: &Path, ports: [u16; 2]) -> Result<()> {
+pub(super) fn format(dir: &Path, ports: [u16; 2]) -> Result<()> {
     fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
     fs::write(settings_file(dir), settings(dir, ports))?;
     if !dir.join("data/meta.properties").exists() {
@@ -290,7 +221,7 @@ share.coordinator.state.topic.min.isr=1
 }
 
 /// The broker's command. It writes `broker.log`; what the one before it wrote is kept in `broker.previous.log`.
-fn launch(dir: &Path) -> Result<Command> {
+pub(super) fn launch(dir: &Path) -> Result<Command> {
     if log_file(dir).exists() {
         fs::rename(log_file(dir), dir.join("broker.previous.log"))?;
     }
@@ -341,7 +272,7 @@ fn spawn_owned(mut java: Command) -> Result<(Child, mpsc::Sender<()>)> {
 }
 
 /// Waits until the broker answers; `false` when another program has the port.
-fn wait_ready(dir: &Path, java: &mut Child, port: u16) -> Result<bool> {
+pub(super) fn wait_ready(dir: &Path, java: &mut Child, port: u16) -> Result<bool> {
     let mut said = String::new();
     let mut ended = None;
     until(START_WITHIN, || {
@@ -370,7 +301,7 @@ fn wait_ready(dir: &Path, java: &mut Child, port: u16) -> Result<bool> {
 }
 
 /// Looks every 50 ms whether it is `done`; `false` when the time is over first.
-fn until(time: Duration, mut done: impl FnMut() -> Result<bool>) -> Result<bool> {
+pub(super) fn until(time: Duration, mut done: impl FnMut() -> Result<bool>) -> Result<bool> {
     let deadline = Instant::now() + time;
     while !done()? {
         if Instant::now() > deadline {
@@ -381,7 +312,7 @@ fn until(time: Duration, mut done: impl FnMut() -> Result<bool>) -> Result<bool>
     Ok(true)
 }
 
-fn terminate(pid: u32) -> Result<()> {
+pub(super) fn terminate(pid: u32) -> Result<()> {
     let pid = i32::try_from(pid)
         .ok()
         .and_then(Pid::from_raw)
@@ -404,17 +335,5 @@ mod tests {
     fn the_ports_differ() {
         let [a, b] = free_ports().unwrap();
         assert!(a != b && a != 0 && b != 0);
-    }
-
-    #[test]
-    fn a_process_number_that_is_another_programs_by_now_is_not_our_broker() {
-        let dir = crate::target()
-            .join("tmp")
-            .join(format!("detached-{}", std::process::id()));
-        fs::create_dir_all(&dir).unwrap();
-        fs::write(dir.join("address"), "127.0.0.1:9092").unwrap();
-        fs::write(dir.join("pid"), std::process::id().to_string()).unwrap();
-        assert!(Detached::find(&dir).is_none());
-        fs::remove_dir_all(dir).unwrap();
     }
 }
