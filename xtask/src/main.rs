@@ -1,1 +1,117 @@
-fn main() {}
+//! `cargo xtask`: the project's chores. Says what is missing on the machine before it builds anything.
+
+mod bench;
+mod demo;
+mod plugins;
+mod setup;
+mod test;
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand};
+use xtask::kafka::{self, Detached};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "The project's chores")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    /// Build everything and run the main job on the simulated ISS
+    Demo,
+    /// Check and test everything, with a real Kafka broker (or KAFKA_BROKERS)
+    Test {
+        /// Only the tests whose name contains this; further words go to the test programs
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        filter: Vec<String>,
+    },
+    /// Build the plugins to plugins/*.wasm
+    Plugins {
+        /// Also the one in JavaScript
+        #[arg(long)]
+        all: bool,
+    },
+    /// Measure
+    Bench {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// A Kafka broker on this machine
+    #[command(subcommand)]
+    Kafka(Kafka),
+}
+
+#[derive(Subcommand)]
+enum Kafka {
+    /// Start a broker that stays until it is stopped
+    Start {
+        #[arg(long, default_value_t = 9092)]
+        port: u16,
+        /// The folder of its data [default: kafka in cargo's target folder]
+        #[arg(long)]
+        dir: Option<PathBuf>,
+    },
+    /// Stop it; its data stay
+    Stop {
+        #[arg(long)]
+        dir: Option<PathBuf>,
+    },
+    /// Run a Kafka tool, for example org.apache.kafka.tools.TopicCommand --bootstrap-server 127.0.0.1:9092 --list
+    Tool {
+        class: String,
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+}
+
+fn main() -> ExitCode {
+    let passed = match Arguments::parse().command {
+        Chore::Demo => demo::run().map(|()| true),
+        Chore::Test { filter } => test::run(&filter),
+        Chore::Plugins { all } => plugins(all).map(|()| true),
+        Chore::Bench { args } => bench::run(&args).map(|()| true),
+        Chore::Kafka(command) => kafka_command(command).map(|()| true),
+    };
+    match passed {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn plugins(all: bool) -> Result<()> {
+    if all {
+        setup::check(&[setup::NODE])?;
+    }
+    plugins::build(all)
+}
+
+fn kafka_command(command: Kafka) -> Result<()> {
+    setup::check(&[setup::KAFKA])?;
+    let folder = |dir: Option<PathBuf>| {
+        std::path::absolute(dir.unwrap_or_else(|| xtask::target().join("kafka")))
+    };
+    match command {
+        Kafka::Start { port, dir } => {
+            let Detached { address, pid } = Detached::start(&folder(dir)?, port)?;
+            println!("{address}, process {pid}");
+        }
+        Kafka::Stop { dir } => {
+            let dir = folder(dir)?;
+            let broker = Detached::find(&dir)
+                .with_context(|| format!("no broker runs in {}", dir.display()))?;
+            broker.stop(&dir)?;
+        }
+        Kafka::Tool { class, args } => std::io::stdout().write_all(&kafka::tool(&class, args)?)?,
+    }
+    Ok(())
+}

@@ -1,0 +1,339 @@
+//! One broker (KRaft, broker and controller in one process) on free ports of the loopback address.
+//!
+//! It dies with its owner: on drop and, on Linux, also when the owning process is killed.
+
+use std::fs::{self, File};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::java;
+use crate::command;
+
+/// Sixteen bytes in base64, as Kafka writes a cluster's id; the data of one broker never meets another's.
+const CLUSTER: &str = "YXBvZ2VlLXRlc3QtYnJrcg";
+const READY: &str = "Kafka Server started";
+const TAKEN: &str = "Address already in use";
+const START_WITHIN: Duration = Duration::from_secs(90);
+pub(super) const STOP_WITHIN: Duration = Duration::from_secs(30);
+
+/// A running (or stopped, or killed) broker. The data stay in its folder.
+pub struct Broker {
+    dir: PathBuf,
+    ports: [u16; 2],
+    running: Option<Running>,
+    /// Held as long as the folder is in use, where it was [`Broker::scratch`] that chose it.
+    _lock: Option<File>,
+}
+
+struct Running {
+    java: Child,
+    /// Ends the thread that started Java, see [`spawn_owned`].
+    _thread: mpsc::Sender<()>,
+}
+
+impl Broker {
+    /// Starts a broker with its data and its `broker.log` in `dir`; ready when this returns.
+    pub fn start(dir: &Path) -> Result<Self> {
+        let mut broker = Self {
+            dir: dir.to_owned(),
+            ports: [0; 2],
+            running: None,
+            _lock: None,
+        };
+        for _ in 0..5 {
+            broker.ports = free_ports()?;
+            format(dir, broker.ports)?;
+            let (java, thread) = spawn_owned(launch(dir)?)?;
+            broker.running = Some(Running {
+                java,
+                _thread: thread,
+            });
+            if broker.ready()? {
+                return Ok(broker);
+            }
+        }
+        bail!("no free port for Kafka in five attempts")
+    }
+
+    /// Starts a broker in the first folder `kafka-N` of `parent` that no living process uses, emptied before.
+    pub fn scratch(parent: &Path) -> Result<Self> {
+        fs::create_dir_all(parent)?;
+        for n in 0..100 {
+            let lock = File::create(parent.join(format!("kafka-{n}.lock")))?;
+            if lock.try_lock().is_err() {
+                continue;
+            }
+            let dir = parent.join(format!("kafka-{n}"));
+            if dir.exists() {
+                fs::remove_dir_all(&dir)?;
+            }
+            let mut broker = Self::start(&dir)?;
+            broker._lock = Some(lock);
+            return Ok(broker);
+        }
+        bail!("a hundred brokers are running in {}", parent.display())
+    }
+
+    /// `127.0.0.1:PORT`; the same after [`Broker::restart`].
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.ports[0])
+    }
+
+    /// The broker's process; none while it is stopped.
+    pub fn pid(&self) -> Option<u32> {
+        self.running.as_ref().map(|running| running.java.id())
+    }
+
+    /// Stops it as its operator would (SIGTERM), and waits for its end.
+    pub fn stop(&mut self) -> Result<()> {
+        let Some(mut running) = self.running.take() else {
+            return Ok(());
+        };
+        terminate(running.java.id())?;
+        let ended = until(STOP_WITHIN, || Ok(running.java.try_wait()?.is_some()))?;
+        if !ended {
+            end(&mut running.java);
+            bail!(
+                "the Kafka broker in {} did not stop within {STOP_WITHIN:?} and was killed",
+                self.dir.display()
+            );
+        }
+        Ok(())
+    }
+
+    /// kill -9.
+    pub fn kill(&mut self) {
+        if let Some(mut running) = self.running.take() {
+            end(&mut running.java);
+        }
+    }
+
+    /// Starts it again after [`Broker::stop`] or [`Broker::kill`], on the same port and data.
+    pub fn restart(&mut self) -> Result<()> {
+        self.stop()?;
+        let deadline = Instant::now() + START_WITHIN;
+        while Instant::now() < deadline {
+            let (java, thread) = spawn_owned(launch(&self.dir)?)?;
+            self.running = Some(Running {
+                java,
+                _thread: thread,
+            });
+            // A connection elsewhere may have the port for a moment.
+            if self.ready()? {
+                return Ok(());
+            }
+        }
+        bail!(
+            "port {} is still taken after {START_WITHIN:?}",
+            self.ports[0]
+        )
+    }
+
+    /// Whether it got its port; an error when it ended for another reason or took too long.
+    fn ready(&mut self) -> Result<bool> {
+        let Some(running) = &mut self.running else {
+            bail!("the broker is not running")
+        };
+        let ready = wait_ready(&self.dir, &mut running.java, self.ports[0]);
+        if !matches!(ready, Ok(true)) {
+            self.kill();
+        }
+        ready
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+pub(super) fn settings_file(dir: &Path) -> PathBuf {
+    dir.join("server.properties")
+}
+
+pub(super) fn log_file(dir: &Path) -> PathBuf {
+    dir.join("broker.log")
+}
+
+/// Two ports that were free a moment ago. Both are held at once, so they differ.
+pub(super) fn free_ports() -> Result<[u16; 2]> {
+    let [a, b] = [
+        TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?,
+        TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?,
+    ];
+    Ok([a.local_addr()?.port(), b.local_addr()?.port()])
+}
+
+/// Writes the settings and, in a new folder, Kafka's empty data.
+pub(super) fn format(dir: &Path, ports: [u16; 2]) -> Result<()> {
+    fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
+    fs::write(settings_file(dir), settings(dir, ports))?;
+    if !dir.join("data/meta.properties").exists() {
+        let mut tool = java()?;
+        tool.args([
+            "kafka.tools.StorageTool",
+            "format",
+            "--cluster-id",
+            CLUSTER,
+            "--config",
+        ])
+        .arg(settings_file(dir));
+        command::output(&mut tool)?;
+    }
+    Ok(())
+}
+
+fn settings(dir: &Path, [client, controller]: [u16; 2]) -> String {
+    let data = dir.join("data");
+    format!(
+        "\
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:{controller}
+controller.listener.names=CONTROLLER
+listeners=PLAINTEXT://127.0.0.1:{client},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{client}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+log.dirs={data}
+log.retention.hours=-1
+auto.create.topics.enable=false
+group.initial.rebalance.delay.ms=0
+offsets.topic.num.partitions=1
+offsets.topic.replication.factor=1
+transaction.state.log.num.partitions=1
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+share.coordinator.state.topic.num.partitions=1
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+",
+        data = data.display()
+    )
+}
+
+/// The broker's command. It writes `broker.log`; what the one before it wrote is kept in `broker.previous.log`.
+pub(super) fn launch(dir: &Path) -> Result<Command> {
+    if log_file(dir).exists() {
+        fs::rename(log_file(dir), dir.join("broker.previous.log"))?;
+    }
+    let log = File::create(log_file(dir))?;
+    let mut java = java()?;
+    java.arg("kafka.Kafka").arg(settings_file(dir));
+    java.stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log);
+    Ok(java)
+}
+
+/// Starts Java such that Linux kills it when this process ends, however it ends.
+///
+/// The signal comes when the *thread* that started the child ends, and a test's thread ends before its process:
+/// so a thread of its own starts Java and stays until the sender is dropped.
+fn spawn_owned(mut java: Command) -> Result<(Child, mpsc::Sender<()>)> {
+    #[cfg(target_os = "linux")]
+    {
+        let parent = rustix::process::getpid();
+        // SAFETY: between fork and exec the closure makes two system calls; it neither allocates nor takes a lock.
+        unsafe {
+            java.pre_exec(move || {
+                rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+                // The parent may have ended before the call above.
+                match rustix::process::getppid() == Some(parent) {
+                    true => Ok(()),
+                    false => Err(rustix::io::Errno::SRCH.into()),
+                }
+            });
+        }
+    }
+    let (child, started) = mpsc::channel();
+    let (keep, kept) = mpsc::channel::<()>();
+    thread::Builder::new().name("kafka".into()).spawn(move || {
+        let sent = child.send(java.spawn());
+        if sent.is_ok() {
+            let _ = kept.recv();
+        }
+    })?;
+    let java = started
+        .recv()
+        .context("the thread that starts java ended")?;
+    Ok((
+        java.context("cannot start java; it is in the package openjdk-17-jre-headless")?,
+        keep,
+    ))
+}
+
+/// Waits until the broker answers; `false` when another program has the port.
+pub(super) fn wait_ready(dir: &Path, java: &mut Child, port: u16) -> Result<bool> {
+    let mut said = String::new();
+    let mut ended = None;
+    until(START_WITHIN, || {
+        ended = java.try_wait()?;
+        said = String::from_utf8_lossy(&fs::read(log_file(dir))?).into_owned();
+        let started =
+            said.contains(READY) && TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok();
+        Ok(started || ended.is_some())
+    })?;
+    if ended.is_none() && said.contains(READY) {
+        return Ok(true);
+    }
+    end(java);
+    if said.contains(TAKEN) {
+        return Ok(false);
+    }
+    let how = ended.map_or_else(
+        || format!("is not ready after {START_WITHIN:?}"),
+        |status| format!("ended: {status}"),
+    );
+    bail!(
+        "the Kafka broker {how}; the end of {}:\n{}",
+        log_file(dir).display(),
+        command::tail(said.as_bytes())
+    )
+}
+
+/// Looks every 50 ms whether it is `done`; `false` when the time is over first.
+pub(super) fn until(time: Duration, mut done: impl FnMut() -> Result<bool>) -> Result<bool> {
+    let deadline = Instant::now() + time;
+    while !done()? {
+        if Instant::now() > deadline {
+            return Ok(false);
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+    Ok(true)
+}
+
+pub(super) fn terminate(pid: u32) -> Result<()> {
+    let pid = i32::try_from(pid)
+        .ok()
+        .and_then(Pid::from_raw)
+        .context("not a process number")?;
+    kill_process(pid, Signal::TERM)
+        .with_context(|| format!("cannot stop process {}", pid.as_raw_nonzero()))
+}
+
+/// kill -9. It fails only for a process that has ended.
+fn end(java: &mut Child) {
+    let _ = java.kill();
+    let _ = java.wait();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ports_differ() {
+        let [a, b] = free_ports().unwrap();
+        assert!(a != b && a != 0 && b != 0);
+    }
+}
