@@ -4,32 +4,32 @@
 //! values are shorter than such a call is worth.
 
 /// Bytes copied at a time.
-pub const STEP: usize = 16;
+pub const STEP: usize = 32;
 
-/// Appends `text[start..end]` to `out`. Fast where at least [`STEP`] bytes follow `end` in `text`.
+/// Appends `text[start..end]` to `out`. Fast where [`STEP`] bytes follow `start` in `text`, and fit into `out`.
 #[inline(always)]
 pub fn append(out: &mut Vec<u8>, text: &[u8], start: usize, end: usize) {
-    if end - start > 4 * STEP {
-        return out.extend_from_slice(&text[start..end]);
-    }
-    let length = out.len() + (end - start);
-    let mut at = start;
-    while at < end {
-        match text.get(at..).and_then(<[u8]>::first_chunk::<STEP>) {
-            Some(step) => out.extend_from_slice(step),
-            None => return last(out, text, at, end, length),
+    let (from, length) = (out.len(), end - start);
+    if length <= STEP
+        && start < text.len().saturating_sub(STEP - 1)
+        && out.capacity() - from >= STEP
+    {
+        // SAFETY: by the comparisons a step from `start` lies within `text`, and one from `from` within what
+        // `out` has allocated; of it, the `length` bytes that now belong to `out` are written.
+        unsafe {
+            let step = text.as_ptr().add(start).cast::<[u8; STEP]>().read();
+            out.as_mut_ptr().add(from).cast::<[u8; STEP]>().write(step);
+            out.set_len(from + length);
         }
-        at += STEP;
+    } else {
+        exactly(out, text, start, end);
     }
-    // The last step went beyond the end.
-    out.truncate(length);
 }
 
-/// The last bytes of `text`, where a full step would reach beyond it.
+/// What is longer than a step, or where a step would reach too far.
 #[inline(never)]
-fn last(out: &mut Vec<u8>, text: &[u8], at: usize, end: usize, length: usize) {
-    out.extend_from_slice(&text[at..end]);
-    debug_assert_eq!(out.len(), length);
+fn exactly(out: &mut Vec<u8>, text: &[u8], start: usize, end: usize) {
+    out.extend_from_slice(&text[start..end]);
 }
 
 #[cfg(test)]

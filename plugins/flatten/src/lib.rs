@@ -50,16 +50,25 @@ impl Transform for Flatten {
     type Settings = Settings;
 
     fn open(settings: Settings) -> Result<Self, String> {
-        let picks = settings.fields.map(settings::picks).transpose()?;
         let mut plugin = Self {
             reader: Reader::deep(&settings.separator),
-            picks,
+            picks: settings.fields.map(settings::picks).transpose()?,
             event_time: settings.event_time,
             event_leaf: None,
             columns: Vec::new(),
             labels: Vec::new(),
         };
-        plugin.resolve();
+        if let Some(picks) = &plugin.picks {
+            let column = |pick: &Pick| Column {
+                label: 0,
+                leaf: None,
+                convert: pick.convert.clone(),
+            };
+            plugin.columns.extend(picks.iter().map(column));
+            label(&mut plugin.columns, &mut plugin.labels, |index| {
+                &picks[index].name
+            });
+        }
         Ok(plugin)
     }
 
@@ -100,32 +109,29 @@ impl Transform for Flatten {
 impl Flatten {
     /// Looks up in the present shape what is to be put out.
     fn resolve(&mut self) {
-        self.columns.clear();
-        self.labels.clear();
         let Self {
             reader,
             columns,
             labels,
             ..
         } = self;
-        let mut column = |name: &str, leaf, convert| {
-            labels.push(if columns.is_empty() { b'{' } else { b',' });
-            quote(name.as_bytes(), labels);
-            labels.push(b':');
-            columns.push(Column {
-                label: labels.len(),
-                leaf,
-                convert,
-            });
-        };
         match &self.picks {
-            Some(picks) => picks
-                .iter()
-                .for_each(|pick| column(&pick.name, reader.find(&pick.from), pick.convert.clone())),
-            None => (0..reader.len())
-                .for_each(|leaf| column(reader.name(leaf), Some(leaf), Convert::Keep)),
+            Some(picks) => {
+                for (column, pick) in columns.iter_mut().zip(picks) {
+                    column.leaf = reader.find(&pick.from);
+                }
+            }
+            None => {
+                let keep = |leaf| Column {
+                    label: 0,
+                    leaf: Some(leaf),
+                    convert: Convert::Keep,
+                };
+                columns.clear();
+                columns.extend((0..reader.len()).map(keep));
+                label(columns, labels, |index| reader.name(index));
+            }
         }
-        self.labels.extend_from_slice(&[0; append::STEP]);
         self.event_leaf = self
             .event_time
             .as_ref()
@@ -158,6 +164,18 @@ impl Flatten {
         value.push(b'}');
         Ok(())
     }
+}
+
+/// Makes the labels of the columns, in order.
+fn label<'a>(columns: &mut [Column], labels: &mut Vec<u8>, name: impl Fn(usize) -> &'a str) {
+    labels.clear();
+    for (index, column) in columns.iter_mut().enumerate() {
+        labels.push(if index == 0 { b'{' } else { b',' });
+        quote(name(index).as_bytes(), labels);
+        labels.push(b':');
+        column.label = labels.len();
+    }
+    labels.extend_from_slice(&[0; append::STEP]);
 }
 
 apogee_sdk::export!(Flatten);

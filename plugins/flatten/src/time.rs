@@ -155,8 +155,8 @@ impl Timestamps {
             Some(offset) => {
                 let local = format!("2000-01-01T00:00{offset}");
                 let known = Pieces::parse(&local).ok()?.to_numeric_offset()?;
-                // Hours and minutes: what RFC 3339 can write.
-                if offset.len() != 6 || known.seconds() % 60 != 0 {
+                // Hours and minutes, of less than a day: what RFC 3339 can write.
+                if offset.len() != 6 || i64::from(known.seconds()).abs() >= DAY {
                     return None;
                 }
                 (known.seconds().into(), offset)

@@ -21,7 +21,8 @@ std::thread_local! {
     static SETTINGS: Cell<Settings> = const { Cell::new(Settings { how: How::Echo, count: None }) };
 }
 
-struct Hostile;
+/// Misbehaves as its settings say.
+pub struct Hostile;
 
 impl Guest for Hostile {
     fn describe() -> Description {
@@ -87,4 +88,6 @@ impl Guest for Hostile {
     }
 }
 
+// Native linkers do not take the names of a component's exports.
+#[cfg(target_family = "wasm")]
 export!(Hostile);

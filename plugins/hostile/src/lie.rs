@@ -65,13 +65,28 @@ pub fn header_of_nothing(output: &mut Output) {
     });
 }
 
-/// Rejects messages that are put out as well.
+/// Puts nothing out and rejects these messages, so that only the rejections can be wrong.
 pub fn reject(output: &mut Output, messages: &[u32], reason: &str) {
     let rejection = |message: &u32| Rejection {
         message: *message,
         reason: reason.to_owned(),
     };
-    output.rejected = messages.iter().map(rejection).collect();
+    let rejected = messages.iter().map(rejection).collect();
+    let none = || Column {
+        bytes: Vec::new(),
+        lengths: Vec::new(),
+    };
+    let messages = Batch {
+        keys: none(),
+        values: none(),
+        timestamps: Vec::new(),
+        headers: Vec::new(),
+    };
+    *output = Output {
+        messages,
+        origins: Vec::new(),
+        rejected,
+    };
 }
 
 /// As many empty messages, all from the first one.
@@ -115,5 +130,78 @@ pub fn giant(bytes: u64) -> Output {
         messages,
         origins: vec![0],
         rejected: Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn batch() -> Batch {
+        let column = || Column {
+            bytes: b"abcd".to_vec(),
+            lengths: vec![3, -1, 1],
+        };
+        Batch {
+            keys: column(),
+            values: column(),
+            timestamps: vec![1, 2, 3],
+            headers: Vec::new(),
+        }
+    }
+
+    /// Whether a host that checks everything would take it.
+    fn honest(output: &Output) -> bool {
+        let Output {
+            messages,
+            origins,
+            rejected,
+        } = output;
+        let count = messages.timestamps.len();
+        let column = |column: &Column| {
+            let sum: i64 = column
+                .lengths
+                .iter()
+                .map(|length| i64::from(*length).max(0))
+                .sum();
+            column.lengths.len() == count
+                && column.lengths.iter().all(|length| *length >= -1)
+                && sum == column.bytes.len() as i64
+        };
+        let mut seen = std::collections::HashSet::new();
+        column(&messages.keys)
+            && column(&messages.values)
+            && messages
+                .headers
+                .iter()
+                .all(|header| (header.message as usize) < count)
+            && origins.len() == count
+            && origins.iter().all(|origin| *origin < 3)
+            && rejected
+                .iter()
+                .all(|rejection| rejection.message < 3 && seen.insert(rejection.message))
+    }
+
+    #[test]
+    fn only_the_lies_are_lies() {
+        assert!(honest(&echo(batch())));
+        assert!(honest(&note("text".to_owned(), batch())));
+        assert!(honest(&many(5)));
+        assert!(honest(&giant(5)));
+        assert!(honest(&with(batch(), |output| reject(
+            output,
+            &[0],
+            "long"
+        ))));
+        let lies: [fn(&mut Output); 5] = [
+            |output| lengthen(output, 1),
+            |output| lengthen(output, -1),
+            header_of_nothing,
+            |output| reject(output, &[7], "out of range"),
+            |output| reject(output, &[0, 0], "twice"),
+        ];
+        for (index, lie) in lies.into_iter().enumerate() {
+            assert!(!honest(&with(batch(), lie)), "lie {index}");
+        }
     }
 }

@@ -36,6 +36,7 @@ pub fn stack(depth: u64) -> String {
 /// Streams and pollables, never given back.
 pub fn handles() -> ! {
     loop {
+        black_box(());
         #[cfg(target_family = "wasm")]
         {
             std::mem::forget(wasip2::cli::stdout::get_stdout());

@@ -7,7 +7,8 @@ wit_bindgen::generate!({ path: "../../wit", world: "transformer" });
 use apogee::plugin::messages::{Batch, Column, Output};
 use exports::apogee::plugin::transform::{Description, Field, Guest};
 
-struct Hostile;
+/// Connects, if it can.
+pub struct Hostile;
 
 impl Guest for Hostile {
     fn describe() -> Description {
@@ -49,4 +50,6 @@ impl Guest for Hostile {
     }
 }
 
+// Native linkers do not take the names of a component's exports.
+#[cfg(target_family = "wasm")]
 export!(Hostile);

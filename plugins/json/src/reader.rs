@@ -181,8 +181,8 @@ impl Reader {
                 continue;
             };
             let length = path.len();
-            // Keys are UTF-8: the scanner has checked.
-            path.push_str(&String::from_utf8_lossy(&key.content(text)));
+            // The scanner has checked that keys are UTF-8.
+            path.push_str(std::str::from_utf8(&key.content(text)).unwrap_or_default());
             if let Some(separator) = self.separator.as_ref().filter(|_| scanner.has_members()) {
                 path.push_str(separator);
                 around.push(length);

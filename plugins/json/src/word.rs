@@ -9,10 +9,13 @@ pub const HIGH: u64 = 0x8080_8080_8080_8080;
 /// The eight bytes of `text` from `at`. What lies past the end reads as zero, which ends every run.
 #[inline(always)]
 pub fn load(text: &[u8], at: usize) -> u64 {
-    match text.get(at..).and_then(<[u8]>::first_chunk) {
-        Some(bytes) => u64::from_le_bytes(*bytes),
-        None => load_end(text, at),
+    // One comparison with a bound that stays the same through a loop; slicing would take two.
+    if at < text.len().saturating_sub(7) {
+        // SAFETY: `at + 8 <= text.len()`, by the comparison.
+        let bytes = unsafe { text.as_ptr().add(at).cast::<[u8; 8]>().read() };
+        return u64::from_le_bytes(bytes);
     }
+    load_end(text, at)
 }
 
 /// The last bytes of a text: from a word that reaches back, where there is one.

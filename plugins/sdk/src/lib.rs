@@ -71,40 +71,38 @@ pub use transform::{Rejection, Transform, describe, open, process};
 pub use wire::Header;
 
 /// Makes a component of a [`Transform`]. Does nothing in a native build.
+// rustfmt moves the last line of it to the left, each time it is run.
+#[rustfmt::skip]
 #[macro_export]
 macro_rules! export {
     ($plugin:ty) => {
         #[cfg(target_family = "wasm")]
         const _: () = {
+            use $crate::bindings::exports::apogee::plugin::transform::Guest;
+            use $crate::{Field, Transform, wire};
+
             ::std::thread_local! {
-                static PLUGIN: ::std::cell::RefCell<::std::option::Option<$plugin>> =
-                    const { ::std::cell::RefCell::new(::std::option::Option::None) };
+                static PLUGIN: ::std::cell::RefCell<Option<$plugin>> =
+                    const { ::std::cell::RefCell::new(None) };
             }
 
             struct Component;
 
-            impl $crate::bindings::exports::apogee::plugin::transform::Guest for Component {
-                fn describe() -> $crate::wire::Description {
+            impl Guest for Component {
+                fn describe() -> wire::Description {
                     $crate::describe::<$plugin>()
                 }
 
-                fn open(
-                    settings: ::std::string::String,
-                ) -> ::std::result::Result<::std::vec::Vec<$crate::Field>, ::std::string::String>
-                {
+                fn open(settings: String) -> Result<Vec<Field>, String> {
                     let plugin: $plugin = $crate::open(&settings)?;
-                    let fields = $crate::Transform::fields(&plugin);
-                    PLUGIN.set(::std::option::Option::Some(plugin));
-                    ::std::result::Result::Ok(fields)
+                    let fields = plugin.fields();
+                    PLUGIN.set(Some(plugin));
+                    Ok(fields)
                 }
 
-                fn process(batch: $crate::wire::Batch) -> $crate::wire::Output {
-                    PLUGIN.with_borrow_mut(|plugin| {
-                        let plugin = plugin
-                            .as_mut()
-                            .expect("the host calls `open` before `process`");
-                $crate::process(plugin, batch)
-                    })
+                fn process(batch: wire::Batch) -> wire::Output {
+                    let opened = "the host calls `open` before `process`";
+                    PLUGIN.with_borrow_mut(|it| $crate::process(it.as_mut().expect(opened), batch))
                 }
             }
 
