@@ -255,3 +255,16 @@ fn a_trickle_comes_at_once() {
     // The median, because other tests run beside this one.
     assert!(p50 < Duration::from_millis(50), "p50 {p50:?}");
 }
+
+/// A time before 1970 is kept; 0, which librdkafka takes for "now", becomes a fixed 1, so that the same
+/// input gives the same output.
+#[test]
+fn odd_timestamps_are_the_same_each_time() {
+    let log = connect();
+    let topic = topic(&log, 1);
+    let mut batch = numbers(None, 0, 3);
+    batch.timestamps = vec![-86_400_000, 0, 1_700_000_000_000];
+    write(&log, &topic, &batch);
+    let read = log.read(&topic, 0, 0, 9).unwrap();
+    assert_eq!(read.batch.timestamps, [-86_400_000, 1, 1_700_000_000_000]);
+}
