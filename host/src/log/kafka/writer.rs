@@ -97,7 +97,7 @@ impl KafkaWriter {
             failure: Arc::clone(&failure),
         };
         let producer = BaseProducer::from_config_and_context(&config, deliveries);
-        let producer = producer.map_err(|e| cluster.broken(e.to_string()))?;
+        let producer = producer.map_err(|e| cluster.broken(client::text(&e)))?;
         Ok(Self {
             producer,
             failure,

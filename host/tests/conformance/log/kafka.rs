@@ -51,6 +51,17 @@ fn a_wrong_address_is_found_out() {
 }
 
 #[test]
+fn a_bad_setting_is_named_without_its_value() {
+    let settings = BTreeMap::from([("security.protocol".to_owned(), "secret".to_owned())]);
+    let error = Kafka::connect("127.0.0.1:1", &settings).err().unwrap();
+    assert_eq!(
+        error.to_string(),
+        "kafka://127.0.0.1:1: Kafka setting \"security.protocol\" has a value that librdkafka does not take; \
+         correct it under [kafka]"
+    );
+}
+
+#[test]
 fn a_group_spreads_over_readers() {
     let log = connect();
     let (topic, group) = (topic(&log, 2), unique("g"));
