@@ -175,3 +175,38 @@ impl Log for Embedded {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::Batch;
+
+    /// SQLite reports a file that may not grow as it does a full disk.
+    #[test]
+    fn a_full_disk_is_told_and_leaves_nothing_half_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = Embedded::open(&folder.path().join("log.sqlite")).unwrap();
+        log.create_topic("t", 1).unwrap();
+        let pages = |count: i64| {
+            log.shared
+                .read(|c| c.query_row(&format!("PRAGMA max_page_count = {count}"), [], |_| Ok(())))
+                .unwrap();
+        };
+        let mut writer = log.writer("t").unwrap();
+        let mut batch = Batch::new();
+        for _ in 0..100 {
+            batch.push(None, Some(&[b'x'; 1000]), 1);
+        }
+        writer.append(&batch).unwrap();
+        pages(20);
+        let error = writer.flush().unwrap_err().to_string();
+        assert!(
+            error.contains("the disk is full; make room and run again, nothing was half written"),
+            "{error}"
+        );
+        assert_eq!(log.topics().unwrap()[0].partitions, [(0, 0)]);
+        pages(1_000_000);
+        writer.flush().unwrap();
+        assert_eq!(log.topics().unwrap()[0].partitions, [(0, 100)]);
+    }
+}

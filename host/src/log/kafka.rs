@@ -78,7 +78,7 @@ impl Kafka {
             &self.cluster.config(),
             Context::new(&self.cluster.name),
         )
-        .map_err(|e| self.cluster.broken(e.to_string()))
+        .map_err(|e| self.cluster.broken(client::text(&e)))
     }
 
     /// Waits until the cluster's metadata shows the topic: creation is answered a moment before.
@@ -148,7 +148,7 @@ impl Log for Kafka {
         let metadata = self
             .asking
             .fetch_metadata(None, ANSWER)
-            .map_err(|e| self.cluster.error("*", &e))?;
+            .map_err(|e| self.cluster.error("", &e))?;
         serve(&self.asking);
         // Kafka's own topics are no business of a user's.
         let shown = metadata

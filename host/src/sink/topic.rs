@@ -56,3 +56,33 @@ impl Sink for TopicSink {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::Log;
+    use crate::log::embedded::Embedded;
+
+    #[test]
+    fn is_due_by_time_or_number_and_visible_after_commit() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = Embedded::open(&folder.path().join("log.sqlite")).unwrap();
+        log.create_topic("t", 1).unwrap();
+        let mut sink = TopicSink::new(log.writer("t").unwrap());
+        let later = || Instant::now() + EVERY;
+        assert!(!sink.due(later()), "nothing is written");
+        let mut batch = Batch::new();
+        batch.push(None, Some(b"1"), 1);
+        let before = Instant::now();
+        sink.write(&batch, 0).unwrap();
+        assert!(!sink.due(before) && sink.due(later()));
+        assert_eq!(log.read("t", 0, 0, 9).unwrap().batch.len(), 0);
+        sink.commit().unwrap();
+        assert!(!sink.due(later()), "all is committed");
+        assert_eq!(log.read("t", 0, 0, 9).unwrap().batch.len(), 1);
+        for _ in 0..MESSAGES {
+            sink.write(&batch, 0).unwrap();
+        }
+        assert!(sink.due(before));
+    }
+}

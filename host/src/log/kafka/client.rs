@@ -85,8 +85,7 @@ impl Cluster {
         }
         config.set("auto.offset.reset", context.reset());
         config.set_log_level(RDKafkaLogLevel::Warning);
-        BaseConsumer::from_config_and_context(&config, context)
-            .map_err(|e| self.broken(e.to_string()))
+        BaseConsumer::from_config_and_context(&config, context).map_err(|e| self.broken(text(&e)))
     }
 
     pub(super) fn broken(&self, error: String) -> LogError {
@@ -105,12 +104,24 @@ impl Cluster {
                 }
             }
             Some(code) => self.broken(explain(topic, code)),
-            None => self.broken(error.to_string()),
+            None => self.broken(text(error)),
         }
     }
 }
 
-/// What an error means and what to do.
+/// An error without a code, without the value of a setting: that may be a password.
+pub(super) fn text(error: &KafkaError) -> String {
+    match error {
+        KafkaError::ClientConfig(_, _, key, _) => {
+            format!(
+                "Kafka setting {key:?} has a value that librdkafka does not take; correct it under [kafka]"
+            )
+        }
+        error => error.to_string(),
+    }
+}
+
+/// What an error means and what to do; `topic` is empty where it concerns the cluster.
 pub(super) fn explain(topic: &str, code: Code) -> String {
     let next = match code {
         Code::TopicAuthorizationFailed => {
@@ -144,7 +155,10 @@ pub(super) fn explain(topic: &str, code: Code) -> String {
         }
         _ => "librdkafka says what is wrong, in brackets",
     };
-    format!("topic {topic:?}: {next} ({code})")
+    match topic {
+        "" => format!("{next} ({code})"),
+        topic => format!("topic {topic:?}: {next} ({code})"),
+    }
 }
 
 /// How many partitions a topic has; `None` where there is no such topic.

@@ -13,8 +13,12 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode as Code;
 
 use super::client::Context;
-use crate::log::{BATCH_BYTES, BATCH_MESSAGES};
+use crate::log::BATCH_BYTES;
 use crate::message::{Fetch, Header};
+
+/// How many messages are taken from librdkafka at once: few enough that they are still in the
+/// processor's cache when they are copied and given back.
+const TAKE: usize = 256;
 
 /// Wakes a reader when one of its queues has something after it was empty.
 #[derive(Default)]
@@ -84,7 +88,7 @@ impl Queue {
         partition: i32,
     ) -> Option<Self> {
         let wake = consumer.context().wake().clone();
-        let queue = Self::wrap(native(consumer, topic, partition), wake, BATCH_MESSAGES)?;
+        let queue = Self::wrap(native(consumer, topic, partition), wake, TAKE)?;
         // SAFETY: `_wake` outlives the registration, which `drop` ends; `on_ready` takes a `Wake`.
         unsafe {
             let wake: *const Wake = Arc::as_ptr(&queue._wake);
@@ -258,10 +262,27 @@ fn push(fetch: &mut Fetch, message: &rd::rd_kafka_message_t) {
     };
     // SAFETY: the message is alive; the kind of timestamp may be left out.
     let timestamp = unsafe { rd::rd_kafka_message_timestamp(message, ptr::null_mut()) };
-    push_headers(fetch, message);
+    if may_have_headers(message) {
+        push_headers(fetch, message);
+    }
     fetch.batch.push(key, value, timestamp);
     fetch.offsets.push(message.offset);
     fetch.next = message.offset + 1;
+}
+
+/// False only where there are no headers for certain. To ask librdkafka costs more than all else in
+/// reading a message: it sets up a parser to find the number 0.
+fn may_have_headers(message: &rd::rd_kafka_message_t) -> bool {
+    if message.payload.is_null() {
+        return true;
+    }
+    // SAFETY: only messages of record batches of format 2 have a leader epoch. librdkafka hands out their
+    // values where they lie in the batch, and there the number of headers follows (Kafka's protocol
+    // guide, "Record"), so there is one byte more.
+    unsafe {
+        rd::rd_kafka_message_leader_epoch(message) < 0
+            || *message.payload.cast::<u8>().add(message.len) != 0
+    }
 }
 
 fn push_headers(fetch: &mut Fetch, message: &rd::rd_kafka_message_t) {

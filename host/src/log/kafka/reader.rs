@@ -25,6 +25,8 @@ const SERVE: Duration = Duration::from_secs(1);
 /// How often a reader to whom nothing comes asks whether its topic is still there: librdkafka does not
 /// tell when it was deleted.
 const LOOK: Duration = Duration::from_secs(3);
+/// How long that may hold up a poll; a broker that does not answer by then is asked again later.
+const LOOK_ANSWER: Duration = Duration::from_millis(200);
 
 pub(super) struct KafkaReader {
     // Queues and the messages in them go before their client: fields are dropped in this order.
@@ -154,7 +156,7 @@ impl KafkaReader {
         if self.looked.elapsed() < LOOK {
             return Ok(());
         }
-        let answer = client::partitions(&self.consumer, &self.topic, SERVE);
+        let answer = client::partitions(&self.consumer, &self.topic, LOOK_ANSWER);
         self.looked = Instant::now();
         self.missing = if let Ok(None) = answer {
             self.missing + 1

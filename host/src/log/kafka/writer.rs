@@ -6,6 +6,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use rdkafka::bindings::{rd_kafka_flush, rd_kafka_resp_err_t};
 use rdkafka::client::ClientContext;
 use rdkafka::config::{FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
@@ -96,7 +97,7 @@ impl KafkaWriter {
             failure: Arc::clone(&failure),
         };
         let producer = BaseProducer::from_config_and_context(&config, deliveries);
-        let producer = producer.map_err(|e| cluster.broken(e.to_string()))?;
+        let producer = producer.map_err(|e| cluster.broken(client::text(&e)))?;
         Ok(Self {
             producer,
             failure,
@@ -133,6 +134,14 @@ impl KafkaWriter {
                 }
             }
         }
+    }
+
+    /// The crate's own `flush` sleeps until there is a report, and we ask for reports of failures only.
+    fn flushed_within(&self, wait: Duration) -> bool {
+        let wait = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
+        // SAFETY: the client lives as long as the producer; the call only waits.
+        let outcome = unsafe { rd_kafka_flush(self.producer.client().native_ptr(), wait) };
+        outcome == rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR
     }
 
     /// The first failure since the last call, if any.
@@ -208,7 +217,8 @@ impl Writer for KafkaWriter {
     fn flush(&mut self) -> Result<(), LogError> {
         let mut warned = Instant::now();
         // librdkafka gives up on a message after `message.timeout.ms`, so this ends.
-        while self.producer.flush(WAIT).is_err() {
+        while !self.flushed_within(WAIT) {
+            self.producer.poll(Duration::ZERO);
             self.check()?;
             self.warn(&mut warned);
         }

@@ -51,6 +51,17 @@ fn a_wrong_address_is_found_out() {
 }
 
 #[test]
+fn a_bad_setting_is_named_without_its_value() {
+    let settings = BTreeMap::from([("security.protocol".to_owned(), "secret".to_owned())]);
+    let error = Kafka::connect("127.0.0.1:1", &settings).err().unwrap();
+    assert_eq!(
+        error.to_string(),
+        "kafka://127.0.0.1:1: Kafka setting \"security.protocol\" has a value that librdkafka does not take; \
+         correct it under [kafka]"
+    );
+}
+
+#[test]
 fn a_group_spreads_over_readers() {
     let log = connect();
     let (topic, group) = (topic(&log, 2), unique("g"));
@@ -254,4 +265,17 @@ fn a_trickle_comes_at_once() {
     println!("from flush to poll: p50 {p50:?}, p99 {p99:?}");
     // The median, because other tests run beside this one.
     assert!(p50 < Duration::from_millis(50), "p50 {p50:?}");
+}
+
+/// A time before 1970 is kept; 0, which librdkafka takes for "now", becomes a fixed 1, so that the same
+/// input gives the same output.
+#[test]
+fn odd_timestamps_are_the_same_each_time() {
+    let log = connect();
+    let topic = topic(&log, 1);
+    let mut batch = numbers(None, 0, 3);
+    batch.timestamps = vec![-86_400_000, 0, 1_700_000_000_000];
+    write(&log, &topic, &batch);
+    let read = log.read(&topic, 0, 0, 9).unwrap();
+    assert_eq!(read.batch.timestamps, [-86_400_000, 1, 1_700_000_000_000]);
 }
