@@ -12,7 +12,10 @@ pub struct Options {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Format {
     /// With a header a row becomes an object, without one an array, of strings.
-    Csv { header: bool, delimiter: u8 },
+    Csv {
+        header: bool,
+        delimiter: u8,
+    },
     JsonLines,
 }
 
@@ -26,7 +29,11 @@ pub struct FileSource {}
 
 impl FileSource {
     /// Goes on where `group` stopped. A file that is read once and was read to its end starts anew.
-    pub fn open(_options: Options, _positions: Embedded, _group: &str) -> Result<Self, SourceError> {
+    pub fn open(
+        _options: Options,
+        _positions: Embedded,
+        _group: &str,
+    ) -> Result<Self, SourceError> {
         todo!()
     }
 }
