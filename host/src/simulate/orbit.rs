@@ -187,7 +187,7 @@ mod tests {
     fn one_revolution_takes_92_to_93_minutes() {
         let northward =
             |time| position(time).latitude < 0.0 && position(time + 1000).latitude >= 0.0;
-        let crossings: Vec<i64> = (0..6000)
+        let crossings: Vec<i64> = (0..12_000)
             .map(|second| START + second * 1000)
             .filter(|&t| northward(t))
             .collect();
