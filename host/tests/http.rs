@@ -108,7 +108,7 @@ fn options(url: &Url) -> Options {
     Options {
         url: url.clone(),
         every: Duration::from_millis(20),
-        deadline: Duration::from_millis(400),
+        deadline: Duration::from_secs(1),
         max_body: 1 << 20,
         max_decoded: 1 << 20,
         distinct: None,

@@ -16,7 +16,7 @@ fn the_tick_after_a_slow_poll_is_on_time_and_the_missed_ones_are_counted() {
             good(stream)
         }
     });
-    let every = Duration::from_millis(100);
+    let every = Duration::from_millis(200);
     let (mut source, counters) = source(Options {
         every,
         deadline: every * 5 / 2,
@@ -29,7 +29,7 @@ fn the_tick_after_a_slow_poll_is_on_time_and_the_missed_ones_are_counted() {
     let ticks = (gap.as_secs_f64() / every.as_secs_f64()).round();
     let off = (gap.as_secs_f64() - ticks * every.as_secs_f64()).abs();
     assert!(
-        off < 0.04,
+        off < 0.08,
         "polled {off} s off a tick, {gap:?} after the poll before"
     );
     assert_eq!(counters.get("poll missed tick") as f64, ticks - 1.0);
@@ -87,12 +87,12 @@ fn failures_in_a_row_back_off() {
     });
     next(&mut source);
     let gaps = server.gaps();
-    // The waits are 0, 1, 2 and 4 periods at least; a request is noted a little after its tick.
+    // The waits are 0, 1, 2 and 4 periods at least, each from the reply to the tick after it.
     for (gap, least) in gaps.iter().zip([0, 1, 2, 4]) {
-        assert!(*gap + every / 2 >= every * least, "{gaps:?}");
+        assert!(*gap >= every * least, "{gaps:?}");
     }
     assert_eq!(counters.get("poll status 500"), 4);
-    assert!(counters.get("poll missed tick") >= 2 + 1);
+    assert!(counters.get("poll missed tick") >= 1 + 2 + 4);
 }
 
 #[test]

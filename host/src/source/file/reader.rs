@@ -3,7 +3,7 @@
 //! A record that cannot become a message is rejected with its reason and its place, and the rest goes
 //! on. Records have no time of their own: they get the time at which the file was last modified.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use super::csv::Csv;
 use super::json_lines::JsonLines;
@@ -12,7 +12,7 @@ use super::{Format, Options};
 use crate::message::{Fetch, Rejected};
 use crate::source::{MAX_REJECTED, SourceError};
 
-/// Bounds of a batch: messages, and bytes of what was read for it.
+/// Bounds of a batch: messages and rejected records together, and their bytes.
 const MAX_MESSAGES: usize = 4096;
 const MAX_BYTES: usize = 1 << 20;
 
@@ -57,7 +57,7 @@ pub struct Problem {
 /// One record: its message is in `Reader::value`, or it is none.
 enum Record {
     Message { offset: i64, bytes: usize },
-    Rejected { rejected: Rejected, bytes: usize },
+    Rejected(Rejected),
 }
 
 /// Reads the records of one file in order.
@@ -136,12 +136,9 @@ impl Reader {
                         .push(None, Some(&self.value), self.window.modified());
                     bytes += length.max(self.value.len());
                 }
-                Some(Record::Rejected {
-                    rejected,
-                    bytes: length,
-                }) => {
+                Some(Record::Rejected(rejected)) => {
+                    bytes += rejected.value.len();
                     fetch.rejected.push(rejected);
-                    bytes += length;
                 }
             }
         }
@@ -183,8 +180,7 @@ impl Reader {
             match step {
                 Step::Skip(bytes) => self.window.consume(bytes),
                 Step::Message(bytes) | Step::Bad(bytes, _) if bytes > MAX_RECORD => {
-                    let rejected = self.reject(bytes, too_long());
-                    return Ok(Some(Record::Rejected { rejected, bytes }));
+                    return Ok(Some(Record::Rejected(self.reject(bytes, too_long()))));
                 }
                 Step::Message(bytes) => {
                     let offset = self.window.position();
@@ -192,8 +188,7 @@ impl Reader {
                     return Ok(Some(Record::Message { offset, bytes }));
                 }
                 Step::Bad(bytes, problem) => {
-                    let rejected = self.reject(bytes, problem);
-                    return Ok(Some(Record::Rejected { rejected, bytes }));
+                    return Ok(Some(Record::Rejected(self.reject(bytes, problem))));
                 }
                 Step::More if input.len() > MAX_RECORD && self.records.wants_first() => {
                     return Err(self.unreadable(format!(
@@ -216,10 +211,7 @@ impl Reader {
             let (bytes, done) = self.records.skip(self.window.bytes());
             self.window.consume(bytes);
             if done || (!self.window.grow()? && !self.options.follow) {
-                return Ok(self.skipping.take().map(|rejected| Record::Rejected {
-                    rejected,
-                    bytes: MAX_RECORD,
-                }));
+                return Ok(self.skipping.take().map(Record::Rejected));
             }
             if self.window.bytes().is_empty() {
                 return Ok(None);
@@ -262,7 +254,7 @@ fn too_long() -> Problem {
 }
 
 /// An error of the file at `path`.
-pub fn file_error(path: &PathBuf, error: std::io::Error) -> SourceError {
+pub fn file_error(path: &Path, error: std::io::Error) -> SourceError {
     SourceError::File {
         path: path.display().to_string(),
         error,
