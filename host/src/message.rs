@@ -10,10 +10,7 @@ const NULL: i32 = -1;
 
 impl Column {
     pub fn new() -> Self {
-        Self {
-            bytes: Vec::new(),
-            lengths: Vec::new(),
-        }
+        Self { bytes: Vec::new(), lengths: Vec::new() }
     }
 
     pub fn push(&mut self, string: Option<&[u8]>) {
@@ -22,8 +19,7 @@ impl Column {
             Some(string) => {
                 self.bytes.extend_from_slice(string);
                 // Strings are cut to far less than 2 GiB before they get here.
-                self.lengths
-                    .push(i32::try_from(string.len()).expect("a string of less than 2 GiB"));
+                self.lengths.push(i32::try_from(string.len()).expect("a string of less than 2 GiB"));
             }
         }
     }
@@ -43,10 +39,7 @@ impl Column {
 
     /// The strings in order; `None` is a null.
     pub fn iter(&self) -> Strings<'_> {
-        Strings {
-            bytes: &self.bytes,
-            lengths: self.lengths.iter(),
-        }
+        Strings { bytes: &self.bytes, lengths: self.lengths.iter() }
     }
 }
 
@@ -62,9 +55,7 @@ impl<'a> Iterator for Strings<'a> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let length = *self.lengths.next()?;
-        let Ok(length) = usize::try_from(length) else {
-            return Some(None);
-        };
+        let Ok(length) = usize::try_from(length) else { return Some(None) };
         let (string, rest) = self.bytes.split_at(length);
         self.bytes = rest;
         Some(Some(string))
@@ -88,12 +79,7 @@ impl<'a> IntoIterator for &'a Column {
 
 impl Batch {
     pub fn new() -> Self {
-        Self {
-            keys: Column::new(),
-            values: Column::new(),
-            timestamps: Vec::new(),
-            headers: Vec::new(),
-        }
+        Self { keys: Column::new(), values: Column::new(), timestamps: Vec::new(), headers: Vec::new() }
     }
 
     /// Adds a message; `timestamp` is in milliseconds since the Unix epoch.
@@ -133,13 +119,7 @@ pub struct Fetch {
 
 impl Fetch {
     pub fn new(partition: i32, next: i64) -> Self {
-        Self {
-            partition,
-            batch: Batch::new(),
-            offsets: Vec::new(),
-            rejected: Vec::new(),
-            next,
-        }
+        Self { partition, batch: Batch::new(), offsets: Vec::new(), rejected: Vec::new(), next }
     }
 }
 

@@ -46,11 +46,7 @@ impl Engine {
 
 impl Plugin {
     /// Checks `settings` (a JSON object) against the plugin's schema, then opens an instance.
-    pub fn open(
-        &self,
-        _settings: &serde_json::Value,
-        _limits: &Limits,
-    ) -> Result<Instance, PluginError> {
+    pub fn open(&self, _settings: &serde_json::Value, _limits: &Limits) -> Result<Instance, PluginError> {
         todo!()
     }
 }

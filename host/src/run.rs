@@ -7,11 +7,6 @@ use crate::stop::Stop;
 
 /// Runs one pipeline until its input ends, its time is over, or `stop` is requested.
 /// The counters are those that progress and the closing summary show.
-pub fn run(
-    _pipeline: &Pipeline,
-    _engine: &Engine,
-    _counters: &Counters,
-    _stop: &Stop,
-) -> anyhow::Result<()> {
+pub fn run(_pipeline: &Pipeline, _engine: &Engine, _counters: &Counters, _stop: &Stop) -> anyhow::Result<()> {
     todo!()
 }

@@ -25,18 +25,10 @@ pub trait Sink: Send {
 /// Why a sink cannot go on. Nothing is lost: the input is read again from the last commit.
 #[derive(Debug, thiserror::Error)]
 pub enum SinkError {
-    #[error(
-        "{path}: {error}; mend it and run again, nothing is lost: the input is read again from the last finished file"
-    )]
+    #[error("{path}: {error}; mend it and run again, nothing is lost: the input is read again from the last finished file")]
     File { path: String, error: std::io::Error },
-    #[error(
-        "plugin {plugin} put out a message that is not a JSON object ({excerpt}), and {sink} needs one; put a plugin before it that makes one"
-    )]
-    NotAnObject {
-        plugin: String,
-        sink: String,
-        excerpt: String,
-    },
+    #[error("plugin {plugin} put out a message that is not a JSON object ({excerpt}), and {sink} needs one; put a plugin before it that makes one")]
+    NotAnObject { plugin: String, sink: String, excerpt: String },
     #[error(transparent)]
     Log(#[from] crate::log::LogError),
 }

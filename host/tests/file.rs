@@ -11,14 +11,8 @@ use host::source::file::{FileSource, Format, Options, Reader};
 use host::source::{Poll, Source};
 use tempfile::TempDir;
 
-const CSV: Format = Format::Csv {
-    header: true,
-    delimiter: b',',
-};
-const ROWS: Format = Format::Csv {
-    header: false,
-    delimiter: b',',
-};
+const CSV: Format = Format::Csv { header: true, delimiter: b',' };
+const ROWS: Format = Format::Csv { header: false, delimiter: b',' };
 
 /// A file in a folder of its own.
 struct Given {
@@ -35,27 +29,15 @@ impl Given {
     }
 
     fn append(&self, content: &str) {
-        OpenOptions::new()
-            .append(true)
-            .open(&self.path)
-            .unwrap()
-            .write_all(content.as_bytes())
-            .unwrap();
+        OpenOptions::new().append(true).open(&self.path).unwrap().write_all(content.as_bytes()).unwrap();
     }
 
     fn once(&self, format: Format) -> Options {
-        Options {
-            path: self.path.clone(),
-            format,
-            follow: false,
-        }
+        Options { path: self.path.clone(), format, follow: false }
     }
 
     fn followed(&self, format: Format) -> Options {
-        Options {
-            follow: true,
-            ..self.once(format)
-        }
+        Options { follow: true, ..self.once(format) }
     }
 
     fn source(&self, options: Options) -> FileSource {
@@ -65,19 +47,12 @@ impl Given {
 }
 
 fn messages(fetch: &Fetch) -> Vec<(i64, String)> {
-    let values = fetch
-        .batch
-        .values
-        .iter()
-        .map(|value| String::from_utf8(value.unwrap().to_vec()).unwrap());
+    let values = fetch.batch.values.iter().map(|value| String::from_utf8(value.unwrap().to_vec()).unwrap());
     fetch.offsets.iter().copied().zip(values).collect()
 }
 
 fn pairs(expected: &[(i64, &str)]) -> Vec<(i64, String)> {
-    expected
-        .iter()
-        .map(|(offset, value)| (*offset, (*value).to_owned()))
-        .collect()
+    expected.iter().map(|(offset, value)| (*offset, (*value).to_owned())).collect()
 }
 
 /// All records of a file in one fetch.
@@ -89,21 +64,14 @@ fn read(options: Options) -> Fetch {
 }
 
 fn open_error(path: &Path, format: Format) -> String {
-    let options = Options {
-        path: path.to_owned(),
-        format,
-        follow: false,
-    };
-    let error = Reader::open(options, 0)
-        .and_then(|mut reader| reader.fetch())
-        .unwrap_err();
+    let options = Options { path: path.to_owned(), format, follow: false };
+    let error = Reader::open(options, 0).and_then(|mut reader| reader.fetch()).unwrap_err();
     error.to_string().replace(&*path.to_string_lossy(), "PATH")
 }
 
 #[test]
 fn csv_with_a_header_becomes_objects_of_strings() {
-    let given =
-        Given::new("\u{feff}a,\"b \"\"c\"\"\"\r\n1,x\r\n\r\n\"two\nlines\",\"q\"\"q\"\n,last");
+    let given = Given::new("\u{feff}a,\"b \"\"c\"\"\"\r\n1,x\r\n\r\n\"two\nlines\",\"q\"\"q\"\n,last");
     let fetch = read(given.once(CSV));
     assert_eq!(
         messages(&fetch),
@@ -115,39 +83,24 @@ fn csv_with_a_header_becomes_objects_of_strings() {
     );
     assert_eq!((fetch.next, fetch.rejected.len()), (47, 0));
     let modified = fs::metadata(&given.path).unwrap().modified().unwrap();
-    let modified = modified
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap()
-        .as_millis() as i64;
+    let modified = modified.duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as i64;
     assert_eq!(fetch.batch.timestamps, [modified; 3]);
 }
 
 #[test]
 fn csv_without_a_header_becomes_arrays_of_strings() {
     let given = Given::new("2B,410,\\N\nAA,24,Y\n");
-    assert_eq!(
-        messages(&read(given.once(ROWS))),
-        pairs(&[(0, r#"["2B","410","\\N"]"#), (10, r#"["AA","24","Y"]"#)])
-    );
+    assert_eq!(messages(&read(given.once(ROWS))), pairs(&[(0, r#"["2B","410","\\N"]"#), (10, r#"["AA","24","Y"]"#)]));
     let given = Given::new("a;b\n");
-    let semicolons = Format::Csv {
-        header: false,
-        delimiter: b';',
-    };
-    assert_eq!(
-        messages(&read(given.once(semicolons))),
-        pairs(&[(0, r#"["a","b"]"#)])
-    );
+    let semicolons = Format::Csv { header: false, delimiter: b';' };
+    assert_eq!(messages(&read(given.once(semicolons))), pairs(&[(0, r#"["a","b"]"#)]));
 }
 
 #[test]
 fn json_lines_are_messages_as_they_are() {
     let given = Given::new("{\"a\": 1}\n\n  \r\nnot json\r\n{\"b\": 2}");
     let fetch = read(given.once(Format::JsonLines));
-    assert_eq!(
-        messages(&fetch),
-        pairs(&[(0, r#"{"a": 1}"#), (14, "not json"), (24, r#"{"b": 2}"#)])
-    );
+    assert_eq!(messages(&fetch), pairs(&[(0, r#"{"a": 1}"#), (14, "not json"), (24, r#"{"b": 2}"#)]));
     assert_eq!(fetch.next, 32);
 }
 
@@ -155,39 +108,21 @@ fn json_lines_are_messages_as_they_are() {
 fn bad_rows_are_rejected_and_the_rest_goes_on() {
     let given = Given::new(b"a,b\n1\n2,x\n\xff,y\n3,z\n4,\"open\n5,u\n");
     let fetch = read(given.once(CSV));
-    assert_eq!(
-        messages(&fetch),
-        pairs(&[(6, r#"{"a":"2","b":"x"}"#), (14, r#"{"a":"3","b":"z"}"#)])
-    );
+    assert_eq!(messages(&fetch), pairs(&[(6, r#"{"a":"2","b":"x"}"#), (14, r#"{"a":"3","b":"z"}"#)]));
     let path = given.path.display();
-    let rejected: Vec<_> = fetch
-        .rejected
-        .iter()
-        .map(|r| (r.offset, r.value.as_slice(), r.cause, r.reason.clone()))
-        .collect();
+    let rejected: Vec<_> =
+        fetch.rejected.iter().map(|r| (r.offset, r.value.as_slice(), r.cause, r.reason.clone())).collect();
     let reason = |what| format!("{path}: the record at byte {what}");
     assert_eq!(
         rejected,
         [
-            (
-                4,
-                &b"1\n"[..],
-                "number of fields",
-                reason("4 has 1 fields where the first row has 2")
-            ),
-            (
-                10,
-                b"\xff,y\n",
-                "not utf-8",
-                reason("10 has bytes that are not UTF-8 in field 1")
-            ),
+            (4, &b"1\n"[..], "number of fields", reason("4 has 1 fields where the first row has 2")),
+            (10, b"\xff,y\n", "not utf-8", reason("10 has bytes that are not UTF-8 in field 1")),
             (
                 18,
                 b"4,\"open\n5,u\n",
                 "open quote",
-                reason(
-                    "18 opens a quote that is never closed; what follows in the file was read as part of it"
-                )
+                reason("18 opens a quote that is never closed; what follows in the file was read as part of it")
             ),
         ]
     );
@@ -205,14 +140,7 @@ fn a_record_over_a_mebibyte_is_rejected_and_the_rest_goes_on() {
                 (ROWS, format!("a\n\"{long}\n,\"\"\n{long}\"\nb\n")),
             ] {
                 let given = Given::new(&content);
-                let mut reader = Reader::open(
-                    Options {
-                        follow,
-                        ..given.once(format)
-                    },
-                    0,
-                )
-                .unwrap();
+                let mut reader = Reader::open(Options { follow, ..given.once(format) }, 0).unwrap();
                 let (mut offsets, mut rejected, mut next) = (Vec::new(), Vec::new(), 0);
                 while let Some(fetch) = reader.fetch().unwrap() {
                     offsets.extend(fetch.offsets);
@@ -221,10 +149,7 @@ fn a_record_over_a_mebibyte_is_rejected_and_the_rest_goes_on() {
                 }
                 let end = content.len() as i64;
                 assert_eq!((offsets, next), (vec![0, end - 2], end));
-                assert_eq!(
-                    (rejected.len(), rejected[0].offset, rejected[0].cause),
-                    (1, 2, "too long")
-                );
+                assert_eq!((rejected.len(), rejected[0].offset, rejected[0].cause), (1, 2, "too long"));
                 assert_eq!(rejected[0].value, content.as_bytes()[2..2 + 64 * 1024]);
             }
         }
@@ -239,10 +164,7 @@ fn in_the_middle_of_a_long_record_its_start_is_the_place_to_go_on() {
     assert!(reader.fetch().unwrap().is_none());
     given.append("xx\nb\n");
     let fetch = reader.fetch().unwrap().unwrap();
-    assert_eq!(
-        (messages(&fetch), fetch.rejected.len()),
-        (pairs(&[((3 << 20) + 5, "b")]), 1)
-    );
+    assert_eq!((messages(&fetch), fetch.rejected.len()), (pairs(&[((3 << 20) + 5, "b")]), 1));
 }
 
 #[test]
@@ -256,11 +178,7 @@ fn batches_are_bounded_in_messages_and_bytes() {
     }
     assert_eq!(sizes, [4096, 4096, 1808]);
     let given = Given::new(format!("{}\n", "x".repeat(100_000)).repeat(30));
-    let fetch = Reader::open(given.once(Format::JsonLines), 0)
-        .unwrap()
-        .fetch()
-        .unwrap()
-        .unwrap();
+    let fetch = Reader::open(given.once(Format::JsonLines), 0).unwrap().fetch().unwrap().unwrap();
     assert_eq!(fetch.batch.len(), 11);
 }
 
@@ -271,10 +189,7 @@ fn every_record_can_be_gone_back_to() {
         let whole = read(given.once(format.clone()));
         for (n, offset) in whole.offsets.iter().enumerate() {
             let mut reader = Reader::open(given.once(format.clone()), *offset as u64).unwrap();
-            assert_eq!(
-                messages(&reader.fetch().unwrap().unwrap()),
-                messages(&whole)[n..]
-            );
+            assert_eq!(messages(&reader.fetch().unwrap().unwrap()), messages(&whole)[n..]);
         }
     }
 }
@@ -305,10 +220,7 @@ fn what_cannot_be_read_at_all_is_a_clear_error() {
         open_error(&folder.path().join("none"), CSV),
         "PATH: there is no such file; check the path, or create the file first"
     );
-    assert_eq!(
-        open_error(folder.path(), CSV),
-        "PATH: it is a directory; name a file of CSV or JSON lines"
-    );
+    assert_eq!(open_error(folder.path(), CSV), "PATH: it is a directory; name a file of CSV or JSON lines");
     assert_eq!(
         open_error(&Given::new("a,b,a\n1,2,3\n").path, CSV),
         "PATH: its header names two columns \"a\"; rename one, or read it without header"
@@ -339,17 +251,9 @@ fn a_followed_file_that_is_cut_replaced_or_removed_is_an_error() {
         let error = reader.check_same_file().unwrap_err().to_string();
         error.replace(&given.path.display().to_string(), "PATH")
     };
-    let text = |what| {
-        format!("PATH: it was {what} while it was followed; run again to read it from its start")
-    };
-    assert_eq!(
-        error(|given| fs::write(&given.path, "c\n").unwrap()),
-        text("cut from 4 bytes or more to 2")
-    );
-    assert_eq!(
-        error(|given| fs::remove_file(&given.path).unwrap()),
-        text("removed")
-    );
+    let text = |what| format!("PATH: it was {what} while it was followed; run again to read it from its start");
+    assert_eq!(error(|given| fs::write(&given.path, "c\n").unwrap()), text("cut from 4 bytes or more to 2"));
+    assert_eq!(error(|given| fs::remove_file(&given.path).unwrap()), text("removed"));
     let replace = |given: &Given| {
         let other = given.folder.path().join("other");
         fs::write(&other, "a\nb\nc\n").unwrap();
@@ -383,20 +287,12 @@ fn a_run_goes_on_where_the_last_one_committed() {
     second.commit(0, 6).unwrap();
     drop(second);
     let mut third = given.source(given.once(Format::JsonLines));
-    assert_eq!(
-        messages(&next(&mut third)).len(),
-        3,
-        "a file that was read to its end starts anew"
-    );
+    assert_eq!(messages(&next(&mut third)).len(), 3, "a file that was read to its end starts anew");
     third.commit(0, 6).unwrap();
     drop(third);
     fs::write(&given.path, "d\n").unwrap();
     let mut fourth = given.source(given.followed(Format::JsonLines));
-    assert_eq!(
-        messages(&next(&mut fourth)),
-        pairs(&[(0, "d")]),
-        "and so does one that is shorter than the position"
-    );
+    assert_eq!(messages(&next(&mut fourth)), pairs(&[(0, "d")]), "and so does one that is shorter than the position");
 }
 
 #[test]
@@ -405,10 +301,7 @@ fn a_followed_file_is_read_until_it_is_drained() {
     let mut source = given.source(given.followed(Format::JsonLines));
     assert_eq!(next(&mut source).batch.len(), 1);
     let start = Instant::now();
-    assert!(matches!(
-        source.poll(Duration::from_millis(20)).unwrap(),
-        Poll::Idle
-    ));
+    assert!(matches!(source.poll(Duration::from_millis(20)).unwrap(), Poll::Idle));
     assert!(start.elapsed() >= Duration::from_millis(20));
     given.append("b\nhalf");
     source.drain().unwrap();
@@ -430,8 +323,5 @@ fn a_replaced_file_is_read_from_its_start_by_the_next_run() {
     source.commit(0, 2).unwrap();
     drop(source);
     let mut source = given.source(given.followed(Format::JsonLines));
-    assert_eq!(
-        messages(&next(&mut source)),
-        pairs(&[(0, "new"), (4, "lines")])
-    );
+    assert_eq!(messages(&next(&mut source)), pairs(&[(0, "new"), (4, "lines")]));
 }

@@ -35,21 +35,13 @@ impl Server {
         Self::on(TcpListener::bind("127.0.0.1:0").unwrap(), reply)
     }
 
-    fn on(
-        listener: TcpListener,
-        reply: impl Fn(usize, &mut TcpStream) + Send + Sync + 'static,
-    ) -> Self {
-        let url = Url::parse(&format!(
-            "http://{}/now.json",
-            listener.local_addr().unwrap()
-        ))
-        .unwrap();
+    fn on(listener: TcpListener, reply: impl Fn(usize, &mut TcpStream) + Send + Sync + 'static) -> Self {
+        let url = Url::parse(&format!("http://{}/now.json", listener.local_addr().unwrap())).unwrap();
         let (requests, reply) = (Arc::new(Mutex::new(Vec::new())), Arc::new(reply));
         let log = Arc::clone(&requests);
         std::thread::spawn(move || {
             for stream in listener.incoming() {
-                let (mut stream, log, reply) =
-                    (stream.unwrap(), Arc::clone(&log), Arc::clone(&reply));
+                let (mut stream, log, reply) = (stream.unwrap(), Arc::clone(&log), Arc::clone(&reply));
                 std::thread::spawn(move || {
                     if read_head(&stream) {
                         let number = {
@@ -67,12 +59,7 @@ impl Server {
 
     /// From each request to the next.
     fn gaps(&self) -> Vec<Duration> {
-        self.requests
-            .lock()
-            .unwrap()
-            .windows(2)
-            .map(|pair| pair[1] - pair[0])
-            .collect()
+        self.requests.lock().unwrap().windows(2).map(|pair| pair[1] - pair[0]).collect()
     }
 }
 
@@ -95,9 +82,7 @@ fn reply(stream: &mut TcpStream, head: &str, body: &[u8]) {
         body.len()
     );
     // A client that has seen enough closes the connection.
-    let _ = stream
-        .write_all(head.as_bytes())
-        .and_then(|()| stream.write_all(body));
+    let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body));
 }
 
 fn good(stream: &mut TcpStream) {
@@ -117,10 +102,7 @@ fn options(url: &Url) -> Options {
 
 fn source(options: Options) -> (HttpSource, Counters) {
     let counters = Counters::default();
-    (
-        HttpSource::new(options, counters.clone()).unwrap(),
-        counters,
-    )
+    (HttpSource::new(options, counters.clone()).unwrap(), counters)
 }
 
 /// The next thing that the source hands out.
@@ -141,24 +123,11 @@ fn values(fetch: &Fetch) -> Vec<&[u8]> {
 /// Polls a server whose first reply is `fault` and whose others are good. The first message must be
 /// the good one, and the fault the only other thing counted. Gives what was counted.
 fn goes_on_after(cause: &str, fault: impl Fn(&mut TcpStream) + Send + Sync + 'static) {
-    let server = Server::start(move |number, stream| {
-        if number == 0 {
-            fault(stream)
-        } else {
-            good(stream)
-        }
-    });
+    let server = Server::start(move |number, stream| if number == 0 { fault(stream) } else { good(stream) });
     let (mut source, counters) = source(options(&server.url));
     let fetch = next(&mut source);
     assert_eq!(values(&fetch), [GOOD.as_bytes()]);
-    assert_eq!(
-        (
-            fetch.offsets.as_slice(),
-            fetch.next,
-            fetch.rejected.as_slice()
-        ),
-        (&[0][..], 1, &[][..])
-    );
+    assert_eq!((fetch.offsets.as_slice(), fetch.next, fetch.rejected.as_slice()), (&[0][..], 1, &[][..]));
     let mut counted = counters.snapshot();
     counted.remove("poll missed tick");
     let expected = [(cause.to_owned(), 1), ("poll good".to_owned(), 1)];

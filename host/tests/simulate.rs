@@ -11,14 +11,7 @@ use host::uri::{Shape, Simulate};
 
 fn server(step: Option<u64>) -> Server {
     let address = SocketAddr::from(([127, 0, 0, 1], 0));
-    Server::start(
-        &Simulate {
-            shape: Shape::OpenNotify,
-            step,
-        },
-        address,
-    )
-    .unwrap()
+    Server::start(&Simulate { shape: Shape::OpenNotify, step }, address).unwrap()
 }
 
 fn options(url: String) -> Options {
@@ -43,11 +36,7 @@ fn replies(url: String, n: usize) -> Vec<String> {
                 let values = fetch.batch.values.iter().flatten();
                 replies.extend(values.map(|value| String::from_utf8(value.to_vec()).unwrap()));
             }
-            other => panic!(
-                "{other:?} after {} replies, {:?}",
-                replies.len(),
-                counters.snapshot()
-            ),
+            other => panic!("{other:?} after {} replies, {:?}", replies.len(), counters.snapshot()),
         }
     }
     replies
@@ -55,52 +44,30 @@ fn replies(url: String, n: usize) -> Vec<String> {
 
 #[test]
 fn with_a_step_the_replies_are_the_same_every_time() {
-    let expected: Vec<String> = (0..50)
-        .map(|n| open_notify(1_690_000_000_000 + n * 1500))
-        .collect();
+    let expected: Vec<String> = (0..50).map(|n| open_notify(1_690_000_000_000 + n * 1500)).collect();
     for _ in 0..2 {
         let server = server(Some(1500));
         assert_eq!(replies(server.url(Shape::OpenNotify), 50), expected);
     }
-    assert!(
-        expected[0].ends_with(r#", "timestamp": 1690000000, "message": "success"}"#),
-        "{}",
-        expected[0]
-    );
-    assert!(
-        expected[1].contains(r#""timestamp": 1690000001,"#),
-        "{}",
-        expected[1]
-    );
+    assert!(expected[0].ends_with(r#", "timestamp": 1690000000, "message": "success"}"#), "{}", expected[0]);
+    assert!(expected[1].contains(r#""timestamp": 1690000001,"#), "{}", expected[1]);
 }
 
 #[test]
 fn both_shapes_come_from_one_clock() {
     let server = server(Some(1000));
-    assert_eq!(
-        replies(server.url(Shape::OpenNotify), 1)[0],
-        open_notify(1_690_000_000_000)
-    );
+    assert_eq!(replies(server.url(Shape::OpenNotify), 1)[0], open_notify(1_690_000_000_000));
     // The source above may have polled once more before it ended.
     let reply = &replies(server.url(Shape::WhereTheIssAt), 1)[0];
-    assert!(
-        (1..5).any(|n| *reply == where_the_iss_at(1_690_000_000_000 + n * 1000)),
-        "{reply}"
-    );
+    assert!((1..5).any(|n| *reply == where_the_iss_at(1_690_000_000_000 + n * 1000)), "{reply}");
 }
 
 #[test]
 fn without_a_step_it_follows_the_clock() {
-    let seconds = || {
-        SystemTime::now()
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap()
-            .as_secs()
-    };
+    let seconds = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
     let before = seconds();
     let server = server(None);
-    let reply: serde_json::Value =
-        serde_json::from_str(&replies(server.url(Shape::OpenNotify), 1)[0]).unwrap();
+    let reply: serde_json::Value = serde_json::from_str(&replies(server.url(Shape::OpenNotify), 1)[0]).unwrap();
     assert!((before..=seconds()).contains(&reply["timestamp"].as_u64().unwrap()));
 }
 
@@ -116,21 +83,10 @@ fn it_stops_when_dropped() {
 #[test]
 fn a_port_in_use_is_an_error_that_says_so() {
     let first = server(None);
-    let error = Server::start(
-        &Simulate {
-            shape: Shape::OpenNotify,
-            step: None,
-        },
-        first.address,
-    )
-    .err()
-    .unwrap();
+    let error = Server::start(&Simulate { shape: Shape::OpenNotify, step: None }, first.address).err().unwrap();
     let text = format!("{error:#}");
     assert!(
-        text.starts_with(&format!(
-            "the simulated ISS cannot listen on {}; choose another port",
-            first.address
-        )),
+        text.starts_with(&format!("the simulated ISS cannot listen on {}; choose another port", first.address)),
         "{text}"
     );
 }

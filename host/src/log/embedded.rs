@@ -22,12 +22,7 @@ impl Embedded {
     }
 
     /// `None` forgets the position.
-    pub fn set_position(
-        &self,
-        _group: &str,
-        _source: &str,
-        _next: Option<i64>,
-    ) -> Result<(), LogError> {
+    pub fn set_position(&self, _group: &str, _source: &str, _next: Option<i64>) -> Result<(), LogError> {
         todo!()
     }
 }
@@ -42,21 +37,10 @@ impl Log for Embedded {
     fn writer(&self, _topic: &str) -> Result<Box<dyn Writer>, LogError> {
         todo!()
     }
-    fn reader(
-        &self,
-        _topic: &str,
-        _group: &str,
-        _start: Start,
-    ) -> Result<Box<dyn Source>, LogError> {
+    fn reader(&self, _topic: &str, _group: &str, _start: Start) -> Result<Box<dyn Source>, LogError> {
         todo!()
     }
-    fn read(
-        &self,
-        _topic: &str,
-        _partition: i32,
-        _offset: i64,
-        _limit: usize,
-    ) -> Result<Fetch, LogError> {
+    fn read(&self, _topic: &str, _partition: i32, _offset: i64, _limit: usize) -> Result<Fetch, LogError> {
         todo!()
     }
 }

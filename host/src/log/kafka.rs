@@ -33,21 +33,10 @@ impl Log for Kafka {
     fn writer(&self, _topic: &str) -> Result<Box<dyn Writer>, LogError> {
         todo!()
     }
-    fn reader(
-        &self,
-        _topic: &str,
-        _group: &str,
-        _start: Start,
-    ) -> Result<Box<dyn Source>, LogError> {
+    fn reader(&self, _topic: &str, _group: &str, _start: Start) -> Result<Box<dyn Source>, LogError> {
         todo!()
     }
-    fn read(
-        &self,
-        _topic: &str,
-        _partition: i32,
-        _offset: i64,
-        _limit: usize,
-    ) -> Result<Fetch, LogError> {
+    fn read(&self, _topic: &str, _partition: i32, _offset: i64, _limit: usize) -> Result<Fetch, LogError> {
         todo!()
     }
 }

@@ -37,13 +37,12 @@ impl Server {
     /// Serves on `address` (port 0 chooses one). Paths: `/iss-now.json` (Open Notify) and
     /// `/v1/satellites/25544` (wheretheiss.at); `simulate.step` says how time passes for both together.
     pub fn start(simulate: &Simulate, address: SocketAddr) -> anyhow::Result<Self> {
-        let listener = TcpListener::bind(address)
-            .with_context(|| format!("the simulated ISS cannot listen on {address}; choose another port, or 0 for a free one"))?;
+        let listener = TcpListener::bind(address).with_context(|| {
+            format!("the simulated ISS cannot listen on {address}; choose another port, or 0 for a free one")
+        })?;
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (running, stopped) = oneshot::channel();
         let router = router(Clock::new(simulate.step));
         let thread = std::thread::Builder::new().name("simulated iss".to_owned()).spawn(move || {
@@ -54,11 +53,7 @@ impl Server {
                 }
             });
         })?;
-        Ok(Self {
-            address,
-            running: Some(running),
-            thread: Some(thread),
-        })
+        Ok(Self { address, running: Some(running), thread: Some(thread) })
     }
 
     /// Where it serves `shape`.
@@ -92,10 +87,9 @@ impl Clock {
     fn new(step: Option<u64>) -> Self {
         match step {
             None => Self::Wall,
-            Some(step) => Self::Steps {
-                next: Arc::new(AtomicI64::new(START)),
-                step: i64::try_from(step).unwrap_or(i64::MAX),
-            },
+            Some(step) => {
+                Self::Steps { next: Arc::new(AtomicI64::new(START)), step: i64::try_from(step).unwrap_or(i64::MAX) }
+            }
         }
     }
 
@@ -103,9 +97,7 @@ impl Clock {
     fn tick(&self) -> i64 {
         match self {
             Self::Wall => {
-                let since = SystemTime::now()
-                    .duration_since(SystemTime::UNIX_EPOCH)
-                    .unwrap_or_default();
+                let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
                 i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
             }
             Self::Steps { next, step } => next.fetch_add(*step, Ordering::Relaxed),
@@ -120,10 +112,7 @@ async fn serve(listener: TcpListener, router: Router) -> std::io::Result<()> {
 fn router(clock: Clock) -> Router {
     let open_notify = async |State(clock): State<Clock>| json(open_notify(clock.tick()));
     let where_the_iss_at = async |State(clock): State<Clock>| json(where_the_iss_at(clock.tick()));
-    Router::new()
-        .route(OPEN_NOTIFY, get(open_notify))
-        .route(WHERE_THE_ISS_AT, get(where_the_iss_at))
-        .with_state(clock)
+    Router::new().route(OPEN_NOTIFY, get(open_notify)).route(WHERE_THE_ISS_AT, get(where_the_iss_at)).with_state(clock)
 }
 
 fn json(body: String) -> impl IntoResponse {
@@ -132,11 +121,7 @@ fn json(body: String) -> impl IntoResponse {
 
 /// What Open Notify replies `time` milliseconds after the Unix epoch.
 pub fn open_notify(time: i64) -> String {
-    let Position {
-        latitude,
-        longitude,
-        ..
-    } = position(time);
+    let Position { latitude, longitude, .. } = position(time);
     let timestamp = time.div_euclid(1000);
     format!(
         r#"{{"iss_position": {{"longitude": "{longitude:.4}", "latitude": "{latitude:.4}"}}, "timestamp": {timestamp}, "message": "success"}}"#
@@ -203,10 +188,7 @@ mod tests {
         );
         let reply = where_the_iss_at(1_714_032_708_000);
         assert_eq!(form(&reply).replace("eclipsed", "daylight"), form(real));
-        assert!(
-            reply.contains(r#""timestamp": 1714032708, "daynum": 2460425.8415278, "#),
-            "{reply}"
-        );
+        assert!(reply.contains(r#""timestamp": 1714032708, "daynum": 2460425.8415278, "#), "{reply}");
     }
 
     #[test]
@@ -214,11 +196,7 @@ mod tests {
         let reply: serde_json::Value = serde_json::from_str(&open_notify(START)).unwrap();
         for axis in ["longitude", "latitude"] {
             let text = reply["iss_position"][axis].as_str().unwrap();
-            assert_eq!(
-                text.split_once('.').map(|(_, decimals)| decimals.len()),
-                Some(4),
-                "{text}"
-            );
+            assert_eq!(text.split_once('.').map(|(_, decimals)| decimals.len()), Some(4), "{text}");
         }
     }
 

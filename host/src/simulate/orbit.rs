@@ -55,23 +55,16 @@ struct Orbit {
 }
 
 static ORBIT: LazyLock<Orbit> = LazyLock::new(|| {
-    let elements: Elements =
-        serde_json::from_str(ELEMENTS).expect("the element set above is well-formed");
+    let elements: Elements = serde_json::from_str(ELEMENTS).expect("the element set above is well-formed");
     let constants = Constants::from_elements(&elements).expect("the element set above is an orbit");
-    Orbit {
-        constants,
-        epoch: elements.datetime.and_utc().timestamp_micros() as f64 / 1e6,
-    }
+    Orbit { constants, epoch: elements.datetime.and_utc().timestamp_micros() as f64 / 1e6 }
 });
 
 /// Where the station is `time` milliseconds after the Unix epoch.
 pub fn position(time: i64) -> Position {
     let seconds = time as f64 / 1000.0;
     let minutes = MinutesSinceEpoch((seconds - ORBIT.epoch) / 60.0);
-    let state = ORBIT
-        .constants
-        .propagate(minutes)
-        .expect("without drag the orbit exists at all times");
+    let state = ORBIT.constants.propagate(minutes).expect("without drag the orbit exists at all times");
     let days = (seconds - J2000) / SECONDS_A_DAY;
     let sidereal = sgp4::iau_epoch_to_sidereal_time(days / 365.25);
     let (latitude, longitude, altitude) = geodetic(rotate(state.position, sidereal));
@@ -108,14 +101,10 @@ fn geodetic([x, y, z]: [f64; 3]) -> (f64, f64, f64) {
     let e2 = FLATTENING * (2.0 - FLATTENING);
     let from_axis = x.hypot(y);
     let (sin, cos) = (z * EARTH_RADIUS).atan2(from_axis * polar_radius).sin_cos();
-    let latitude = (z + e2 / (1.0 - e2) * polar_radius * sin.powi(3))
-        .atan2(from_axis - e2 * EARTH_RADIUS * cos.powi(3));
+    let latitude =
+        (z + e2 / (1.0 - e2) * polar_radius * sin.powi(3)).atan2(from_axis - e2 * EARTH_RADIUS * cos.powi(3));
     let normal = EARTH_RADIUS / (1.0 - e2 * latitude.sin().powi(2)).sqrt();
-    (
-        latitude.to_degrees(),
-        y.atan2(x).to_degrees(),
-        from_axis / latitude.cos() - normal,
-    )
+    (latitude.to_degrees(), y.atan2(x).to_degrees(), from_axis / latitude.cos() - normal)
 }
 
 /// Declination and right ascension of the sun in radians, `days` after J2000.
@@ -125,24 +114,16 @@ fn geodetic([x, y, z]: [f64; 3]) -> (f64, f64, f64) {
 fn sun(days: f64) -> (f64, f64) {
     let mean_longitude = 280.460 + 0.985_647_4 * days;
     let anomaly = (357.528 + 0.985_600_3 * days).to_radians();
-    let longitude =
-        (mean_longitude + 1.915 * anomaly.sin() + 0.020 * (2.0 * anomaly).sin()).to_radians();
+    let longitude = (mean_longitude + 1.915 * anomaly.sin() + 0.020 * (2.0 * anomaly).sin()).to_radians();
     let obliquity = (23.439 - 0.000_000_4 * days).to_radians();
     let declination = (obliquity.sin() * longitude.sin()).asin();
-    (
-        declination,
-        (obliquity.cos() * longitude.sin()).atan2(longitude.cos()),
-    )
+    (declination, (obliquity.cos() * longitude.sin()).atan2(longitude.cos()))
 }
 
 /// Whether `position` is outside the shadow of the Earth, taken as a cylinder (D. Vallado,
 /// "Fundamentals of Astrodynamics and Applications", section 5.3).
 fn is_lit(position: [f64; 3], declination: f64, ascension: f64) -> bool {
-    let sun = [
-        declination.cos() * ascension.cos(),
-        declination.cos() * ascension.sin(),
-        declination.sin(),
-    ];
+    let sun = [declination.cos() * ascension.cos(), declination.cos() * ascension.sin(), declination.sin()];
     let towards: f64 = position.iter().zip(sun).map(|(p, s)| p * s).sum();
     towards > 0.0 || norm(position).powi(2) - towards.powi(2) > EARTH_RADIUS.powi(2)
 }
@@ -161,10 +142,7 @@ mod tests {
             for minute in 0..200 {
                 let p = position(START + year * 525_960 * MINUTE + minute * MINUTE);
                 assert!((370.0..460.0).contains(&p.altitude), "{p:?}");
-                assert!(
-                    p.latitude.abs() <= 51.9 && p.longitude.abs() <= 180.0,
-                    "{p:?}"
-                );
+                assert!(p.latitude.abs() <= 51.9 && p.longitude.abs() <= 180.0, "{p:?}");
                 assert!((27_400.0..27_700.0).contains(&p.velocity), "{p:?}");
                 assert!((4_200.0..4_750.0).contains(&p.footprint), "{p:?}");
             }
@@ -174,35 +152,22 @@ mod tests {
     #[test]
     fn it_reaches_its_inclination_both_ways() {
         let latitudes = (0..100).map(|minute| position(START + minute * MINUTE).latitude);
-        let (low, high) = latitudes.fold((0.0_f64, 0.0_f64), |(low, high), l| {
-            (low.min(l), high.max(l))
-        });
-        assert!(
-            (-51.9..-51.5).contains(&low) && (51.5..51.9).contains(&high),
-            "{low} {high}"
-        );
+        let (low, high) = latitudes.fold((0.0_f64, 0.0_f64), |(low, high), l| (low.min(l), high.max(l)));
+        assert!((-51.9..-51.5).contains(&low) && (51.5..51.9).contains(&high), "{low} {high}");
     }
 
     #[test]
     fn one_revolution_takes_92_to_93_minutes() {
-        let northward =
-            |time| position(time).latitude < 0.0 && position(time + 1000).latitude >= 0.0;
-        let crossings: Vec<i64> = (0..12_000)
-            .map(|second| START + second * 1000)
-            .filter(|&t| northward(t))
-            .collect();
-        let [first, second] = crossings[..] else {
-            panic!("two crossings in 200 minutes: {crossings:?}")
-        };
+        let northward = |time| position(time).latitude < 0.0 && position(time + 1000).latitude >= 0.0;
+        let crossings: Vec<i64> = (0..12_000).map(|second| START + second * 1000).filter(|&t| northward(t)).collect();
+        let [first, second] = crossings[..] else { panic!("two crossings in 200 minutes: {crossings:?}") };
         let minutes = (second - first) as f64 / MINUTE as f64;
         assert!((92.0..93.5).contains(&minutes), "{minutes}");
     }
 
     #[test]
     fn a_third_of_a_revolution_is_night() {
-        let lit = (0..930)
-            .filter(|n| position(START + n * 6000).daylight)
-            .count();
+        let lit = (0..930).filter(|n| position(START + n * 6000).daylight).count();
         assert!((540..720).contains(&lit), "{lit} of 930");
     }
 
@@ -210,14 +175,8 @@ mod tests {
     fn the_sun_is_where_wheretheiss_says() {
         // From a reply of wheretheiss.at.
         let p = position(1_714_032_708_000);
-        assert!(
-            (p.solar_latitude - 13.394_772_525_764).abs() < 0.02,
-            "{p:?}"
-        );
-        assert!(
-            (p.solar_longitude - 56.529_414_593_886).abs() < 0.02,
-            "{p:?}"
-        );
+        assert!((p.solar_latitude - 13.394_772_525_764).abs() < 0.02, "{p:?}");
+        assert!((p.solar_longitude - 56.529_414_593_886).abs() < 0.02, "{p:?}");
         assert!((p.julian_day - 2_460_425.841_527_8).abs() < 1e-6, "{p:?}");
     }
 
@@ -225,25 +184,17 @@ mod tests {
     fn geodetic_inverts_the_definition_of_the_ellipsoid() {
         // X, Y, Z of a latitude, longitude and height: NIMA TR8350.2, equation 4-14.
         let e2 = FLATTENING * (2.0 - FLATTENING);
-        for (latitude, longitude, height) in [
-            (0.0, 0.0, 0.0),
-            (51.6, 12.5, 420.0),
-            (-48.9, 125.3, 433.8),
-            (-30.0, -179.0, 400.0),
-        ] {
+        for (latitude, longitude, height) in
+            [(0.0, 0.0, 0.0), (51.6, 12.5, 420.0), (-48.9, 125.3, 433.8), (-30.0, -179.0, 400.0)]
+        {
             let (sin, cos) = f64::to_radians(latitude).sin_cos();
             let normal = EARTH_RADIUS / (1.0 - e2 * sin * sin).sqrt();
             let (east, north) = f64::to_radians(longitude).sin_cos();
-            let xyz = [
-                (normal + height) * cos * north,
-                (normal + height) * cos * east,
-                (normal * (1.0 - e2) + height) * sin,
-            ];
+            let xyz =
+                [(normal + height) * cos * north, (normal + height) * cos * east, (normal * (1.0 - e2) + height) * sin];
             let (a, b, c) = geodetic(xyz);
             assert!(
-                (a - latitude).abs() < 1e-7
-                    && (b - longitude).abs() < 1e-7
-                    && (c - height).abs() < 1e-5,
+                (a - latitude).abs() < 1e-7 && (b - longitude).abs() < 1e-7 && (c - height).abs() < 1e-5,
                 "{a} {b} {c}"
             );
         }

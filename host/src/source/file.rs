@@ -57,19 +57,9 @@ impl FileSource {
     pub fn open(options: Options, positions: Embedded, group: &str) -> Result<Self, SourceError> {
         let path = std::path::absolute(&options.path).unwrap_or_else(|_| options.path.clone());
         let source = format!("file:{}", path.display());
-        let position = positions
-            .position(group, &source)?
-            .and_then(|p| u64::try_from(p).ok())
-            .unwrap_or(0);
+        let position = positions.position(group, &source)?.and_then(|p| u64::try_from(p).ok()).unwrap_or(0);
         let reader = Reader::resume(options, position)?;
-        Ok(Self {
-            reader,
-            positions,
-            group: group.to_owned(),
-            source,
-            draining: false,
-            gone: false,
-        })
+        Ok(Self { reader, positions, group: group.to_owned(), source, draining: false, gone: false })
     }
 }
 
@@ -85,8 +75,7 @@ impl Source for FileSource {
             }
             if let Err(error) = self.reader.check_same_file() {
                 self.gone = true;
-                self.positions
-                    .set_position(&self.group, &self.source, None)?;
+                self.positions.set_position(&self.group, &self.source, None)?;
                 return Err(error);
             }
             let left = deadline.saturating_duration_since(Instant::now());
@@ -99,8 +88,7 @@ impl Source for FileSource {
 
     fn commit(&mut self, _partition: i32, next: i64) -> Result<(), SourceError> {
         if !self.gone {
-            self.positions
-                .set_position(&self.group, &self.source, Some(next))?;
+            self.positions.set_position(&self.group, &self.source, Some(next))?;
         }
         Ok(())
     }

@@ -100,17 +100,9 @@ impl HttpSource {
         let (running, stopped) = oneshot::channel();
         // Without a buffer, what the consumer did not take is known to be so, and counted.
         let (sender, fetches) = mpsc::sync_channel(0);
-        start(
-            Poller::new(options, counters.clone(), sender, stopped)
-                .map_err(|error| broken(&place, &error))?,
-        )
-        .map_err(|error| broken(&place, &error))?;
-        Ok(Self {
-            place,
-            counters,
-            fetches,
-            running: Some(running),
-        })
+        start(Poller::new(options, counters.clone(), sender, stopped).map_err(|error| broken(&place, &error))?)
+            .map_err(|error| broken(&place, &error))?;
+        Ok(Self { place, counters, fetches, running: Some(running) })
     }
 }
 
@@ -118,19 +110,13 @@ impl Source for HttpSource {
     fn poll(&mut self, wait: Duration) -> Result<Poll, SourceError> {
         match self.fetches.recv_timeout(wait) {
             Ok(fetch) => {
-                let counter = if fetch.rejected.is_empty() {
-                    "poll good".to_owned()
-                } else {
-                    Cause::NotJson.counter()
-                };
+                let counter = if fetch.rejected.is_empty() { "poll good".to_owned() } else { Cause::NotJson.counter() };
                 self.counters.add(&counter, 1);
                 Ok(Poll::Messages(fetch))
             }
             Err(mpsc::RecvTimeoutError::Timeout) => Ok(Poll::Idle),
             Err(mpsc::RecvTimeoutError::Disconnected) if self.running.is_none() => Ok(Poll::End),
-            Err(mpsc::RecvTimeoutError::Disconnected) => {
-                Err(broken(&self.place, &"its thread ended"))
-            }
+            Err(mpsc::RecvTimeoutError::Disconnected) => Err(broken(&self.place, &"its thread ended")),
         }
     }
 
@@ -147,16 +133,12 @@ impl Source for HttpSource {
 
 /// Runs `poller` on a thread and a runtime of its own.
 fn start(poller: Poller) -> std::io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    std::thread::Builder::new()
-        .name("http poll".to_owned())
-        .spawn(move || {
-            runtime.block_on(poller.run());
-            // A name that is still being resolved is not waited for.
-            runtime.shutdown_background();
-        })?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    std::thread::Builder::new().name("http poll".to_owned()).spawn(move || {
+        runtime.block_on(poller.run());
+        // A name that is still being resolved is not waited for.
+        runtime.shutdown_background();
+    })?;
     Ok(())
 }
 
@@ -170,9 +152,7 @@ fn broken(place: &str, error: &dyn std::fmt::Display) -> SourceError {
 /// feed the user did not choose.
 pub fn probe(options: &Options) -> Result<(), SourceError> {
     let place = options.place();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| broken(&place, &error))?;
     let client = client::build().map_err(|error| broken(&place, &error))?;
     let answer = runtime.block_on(request::headers(&client, options));

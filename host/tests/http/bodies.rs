@@ -9,9 +9,7 @@ use flate2::write::GzEncoder;
 use host::source::http::probe;
 use host::source::{Poll, Source};
 
-use super::{
-    GOOD, Server, goes_on_after, good, next, options, reply, source, values, wait_for_close,
-};
+use super::{GOOD, Server, goes_on_after, good, next, options, reply, source, values, wait_for_close};
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
@@ -60,23 +58,12 @@ fn a_gzip_bomb_is_cut_at_the_cap() {
     assert!(bomb.len() < 3 << 20);
     let server = Server::start(move |number, stream| match number {
         0 => reply(stream, "200 OK\nContent-Encoding: gzip", &bomb),
-        _ => reply(
-            stream,
-            "200 OK\nContent-Encoding: gzip",
-            &gzip(GOOD.as_bytes()),
-        ),
+        _ => reply(stream, "200 OK\nContent-Encoding: gzip", &gzip(GOOD.as_bytes())),
     });
-    let options = host::source::http::Options {
-        max_body: 8 << 20,
-        deadline: Duration::from_secs(5),
-        ..options(&server.url)
-    };
+    let options =
+        host::source::http::Options { max_body: 8 << 20, deadline: Duration::from_secs(5), ..options(&server.url) };
     let (mut source, counters) = source(options);
-    assert_eq!(
-        values(&next(&mut source)),
-        [GOOD.as_bytes()],
-        "the message is decompressed"
-    );
+    assert_eq!(values(&next(&mut source)), [GOOD.as_bytes()], "the message is decompressed");
     assert_eq!(counters.get("poll decompressed too large"), 1);
     assert_eq!(counters.get("poll good"), 1);
 }
@@ -85,19 +72,9 @@ fn a_gzip_bomb_is_cut_at_the_cap() {
 fn broken_and_foreign_encodings_are_refused() {
     let mut cut = gzip(GOOD.as_bytes());
     cut.truncate(cut.len() / 2);
-    goes_on_after("poll encoding", move |stream| {
-        reply(stream, "200 OK\nContent-Encoding: gzip", &cut)
-    });
-    goes_on_after("poll encoding", |stream| {
-        reply(stream, "200 OK\nContent-Encoding: br", GOOD.as_bytes())
-    });
-    goes_on_after("poll encoding", |stream| {
-        reply(
-            stream,
-            "200 OK\nContent-Encoding: gzip, gzip",
-            GOOD.as_bytes(),
-        )
-    });
+    goes_on_after("poll encoding", move |stream| reply(stream, "200 OK\nContent-Encoding: gzip", &cut));
+    goes_on_after("poll encoding", |stream| reply(stream, "200 OK\nContent-Encoding: br", GOOD.as_bytes()));
+    goes_on_after("poll encoding", |stream| reply(stream, "200 OK\nContent-Encoding: gzip, gzip", GOOD.as_bytes()));
 }
 
 #[test]
@@ -106,9 +83,7 @@ fn a_reply_that_breaks_off_is_no_message() {
     goes_on_after("poll broken reply", |stream| {
         drop(stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n1234"))
     });
-    goes_on_after("poll broken reply", |stream| {
-        drop(stream.write_all(b"SSH-2.0-OpenSSH_9.2\r\n"))
-    });
+    goes_on_after("poll broken reply", |stream| drop(stream.write_all(b"SSH-2.0-OpenSSH_9.2\r\n")));
 }
 
 #[test]
@@ -122,13 +97,8 @@ fn other_statuses_are_counted_one_by_one() {
 
 /// Polls a server whose first reply is 200 with `body`, which is not JSON.
 fn rejected(body: &'static [u8]) -> String {
-    let server = Server::start(move |number, stream| {
-        if number == 0 {
-            reply(stream, "200 OK", body)
-        } else {
-            good(stream)
-        }
-    });
+    let server =
+        Server::start(move |number, stream| if number == 0 { reply(stream, "200 OK", body) } else { good(stream) });
     let (mut source, counters) = source(options(&server.url));
     let bad = next(&mut source);
     assert!(bad.batch.is_empty());
@@ -137,10 +107,7 @@ fn rejected(body: &'static [u8]) -> String {
     assert_eq!((rejected.offset, rejected.cause), (0, "not json"));
     assert_eq!(rejected.value, body[..body.len().min(64 * 1024)]);
     assert_eq!(values(&next(&mut source)), [GOOD.as_bytes()]);
-    assert_eq!(
-        (counters.get("poll not json"), counters.get("poll good")),
-        (1, 1)
-    );
+    assert_eq!((counters.get("poll not json"), counters.get("poll good")), (1, 1));
     rejected.reason.replace(server.url.as_str(), "URL")
 }
 
@@ -161,16 +128,10 @@ fn html_and_nan_go_to_the_dead_letters() {
 #[test]
 fn a_repeated_timestamp_is_a_duplicate() {
     let server = Server::start(|number, stream| {
-        reply(
-            stream,
-            "200 OK",
-            format!(r#"{{"n": {number}, "timestamp": {}}}"#, number / 3).as_bytes(),
-        );
+        reply(stream, "200 OK", format!(r#"{{"n": {number}, "timestamp": {}}}"#, number / 3).as_bytes());
     });
-    let (mut source, counters) = source(host::source::http::Options {
-        distinct: Some("/timestamp".into()),
-        ..options(&server.url)
-    });
+    let (mut source, counters) =
+        source(host::source::http::Options { distinct: Some("/timestamp".into()), ..options(&server.url) });
     let (first, second) = (next(&mut source), next(&mut source));
     assert_eq!(values(&first), [br#"{"n": 0, "timestamp": 0}"#]);
     assert_eq!(values(&second), [br#"{"n": 3, "timestamp": 1}"#]);
@@ -182,11 +143,7 @@ fn a_server_that_is_gone_comes_back() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
-    let options = options(
-        &format!("http://user:secret@{address}/now.json?key=secret")
-            .parse()
-            .unwrap(),
-    );
+    let options = options(&format!("http://user:secret@{address}/now.json?key=secret").parse().unwrap());
     let error = probe(&options).unwrap_err().to_string();
     assert_eq!(
         error,
@@ -194,26 +151,13 @@ fn a_server_that_is_gone_comes_back() {
             "http://{address}/now.json cannot be reached (Connection refused (os error 111)); \
              check the network, or run on the simulated station: --from sim:iss"
         )
-        .replace(
-            "111",
-            if cfg!(target_os = "macos") {
-                "61"
-            } else {
-                "111"
-            }
-        )
+        .replace("111", if cfg!(target_os = "macos") { "61" } else { "111" })
     );
     let (mut source, counters) = source(options.clone());
     while counters.get("poll unreachable") == 0 {
-        assert!(matches!(
-            source.poll(Duration::from_millis(5)).unwrap(),
-            Poll::Idle
-        ));
+        assert!(matches!(source.poll(Duration::from_millis(5)).unwrap(), Poll::Idle));
     }
-    let _server = Server::on(
-        std::net::TcpListener::bind(address).unwrap(),
-        |_, stream: &mut TcpStream| good(stream),
-    );
+    let _server = Server::on(std::net::TcpListener::bind(address).unwrap(), |_, stream: &mut TcpStream| good(stream));
     assert_eq!(values(&next(&mut source)), [GOOD.as_bytes()]);
     probe(&options).unwrap();
 }

@@ -30,13 +30,7 @@ fn a_redirect_loop_ends() {
     };
     let (mut source, counters) = source(options(&server.url));
     assert_eq!(values(&next(&mut source)), [GOOD.as_bytes()]);
-    assert_eq!(
-        (
-            counters.get("poll redirect refused"),
-            counters.get("poll good")
-        ),
-        (1, 1)
-    );
+    assert_eq!((counters.get("poll redirect refused"), counters.get("poll good")), (1, 1));
     assert!(hops.load(Ordering::SeqCst) >= 7);
 }
 
@@ -44,15 +38,8 @@ fn a_redirect_loop_ends() {
 fn a_redirect_to_another_host_or_port_reaches_nobody() {
     let other = Server::start(|_, stream| good(stream));
     let to_port = format!("302 Found\nLocation: {}", other.url);
-    goes_on_after("poll redirect refused", move |stream| {
-        reply(stream, &to_port, b"")
-    });
-    let to_host = format!(
-        "302 Found\nLocation: {}",
-        other.url.as_str().replace("127.0.0.1", "localhost")
-    );
-    goes_on_after("poll redirect refused", move |stream| {
-        reply(stream, &to_host, b"")
-    });
+    goes_on_after("poll redirect refused", move |stream| reply(stream, &to_port, b""));
+    let to_host = format!("302 Found\nLocation: {}", other.url.as_str().replace("127.0.0.1", "localhost"));
+    goes_on_after("poll redirect refused", move |stream| reply(stream, &to_host, b""));
     assert_eq!(other.requests.lock().unwrap().len(), 0);
 }

@@ -9,29 +9,16 @@ use super::{PATIENCE, Server, good, next, options, reply, source, wait_for_close
 
 #[test]
 fn the_tick_after_a_slow_poll_is_on_time_and_the_missed_ones_are_counted() {
-    let server = Server::start(|number, stream| {
-        if number == 0 {
-            wait_for_close(stream)
-        } else {
-            good(stream)
-        }
-    });
+    let server = Server::start(|number, stream| if number == 0 { wait_for_close(stream) } else { good(stream) });
     let every = Duration::from_millis(200);
-    let (mut source, counters) = source(Options {
-        every,
-        deadline: every * 5 / 2,
-        ..options(&server.url)
-    });
+    let (mut source, counters) = source(Options { every, deadline: every * 5 / 2, ..options(&server.url) });
     next(&mut source);
     let gap = server.gaps()[0];
     assert!(gap >= every * 5 / 2, "{gap:?} after the slow poll");
     // On a slow machine it may be a later tick, but it is a tick, and none goes uncounted.
     let ticks = (gap.as_secs_f64() / every.as_secs_f64()).round();
     let off = (gap.as_secs_f64() - ticks * every.as_secs_f64()).abs();
-    assert!(
-        off < 0.08,
-        "polled {off} s off a tick, {gap:?} after the poll before"
-    );
+    assert!(off < 0.08, "polled {off} s off a tick, {gap:?} after the poll before");
     assert_eq!(counters.get("poll missed tick") as f64, ticks - 1.0);
 }
 
@@ -43,11 +30,7 @@ fn retry_after_in_seconds_is_honoured() {
     });
     let (mut source, counters) = source(options(&server.url));
     next(&mut source);
-    assert!(
-        server.gaps()[0] >= Duration::from_millis(990),
-        "{:?}",
-        server.gaps()
-    );
+    assert!(server.gaps()[0] >= Duration::from_millis(990), "{:?}", server.gaps());
     assert_eq!(counters.get("poll status 429"), 1);
 }
 
@@ -63,28 +46,15 @@ fn retry_after_as_a_date_is_honoured() {
     let (mut source, counters) = source(options(&server.url));
     next(&mut source);
     // The date has whole seconds, so it is one to two seconds ahead.
-    assert!(
-        server.gaps()[0] >= Duration::from_millis(900),
-        "{:?}",
-        server.gaps()
-    );
+    assert!(server.gaps()[0] >= Duration::from_millis(900), "{:?}", server.gaps());
     assert_eq!(counters.get("poll status 503"), 1);
 }
 
 #[test]
 fn failures_in_a_row_back_off() {
-    let server = Server::start(|number, stream| {
-        if number < 4 {
-            reply(stream, "500 Oops", b"")
-        } else {
-            good(stream)
-        }
-    });
+    let server = Server::start(|number, stream| if number < 4 { reply(stream, "500 Oops", b"") } else { good(stream) });
     let every = Duration::from_millis(50);
-    let (mut source, counters) = source(Options {
-        every,
-        ..options(&server.url)
-    });
+    let (mut source, counters) = source(Options { every, ..options(&server.url) });
     next(&mut source);
     let gaps = server.gaps();
     // The waits are 0, 1, 2 and 4 periods at least, each from the reply to the tick after it.
@@ -98,25 +68,16 @@ fn failures_in_a_row_back_off() {
 #[test]
 fn poll_returns_in_time_while_a_request_hangs_and_the_end_abandons_it() {
     let server = Server::start(|_, stream| wait_for_close(stream));
-    let (mut source, counters) = source(Options {
-        deadline: PATIENCE,
-        ..options(&server.url)
-    });
+    let (mut source, counters) = source(Options { deadline: PATIENCE, ..options(&server.url) });
     let start = Instant::now();
-    assert!(matches!(
-        source.poll(Duration::from_millis(50)).unwrap(),
-        Poll::Idle
-    ));
+    assert!(matches!(source.poll(Duration::from_millis(50)).unwrap(), Poll::Idle));
     assert!(start.elapsed() < PATIENCE / 10);
     while server.requests.lock().unwrap().is_empty() {
         source.poll(Duration::from_millis(5)).unwrap();
     }
     source.drain().unwrap();
     assert!(matches!(source.poll(PATIENCE).unwrap(), Poll::End));
-    assert!(
-        start.elapsed() < PATIENCE / 10,
-        "the end does not wait for the request"
-    );
+    assert!(start.elapsed() < PATIENCE / 10, "the end does not wait for the request");
     assert_eq!(counters.get("poll abandoned"), 1);
 }
 

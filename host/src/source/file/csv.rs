@@ -31,13 +31,7 @@ struct Row {
 impl Csv {
     pub fn new(header: bool, delimiter: u8) -> Self {
         let parser = ReaderBuilder::new().delimiter(delimiter).build();
-        Self {
-            parser,
-            header,
-            before: Vec::new(),
-            text: Vec::new(),
-            ends: vec![0; 64],
-        }
+        Self { parser, header, before: Vec::new(), text: Vec::new(), ends: vec![0; 64] }
     }
 
     /// The row at the start of `input`; `None` where it goes on after it.
@@ -49,14 +43,9 @@ impl Csv {
         let (mut length, mut written, mut fields, mut closing) = (0, 0, 0, false);
         loop {
             // To the parser, an empty input is the end of the file.
-            let rest = if closing {
-                &b"\n"[..]
-            } else {
-                &input[length..]
-            };
+            let rest = if closing { &b"\n"[..] } else { &input[length..] };
             let (result, read, wrote, ended) =
-                self.parser
-                    .read_record(rest, &mut self.text[written..], &mut self.ends[fields..]);
+                self.parser.read_record(rest, &mut self.text[written..], &mut self.ends[fields..]);
             length = (length + read).min(input.len());
             (written, fields) = (written + wrote, fields + ended);
             if fields == self.ends.len() {
@@ -64,18 +53,10 @@ impl Csv {
             }
             match result {
                 ReadRecordResult::Record => {
-                    return Some(Row {
-                        length,
-                        fields,
-                        closed: true,
-                    });
+                    return Some(Row { length, fields, closed: true });
                 }
                 _ if closing => {
-                    return Some(Row {
-                        length,
-                        fields,
-                        closed: false,
-                    });
+                    return Some(Row { length, fields, closed: false });
                 }
                 _ if length < input.len() => {}
                 // The last row may lack its newline, unless it is inside of quotes.
@@ -105,9 +86,7 @@ impl Csv {
                 (false, 0) => "[".to_owned(),
                 (false, _) => ",".to_owned(),
                 (true, n) => {
-                    let name = self
-                        .field(n)
-                        .map_err(|problem| format!("its header {}", problem.reason))?;
+                    let name = self.field(n).map_err(|problem| format!("its header {}", problem.reason))?;
                     if (0..n).any(|other| self.field(other) == Ok(name)) {
                         let shown: String = name.chars().take(100).collect();
                         return Err(format!(
@@ -126,30 +105,19 @@ impl Csv {
 
     fn write(&self, row: &Row, value: &mut Vec<u8>) -> Result<(), Problem> {
         if !row.closed {
-            let reason = "opens a quote that is never closed; what follows in the file was read as part of it".to_owned();
-            return Err(Problem {
-                cause: "open quote",
-                reason,
-            });
+            let reason =
+                "opens a quote that is never closed; what follows in the file was read as part of it".to_owned();
+            return Err(Problem { cause: "open quote", reason });
         }
         if row.fields != self.before.len() {
-            let reason = format!(
-                "has {} fields where the first row has {}",
-                row.fields,
-                self.before.len()
-            );
-            return Err(Problem {
-                cause: "number of fields",
-                reason,
-            });
+            let reason = format!("has {} fields where the first row has {}", row.fields, self.before.len());
+            return Err(Problem { cause: "number of fields", reason });
         }
         value.clear();
         for (n, before) in self.before.iter().enumerate() {
             value.extend_from_slice(before);
-            serde_json::to_writer(&mut *value, self.field(n)?).map_err(|error| Problem {
-                cause: "not a string",
-                reason: error.to_string(),
-            })?;
+            serde_json::to_writer(&mut *value, self.field(n)?)
+                .map_err(|error| Problem { cause: "not a string", reason: error.to_string() })?;
         }
         value.push(if self.header { b'}' } else { b']' });
         Ok(())
@@ -158,10 +126,7 @@ impl Csv {
 
 impl Records for Csv {
     fn next(&mut self, input: &[u8], end: bool, value: &mut Vec<u8>) -> Result<Step, String> {
-        let blank = input
-            .iter()
-            .take_while(|byte| matches!(byte, b'\n' | b'\r'))
-            .count();
+        let blank = input.iter().take_while(|byte| matches!(byte, b'\n' | b'\r')).count();
         if blank > 0 {
             return Ok(Step::Skip(blank));
         }
@@ -183,9 +148,7 @@ impl Records for Csv {
     fn skip(&mut self, input: &[u8]) -> (usize, bool) {
         let mut read = 0;
         while read < input.len() {
-            let (result, bytes, ..) =
-                self.parser
-                    .read_record(&input[read..], &mut self.text, &mut self.ends);
+            let (result, bytes, ..) = self.parser.read_record(&input[read..], &mut self.text, &mut self.ends);
             read += bytes;
             if result == ReadRecordResult::Record {
                 return (read, true);

@@ -78,13 +78,7 @@ impl Reader {
             Format::Csv { header, delimiter } => Box::new(Csv::new(header, delimiter)),
             Format::JsonLines => Box::new(JsonLines),
         };
-        let mut reader = Self {
-            options,
-            window,
-            records,
-            value: Vec::new(),
-            skipping: None,
-        };
+        let mut reader = Self { options, window, records, value: Vec::new(), skipping: None };
         if position > 0 {
             if reader.records.wants_first() {
                 reader.record()?;
@@ -109,11 +103,7 @@ impl Reader {
         }
         if position > 0 {
             reader = Self::open(options.clone(), position)?;
-            let start = if options.follow || reader.fetch()?.is_some() {
-                position
-            } else {
-                0
-            };
+            let start = if options.follow || reader.fetch()?.is_some() { position } else { 0 };
             reader = Self::open(options, start)?;
         }
         Ok(reader)
@@ -126,14 +116,9 @@ impl Reader {
         while fetch.offsets.len() + fetch.rejected.len() < MAX_MESSAGES && bytes < MAX_BYTES {
             match self.record()? {
                 None => break,
-                Some(Record::Message {
-                    offset,
-                    bytes: length,
-                }) => {
+                Some(Record::Message { offset, bytes: length }) => {
                     fetch.offsets.push(offset);
-                    fetch
-                        .batch
-                        .push(None, Some(&self.value), self.window.modified());
+                    fetch.batch.push(None, Some(&self.value), self.window.modified());
                     bytes += length.max(self.value.len());
                 }
                 Some(Record::Rejected(rejected)) => {
@@ -143,10 +128,7 @@ impl Reader {
             }
         }
         // In the middle of a record that is being passed over, that record is the place to go on.
-        fetch.next = self
-            .skipping
-            .as_ref()
-            .map_or(self.window.position(), |rejected| rejected.offset);
+        fetch.next = self.skipping.as_ref().map_or(self.window.position(), |rejected| rejected.offset);
         let found = !fetch.offsets.is_empty() || !fetch.rejected.is_empty();
         Ok(found.then_some(fetch))
     }
@@ -191,9 +173,7 @@ impl Reader {
                     return Ok(Some(Record::Rejected(self.reject(bytes, problem))));
                 }
                 Step::More if input.len() > MAX_RECORD && self.records.wants_first() => {
-                    return Err(self.unreadable(format!(
-                        "its first record is longer than {MAX_RECORD} bytes"
-                    )));
+                    return Err(self.unreadable(format!("its first record is longer than {MAX_RECORD} bytes")));
                 }
                 Step::More if input.len() > MAX_RECORD => {
                     self.skipping = Some(self.reject(self.window.bytes().len(), too_long()))
@@ -224,39 +204,20 @@ impl Reader {
         let offset = self.window.position();
         let value = self.window.bytes()[..bytes.min(MAX_REJECTED)].to_vec();
         self.window.consume(bytes);
-        let reason = format!(
-            "{}: the record at byte {offset} {}",
-            self.options.path.display(),
-            problem.reason
-        );
-        Rejected {
-            offset,
-            key: None,
-            value,
-            cause: problem.cause,
-            reason,
-        }
+        let reason = format!("{}: the record at byte {offset} {}", self.options.path.display(), problem.reason);
+        Rejected { offset, key: None, value, cause: problem.cause, reason }
     }
 
     fn unreadable(&self, why: String) -> SourceError {
-        file_error(
-            &self.options.path,
-            std::io::Error::new(std::io::ErrorKind::InvalidData, why),
-        )
+        file_error(&self.options.path, std::io::Error::new(std::io::ErrorKind::InvalidData, why))
     }
 }
 
 fn too_long() -> Problem {
-    Problem {
-        cause: "too long",
-        reason: format!("is longer than {MAX_RECORD} bytes"),
-    }
+    Problem { cause: "too long", reason: format!("is longer than {MAX_RECORD} bytes") }
 }
 
 /// An error of the file at `path`.
 pub fn file_error(path: &Path, error: std::io::Error) -> SourceError {
-    SourceError::File {
-        path: path.display().to_string(),
-        error,
-    }
+    SourceError::File { path: path.display().to_string(), error }
 }

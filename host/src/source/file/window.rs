@@ -31,15 +31,7 @@ impl Window {
         let path = path.to_path_buf();
         let (file, metadata) = open_regular(&path).map_err(|error| file_error(&path, error))?;
         let modified = modified(&metadata);
-        Ok(Self {
-            path,
-            file,
-            bytes: Vec::new(),
-            used: 0,
-            base: 0,
-            stop: u64::MAX,
-            modified,
-        })
+        Ok(Self { path, file, bytes: Vec::new(), used: 0, base: 0, stop: u64::MAX, modified })
     }
 
     /// What is there and not used up.
@@ -68,21 +60,15 @@ impl Window {
         self.base += self.used as u64;
         self.used = 0;
         self.modified = modified(&self.metadata()?);
-        let most = self
-            .stop
-            .saturating_sub(self.base + self.bytes.len() as u64);
+        let most = self.stop.saturating_sub(self.base + self.bytes.len() as u64);
         let chunk = most.min(CHUNK.max(self.bytes.len()) as u64);
-        let read = Read::by_ref(&mut self.file)
-            .take(chunk)
-            .read_to_end(&mut self.bytes);
+        let read = Read::by_ref(&mut self.file).take(chunk).read_to_end(&mut self.bytes);
         Ok(read.map_err(|error| file_error(&self.path, error))? > 0)
     }
 
     /// Goes on at byte `position` of the file.
     pub fn seek(&mut self, position: u64) -> Result<(), SourceError> {
-        self.file
-            .seek(SeekFrom::Start(position))
-            .map_err(|error| file_error(&self.path, error))?;
+        self.file.seek(SeekFrom::Start(position)).map_err(|error| file_error(&self.path, error))?;
         self.bytes.clear();
         (self.used, self.base) = (0, position);
         Ok(())
@@ -100,63 +86,42 @@ impl Window {
     /// An error when the path no longer names this file, or when it is shorter than what was read.
     pub fn check(&self) -> Result<(), SourceError> {
         let changed = |what: &str| {
-            let text =
-                format!("it was {what} while it was followed; run again to read it from its start");
-            Err(file_error(
-                &self.path,
-                Error::new(ErrorKind::InvalidData, text),
-            ))
+            let text = format!("it was {what} while it was followed; run again to read it from its start");
+            Err(file_error(&self.path, Error::new(ErrorKind::InvalidData, text)))
         };
         let open = self.metadata()?;
         let read = self.base + self.bytes.len() as u64;
         match std::fs::metadata(&self.path) {
             Err(error) if error.kind() == ErrorKind::NotFound => changed("removed"),
             Err(error) => Err(file_error(&self.path, error)),
-            Ok(named) if (named.dev(), named.ino()) != (open.dev(), open.ino()) => {
-                changed("replaced")
-            }
-            Ok(_) if open.len() < read => {
-                changed(&format!("cut from {read} bytes or more to {}", open.len()))
-            }
+            Ok(named) if (named.dev(), named.ino()) != (open.dev(), open.ino()) => changed("replaced"),
+            Ok(_) if open.len() < read => changed(&format!("cut from {read} bytes or more to {}", open.len())),
             Ok(_) => Ok(()),
         }
     }
 
     fn metadata(&self) -> Result<Metadata, SourceError> {
-        self.file
-            .metadata()
-            .map_err(|error| file_error(&self.path, error))
+        self.file.metadata().map_err(|error| file_error(&self.path, error))
     }
 }
 
 fn open_regular(path: &Path) -> std::io::Result<(File, Metadata)> {
     // Looked at before it is opened: opening a pipe would wait for a writer.
     let metadata = std::fs::metadata(path).map_err(|error| match error.kind() {
-        ErrorKind::NotFound => Error::new(
-            ErrorKind::NotFound,
-            "there is no such file; check the path, or create the file first",
-        ),
+        ErrorKind::NotFound => {
+            Error::new(ErrorKind::NotFound, "there is no such file; check the path, or create the file first")
+        }
         _ => error,
     })?;
     if !metadata.is_file() {
-        let what = if metadata.is_dir() {
-            "is a directory"
-        } else {
-            "is not a regular file"
-        };
-        return Err(Error::new(
-            ErrorKind::InvalidInput,
-            format!("it {what}; name a file of CSV or JSON lines"),
-        ));
+        let what = if metadata.is_dir() { "is a directory" } else { "is not a regular file" };
+        return Err(Error::new(ErrorKind::InvalidInput, format!("it {what}; name a file of CSV or JSON lines")));
     }
     Ok((File::open(path)?, metadata))
 }
 
 /// 0 where the file system keeps no times.
 fn modified(metadata: &Metadata) -> i64 {
-    let since = metadata
-        .modified()
-        .ok()
-        .and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
+    let since = metadata.modified().ok().and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
     i64::try_from(since.unwrap_or_default().as_millis()).unwrap_or(i64::MAX)
 }

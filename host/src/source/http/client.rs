@@ -50,10 +50,7 @@ fn check(from: &Url, to: &Url, hop: usize) -> Result<(), RedirectError> {
         Err(RedirectError::TooMany)
     } else if from.scheme() == "https" && to.scheme() != "https" {
         Err(RedirectError::Downgrade(place(to)))
-    } else if from.host() != to.host()
-        || !(same_port || usual_ports)
-        || !(upgrade || from.scheme() == to.scheme())
-    {
+    } else if from.host() != to.host() || !(same_port || usual_ports) || !(upgrade || from.scheme() == to.scheme()) {
         Err(RedirectError::Elsewhere(place(to)))
     } else {
         Ok(())
@@ -62,16 +59,8 @@ fn check(from: &Url, to: &Url, hop: usize) -> Result<(), RedirectError> {
 
 /// Host and port for an error text. The server wrote them, so they are cut; a URL has no control characters.
 fn place(url: &Url) -> String {
-    let host: String = url
-        .host_str()
-        .unwrap_or("nowhere")
-        .chars()
-        .take(100)
-        .collect();
-    let port = url
-        .port()
-        .map(|port| format!(":{port}"))
-        .unwrap_or_default();
+    let host: String = url.host_str().unwrap_or("nowhere").chars().take(100).collect();
+    let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
     format!("{}://{host}{port}", url.scheme())
 }
 
@@ -80,8 +69,7 @@ mod tests {
     use super::*;
 
     fn verdict(from: &str, to: &str) -> String {
-        check(&Url::parse(from).unwrap(), &Url::parse(to).unwrap(), 1)
-            .map_or_else(|e| e.to_string(), |()| "ok".into())
+        check(&Url::parse(from).unwrap(), &Url::parse(to).unwrap(), 1).map_or_else(|e| e.to_string(), |()| "ok".into())
     }
 
     #[test]
@@ -89,25 +77,11 @@ mod tests {
         assert_eq!(verdict("http://a/x", "http://a/y"), "ok");
         assert_eq!(verdict("http://a/x", "https://a/x"), "ok");
         assert_eq!(verdict("http://a:81/x", "https://a:81/x"), "ok");
-        let elsewhere = |to| {
-            format!("it redirects to another host or port, {to}; poll that URL if you trust it")
-        };
+        let elsewhere = |to| format!("it redirects to another host or port, {to}; poll that URL if you trust it");
         assert_eq!(verdict("http://a/x", "http://b/x"), elsewhere("http://b"));
-        assert_eq!(
-            verdict("http://a/x", "http://169.254.169.254/x"),
-            elsewhere("http://169.254.169.254")
-        );
-        assert_eq!(
-            verdict("http://a/x", "http://a:81/x"),
-            elsewhere("http://a:81")
-        );
-        assert_eq!(
-            verdict("http://a/x", "https://a:444/x"),
-            elsewhere("https://a:444")
-        );
-        assert_eq!(
-            verdict("https://a/x", "http://a/x"),
-            "it redirects from https to http, to http://a"
-        );
+        assert_eq!(verdict("http://a/x", "http://169.254.169.254/x"), elsewhere("http://169.254.169.254"));
+        assert_eq!(verdict("http://a/x", "http://a:81/x"), elsewhere("http://a:81"));
+        assert_eq!(verdict("http://a/x", "https://a:444/x"), elsewhere("https://a:444"));
+        assert_eq!(verdict("https://a/x", "http://a/x"), "it redirects from https to http, to http://a");
     }
 }

@@ -26,10 +26,7 @@ impl Cause {
 
     /// Whether no server was found that can be trusted to be the one meant.
     pub fn nobody_answered(self) -> bool {
-        matches!(
-            self,
-            Self::Timeout | Self::Unreachable | Self::Tls | Self::Broken
-        )
+        matches!(self, Self::Timeout | Self::Unreachable | Self::Tls | Self::Broken)
     }
 }
 
@@ -67,12 +64,7 @@ pub struct Failure {
 
 impl Failure {
     pub fn new(cause: Cause, text: impl Into<String>) -> Self {
-        Self {
-            cause,
-            text: text.into(),
-            retry_after: None,
-            body: None,
-        }
+        Self { cause, text: text.into(), retry_after: None, body: None }
     }
 }
 
@@ -85,9 +77,7 @@ impl fmt::Display for Failure {
 impl From<reqwest::Error> for Failure {
     fn from(error: reqwest::Error) -> Self {
         // Only the innermost cause says something: the outer ones say that a request failed.
-        let innermost = chain(&error)
-            .last()
-            .map_or_else(String::new, ToString::to_string);
+        let innermost = chain(&error).last().map_or_else(String::new, ToString::to_string);
         if let Some(tls) = chain(&error).find_map(|e| e.downcast_ref::<native_tls::Error>()) {
             Self::new(Cause::Tls, tls_reason(&tls.to_string()))
         } else if error.is_redirect() {
@@ -95,10 +85,7 @@ impl From<reqwest::Error> for Failure {
         } else if error.is_connect() {
             Self::new(Cause::Unreachable, innermost)
         } else {
-            Self::new(
-                Cause::Broken,
-                format!("the reply broke off or was not HTTP: {innermost}"),
-            )
+            Self::new(Cause::Broken, format!("the reply broke off or was not HTTP: {innermost}"))
         }
     }
 }
@@ -116,10 +103,7 @@ fn tls_reason(text: &str) -> String {
         ("self signed", "its certificate is self-signed"),
         ("hostname mismatch", "its certificate is for another host"),
         ("ip address mismatch", "its certificate is for another host"),
-        (
-            "local issuer",
-            "the issuer of its certificate is not known on this machine",
-        ),
+        ("local issuer", "the issuer of its certificate is not known on this machine"),
     ];
     let lower = text.to_lowercase();
     match known.iter().find(|(sign, _)| lower.contains(sign)) {

@@ -128,9 +128,8 @@ impl Poller {
             return false;
         };
         // Valid JSON can still be deeper than a `Value` may be; it has no field to compare, then.
-        let field = serde_json::from_slice::<Value>(body)
-            .ok()
-            .and_then(|mut v| v.pointer_mut(pointer).map(Value::take));
+        let field =
+            serde_json::from_slice::<Value>(body).ok().and_then(|mut v| v.pointer_mut(pointer).map(Value::take));
         if field.is_some() && field == self.last {
             return true;
         }
@@ -141,8 +140,6 @@ impl Poller {
 
 /// The wall clock, in milliseconds since the Unix epoch; 0 before it.
 fn now_in_milliseconds() -> i64 {
-    let since = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

@@ -24,56 +24,33 @@ pub async fn get(client: &Client, options: &Options) -> Result<Vec<u8>, Failure>
         Ok((gzip, body(response, options.max_body).await?))
     })
     .await?;
-    let body = if gzip {
-        decompress(&raw, options.max_decoded)?
-    } else {
-        bounded(raw, options.max_decoded)?
-    };
+    let body = if gzip { decompress(&raw, options.max_decoded)? } else { bounded(raw, options.max_decoded)? };
     check_json(body)
 }
 
 /// Sends a request and waits for the head of a good reply, no longer than the deadline.
 pub async fn headers(client: &Client, options: &Options) -> Result<(), Failure> {
-    within(options.deadline, send(client, options))
-        .await
-        .map(drop)
+    within(options.deadline, send(client, options)).await.map(drop)
 }
 
-async fn within<T>(
-    deadline: Duration,
-    work: impl Future<Output = Result<T, Failure>>,
-) -> Result<T, Failure> {
+async fn within<T>(deadline: Duration, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     match tokio::time::timeout(deadline, work).await {
         Ok(result) => result,
-        Err(_) => Err(Failure::new(
-            Cause::Timeout,
-            format!("no whole reply within {deadline:?}"),
-        )),
+        Err(_) => Err(Failure::new(Cause::Timeout, format!("no whole reply within {deadline:?}"))),
     }
 }
 
 async fn send(client: &Client, options: &Options) -> Result<Response, Failure> {
     let request = client.get(options.url.clone());
-    let request = request
-        .header(ACCEPT, "application/json")
-        .header(ACCEPT_ENCODING, "gzip");
+    let request = request.header(ACCEPT, "application/json").header(ACCEPT_ENCODING, "gzip");
     let response = request.send().await?;
     let status = response.status();
     if status.is_success() {
         return Ok(response);
     }
-    let mut failure = Failure::new(
-        Cause::Status(status.as_u16()),
-        format!("it answers with status {status}"),
-    );
-    if matches!(
-        status,
-        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
-    ) {
-        let value = response
-            .headers()
-            .get(RETRY_AFTER)
-            .and_then(|value| value.to_str().ok());
+    let mut failure = Failure::new(Cause::Status(status.as_u16()), format!("it answers with status {status}"));
+    if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
+        let value = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
         failure.retry_after = value.and_then(|value| retry_after(value, SystemTime::now()));
     }
     Err(failure)
@@ -84,43 +61,26 @@ fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
     let wait = match value.trim().parse() {
         Ok(seconds) => Duration::from_secs(seconds),
         // A date that has passed asks for no wait.
-        Err(_) => httpdate::parse_http_date(value)
-            .ok()?
-            .duration_since(now)
-            .unwrap_or_default(),
+        Err(_) => httpdate::parse_http_date(value).ok()?.duration_since(now).unwrap_or_default(),
     };
     Some(wait.min(MAX_RETRY_AFTER))
 }
 
 fn is_gzip(headers: &HeaderMap) -> Result<bool, Failure> {
     let mut codings = headers.get_all(CONTENT_ENCODING).iter();
-    match (
-        codings
-            .next()
-            .map(|coding| coding.to_str().unwrap_or_default()),
-        codings.next(),
-    ) {
+    match (codings.next().map(|coding| coding.to_str().unwrap_or_default()), codings.next()) {
         (None, _) => Ok(false),
         (Some(coding), None) if coding.eq_ignore_ascii_case("identity") => Ok(false),
         (Some(coding), None) if coding.eq_ignore_ascii_case("gzip") => Ok(true),
-        _ => Err(Failure::new(
-            Cause::Encoding,
-            "its body is encoded, and not by gzip, which is all that was asked for",
-        )),
+        _ => {
+            Err(Failure::new(Cause::Encoding, "its body is encoded, and not by gzip, which is all that was asked for"))
+        }
     }
 }
 
 async fn body(mut response: Response, limit: u64) -> Result<Vec<u8>, Failure> {
-    let too_large = || {
-        Failure::new(
-            Cause::TooLarge,
-            format!("its body has more than {limit} bytes"),
-        )
-    };
-    if response
-        .content_length()
-        .is_some_and(|length| length > limit)
-    {
+    let too_large = || Failure::new(Cause::TooLarge, format!("its body has more than {limit} bytes"));
+    if response.content_length().is_some_and(|length| length > limit) {
         return Err(too_large());
     }
     let mut body = Vec::new();
@@ -161,10 +121,7 @@ fn check_json(body: Vec<u8>) -> Result<Vec<u8>, Failure> {
     };
     let start: String = String::from_utf8_lossy(&body).chars().take(60).collect();
     let text = format!("it is not JSON ({error}): {start:?}");
-    Err(Failure {
-        body: Some(body),
-        ..Failure::new(Cause::NotJson, text)
-    })
+    Err(Failure { body: Some(body), ..Failure::new(Cause::NotJson, text) })
 }
 
 #[cfg(test)]
@@ -175,14 +132,8 @@ mod tests {
     fn retry_after_has_two_forms_and_a_cap() {
         let now = httpdate::parse_http_date("Sun, 06 Nov 1994 08:49:37 GMT").unwrap();
         assert_eq!(retry_after("7", now), Some(Duration::from_secs(7)));
-        assert_eq!(
-            retry_after("Sun, 06 Nov 1994 08:49:40 GMT", now),
-            Some(Duration::from_secs(3))
-        );
-        assert_eq!(
-            retry_after("Sun, 06 Nov 1994 08:49:00 GMT", now),
-            Some(Duration::ZERO)
-        );
+        assert_eq!(retry_after("Sun, 06 Nov 1994 08:49:40 GMT", now), Some(Duration::from_secs(3)));
+        assert_eq!(retry_after("Sun, 06 Nov 1994 08:49:00 GMT", now), Some(Duration::ZERO));
         assert_eq!(retry_after("86400", now), Some(MAX_RETRY_AFTER));
         assert_eq!(retry_after("99999999999999999999", now), None);
         assert_eq!(retry_after("soon", now), None);
@@ -193,20 +144,9 @@ mod tests {
         for good in [&br#"{"a": [1, "x", null]}"#[..], b" 1 ", "\"é\"".as_bytes()] {
             assert_eq!(check_json(good.to_vec()).unwrap(), good);
         }
-        for bad in [
-            &b""[..],
-            b"NaN",
-            br#"{"a": NaN}"#,
-            b"{} {}",
-            b"<html>",
-            b"{\"a\": \"\xff\"}",
-            b"\xef\xbb\xbf{}",
-        ] {
+        for bad in [&b""[..], b"NaN", br#"{"a": NaN}"#, b"{} {}", b"<html>", b"{\"a\": \"\xff\"}", b"\xef\xbb\xbf{}"] {
             let failure = check_json(bad.to_vec()).unwrap_err();
-            assert_eq!(
-                (failure.cause, failure.body.as_deref()),
-                (Cause::NotJson, Some(bad))
-            );
+            assert_eq!((failure.cause, failure.body.as_deref()), (Cause::NotJson, Some(bad)));
         }
     }
 }

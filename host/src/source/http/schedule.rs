@@ -25,11 +25,7 @@ pub struct Schedule {
 impl Schedule {
     /// The first tick is `now`.
     pub fn new(every: Duration, now: Instant) -> Self {
-        Self {
-            every: every.max(MIN_PERIOD),
-            due: now,
-            backoff: None,
-        }
+        Self { every: every.max(MIN_PERIOD), due: now, backoff: None }
     }
 
     /// When the next poll starts.
@@ -99,11 +95,7 @@ mod tests {
         assert_eq!(schedule.due(), start + SECOND);
         assert_eq!(schedule.succeeded(start + SECOND * 35 / 10), 2);
         assert_eq!(schedule.due(), start + SECOND * 4);
-        assert_eq!(
-            schedule.failed(start + SECOND * 45 / 10, None),
-            0,
-            "a timeout alone delays nothing"
-        );
+        assert_eq!(schedule.failed(start + SECOND * 45 / 10, None), 0, "a timeout alone delays nothing");
         assert_eq!(schedule.due(), start + SECOND * 5);
     }
 
@@ -115,20 +107,13 @@ mod tests {
             let due = schedule.due();
             let missed = schedule.failed(due, None);
             let gap = schedule.due() - due;
-            assert_eq!(
-                u128::from(missed) + 1,
-                gap.as_millis() / 1000,
-                "every tick is a poll or missed"
-            );
+            assert_eq!(u128::from(missed) + 1, gap.as_millis() / 1000, "every tick is a poll or missed");
             gaps.push(gap.as_secs());
         }
         assert_eq!(gaps[0], 1);
         for (n, gap) in gaps[1..].iter().enumerate() {
             let base = (1 << n).min(60);
-            assert!(
-                (base..=(base * 2).min(60)).contains(gap),
-                "wait {n} of {gaps:?}"
-            );
+            assert!((base..=(base * 2).min(60)).contains(gap), "wait {n} of {gaps:?}");
         }
         let due = schedule.due();
         schedule.succeeded(due);

@@ -15,11 +15,8 @@ impl Warnings {
     /// Warns of a failed poll of `place`, unless its cause was warned of just now.
     pub fn failed(&mut self, place: &str, failure: &Failure) {
         if let Some(silent) = self.due(failure.cause, Instant::now()) {
-            let since = if silent == 0 {
-                String::new()
-            } else {
-                format!(" ({silent} more like it since the last warning)")
-            };
+            let since =
+                if silent == 0 { String::new() } else { format!(" ({silent} more like it since the last warning)") };
             tracing::warn!("polling {place}: {failure}{since}");
         }
     }
@@ -31,10 +28,7 @@ impl Warnings {
                 *silent += 1;
                 None
             }
-            _ => self
-                .0
-                .insert(cause.to_string(), (now, 0))
-                .map_or(Some(0), |(_, silent)| Some(silent)),
+            _ => self.0.insert(cause.to_string(), (now, 0)).map_or(Some(0), |(_, silent)| Some(silent)),
         }
     }
 }
