@@ -7,6 +7,9 @@ use std::time::Duration;
 
 use crate::message::Fetch;
 
+/// Most bytes of an input that became no message that go on to the dead letters.
+pub const MAX_REJECTED: usize = 64 * 1024;
+
 /// What a call of [`Source::poll`] found.
 #[derive(Debug)]
 pub enum Poll {

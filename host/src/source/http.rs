@@ -1,15 +1,55 @@
-//! Polls an HTTP endpoint: one message for each good reply.
+//! Polls an HTTP endpoint: one message for each good reply. It cannot go back.
+//!
+//! A reply is good when it is 2xx, whole, in time, within the bounds of [`Options`], plain or gzip,
+//! and one JSON value; its bytes become the message as they are. Any other reply is counted and
+//! becomes no message. Nothing is sent anywhere but to the host and port of the URL: proxies that the
+//! environment names are not used, and redirects to elsewhere are refused.
+//!
+//! Every poll is counted once, under the first of these that holds:
+//!
+//! | counter | the poll |
+//! |---|---|
+//! | `poll good` | became a message |
+//! | `poll duplicate` | repeated the `distinct` field of the last good reply |
+//! | `poll not json` | was no JSON value, as HTML or `NaN`; goes to the dead letters |
+//! | `poll status 429` | had another status than 2xx (one counter for each) |
+//! | `poll timeout` | was not whole by the deadline |
+//! | `poll too large` | had a body of more than `max_body` |
+//! | `poll decompressed too large` | had a body of more than `max_decoded` once decompressed |
+//! | `poll encoding` | was encoded otherwise than by gzip, or its gzip was broken |
+//! | `poll redirect refused` | was sent to another host or port, from https to http, or in circles |
+//! | `poll tls` | found a server that could not prove who it is |
+//! | `poll unreachable` | found nobody: no such name, or no connection |
+//! | `poll broken reply` | ended before its end, or was not HTTP |
+//! | `poll abandoned` | was under way, or its reply not yet taken, when the run ended |
+//!
+//! `poll missed tick` counts the ticks of the schedule at which nothing was polled, because the poll
+//! before took longer or the server wanted to be left alone.
 
+mod client;
+mod failure;
+mod poller;
+mod request;
+mod schedule;
+mod warnings;
+
+use std::sync::mpsc;
 use std::time::Duration;
 
+use tokio::sync::oneshot;
+
+use crate::message::Fetch;
 use crate::metrics::Counters;
 use crate::source::{Poll, Source, SourceError};
+
+use failure::Cause;
+use poller::Poller;
 
 /// What to poll and what to accept; every bound is set.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Options {
     pub url: url::Url,
-    /// From the start of one poll to the start of the next.
+    /// From the start of one poll to the start of the next; at least a millisecond.
     pub every: Duration,
     /// For one poll altogether: connecting, headers, body.
     pub deadline: Duration,
@@ -18,27 +58,109 @@ pub struct Options {
     /// Most bytes of a body once decompressed.
     pub max_decoded: u64,
     /// JSON pointer of a field whose repeated value makes a reply a duplicate, such as `/timestamp`.
+    /// A reply without that field is never a duplicate.
     pub distinct: Option<String>,
 }
 
+impl Options {
+    /// The URL as it may be shown: without password and query, which may hold keys.
+    fn place(&self) -> String {
+        let mut url = self.url.clone();
+        url.set_query(None);
+        url.set_fragment(None);
+        // Fails only for URLs that have no host, and those have no password.
+        let _ = url.set_username("");
+        let _ = url.set_password(None);
+        url.into()
+    }
+}
+
 /// Polls on time, one request at a time; it cannot go back.
-pub struct HttpSource {}
+///
+/// The requests are made on a thread of their own, so that a slow consumer delays neither the
+/// schedule nor the deadline of a request. It holds one reply until [`Source::poll`] takes it.
+pub struct HttpSource {
+    place: String,
+    counters: Counters,
+    fetches: mpsc::Receiver<Fetch>,
+    /// Dropped, it ends the thread.
+    running: Option<oneshot::Sender<()>>,
+}
 
 impl HttpSource {
-    /// Every poll is counted in `counters` as `poll good`, `poll duplicate` or `poll CAUSE`.
-    pub fn new(_options: Options, _counters: Counters) -> Result<Self, SourceError> {
-        todo!()
+    /// Starts to poll, the first time at once. Every poll is counted in `counters` as `poll good`,
+    /// `poll duplicate` or `poll CAUSE`.
+    pub fn new(options: Options, counters: Counters) -> Result<Self, SourceError> {
+        let place = options.place();
+        if !matches!(options.url.scheme(), "http" | "https") {
+            return Err(SourceError::Unreachable(format!(
+                "{place} is not an http or https URL, and only those are polled"
+            )));
+        }
+        let (running, stopped) = oneshot::channel();
+        // Without a buffer, what the consumer did not take is known to be so, and counted.
+        let (sender, fetches) = mpsc::sync_channel(0);
+        start(Poller::new(options, counters.clone(), sender, stopped).map_err(|error| broken(&place, &error))?)
+            .map_err(|error| broken(&place, &error))?;
+        Ok(Self { place, counters, fetches, running: Some(running) })
     }
 }
 
 impl Source for HttpSource {
-    fn poll(&mut self, _wait: Duration) -> Result<Poll, SourceError> {
-        todo!()
+    fn poll(&mut self, wait: Duration) -> Result<Poll, SourceError> {
+        match self.fetches.recv_timeout(wait) {
+            Ok(fetch) => {
+                let counter = if fetch.rejected.is_empty() { "poll good".to_owned() } else { Cause::NotJson.counter() };
+                self.counters.add(&counter, 1);
+                Ok(Poll::Messages(fetch))
+            }
+            Err(mpsc::RecvTimeoutError::Timeout) => Ok(Poll::Idle),
+            Err(mpsc::RecvTimeoutError::Disconnected) if self.running.is_none() => Ok(Poll::End),
+            Err(mpsc::RecvTimeoutError::Disconnected) => Err(broken(&self.place, &"its thread ended")),
+        }
     }
+
     fn commit(&mut self, _partition: i32, _next: i64) -> Result<(), SourceError> {
         Ok(())
     }
+
+    /// Abandons a request that is under way; a reply that has come is still handed out.
     fn drain(&mut self) -> Result<(), SourceError> {
-        todo!()
+        self.running = None;
+        Ok(())
+    }
+}
+
+/// Runs `poller` on a thread and a runtime of its own.
+fn start(poller: Poller) -> std::io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    std::thread::Builder::new().name("http poll".to_owned()).spawn(move || {
+        runtime.block_on(poller.run());
+        // A name that is still being resolved is not waited for.
+        runtime.shutdown_background();
+    })?;
+    Ok(())
+}
+
+fn broken(place: &str, error: &dyn std::fmt::Display) -> SourceError {
+    SourceError::Unreachable(format!(
+        "{place} cannot be polled: {error}; this is a fault of the host or of its machine"
+    ))
+}
+
+/// Asks once whether a server answers at all, whatever it says: for the start of a run whose
+/// feed the user did not choose.
+pub fn probe(options: &Options) -> Result<(), SourceError> {
+    let place = options.place();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| broken(&place, &error))?;
+    let client = client::build().map_err(|error| broken(&place, &error))?;
+    let answer = runtime.block_on(request::headers(&client, options));
+    runtime.shutdown_background();
+    match answer {
+        Err(failure) if failure.cause.nobody_answered() => Err(SourceError::Unreachable(format!(
+            "{place} cannot be reached ({failure}); check the network, or run on the simulated station: --from sim:iss"
+        ))),
+        _ => Ok(()),
     }
 }
