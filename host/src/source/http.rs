@@ -42,3 +42,8 @@ impl Source for HttpSource {
         todo!()
     }
 }
+
+/// One poll before a run starts, so that a source that cannot be reached is told at once.
+pub fn probe(_options: &Options) -> Result<(), SourceError> {
+    todo!()
+}
