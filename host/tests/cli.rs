@@ -1,10 +1,11 @@
 //! The program as its user calls it. `cli/mistakes/NAME.txt` holds a call, its exit code and its
 //! exact standard error; `UPDATE=1` rewrites the last two.
 
-use std::io::{BufRead, BufReader, Read};
+mod signals;
+mod topics;
+
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
 
 fn host(arguments: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_host"));
@@ -125,66 +126,5 @@ fn errors_are_json_when_asked() {
             "{line}"
         );
         assert!(line["error"].is_string(), "{line}");
-    }
-}
-
-#[test]
-fn a_signal_ends_a_simulator_within_its_time() {
-    for signal in ["-TERM", "-INT"] {
-        let mut child = Simulator::start();
-        let sent = Instant::now();
-        assert!(
-            Command::new("kill")
-                .args([signal, &child.0.id().to_string()])
-                .status()
-                .unwrap()
-                .success()
-        );
-        let status = child.0.wait().unwrap();
-        assert!(status.success(), "{signal}: {status}");
-        assert!(
-            sent.elapsed() < Duration::from_secs(5),
-            "{signal}: {:?}",
-            sent.elapsed()
-        );
-    }
-}
-
-/// `host simulate iss`, ended with the test whatever happens.
-struct Simulator(Child);
-
-impl Simulator {
-    /// Returns once it has printed its first URL, which it does when it serves.
-    fn start() -> Self {
-        let mut child = Self(
-            host("simulate iss --port 0")
-                .stdout(Stdio::piped())
-                .stderr(Stdio::piped())
-                .spawn()
-                .unwrap(),
-        );
-        let mut line = String::new();
-        BufReader::new(child.0.stdout.take().unwrap())
-            .read_line(&mut line)
-            .unwrap();
-        if !line.starts_with("http://127.0.0.1:") {
-            let mut text = String::new();
-            child
-                .0
-                .stderr
-                .take()
-                .unwrap()
-                .read_to_string(&mut text)
-                .unwrap();
-            panic!("no URL but {line:?}: {text}");
-        }
-        child
-    }
-}
-
-impl Drop for Simulator {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
     }
 }

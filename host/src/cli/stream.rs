@@ -54,10 +54,7 @@ impl Stream {
         let pipeline = self.pipeline()?;
         run::plugins_exist(&pipeline)?;
         if let (true, Source::Http(options)) = (by_default, &pipeline.source) {
-            http::probe(options).context(
-                "the source is Open Notify, as no --from is given, and it cannot be reached; \
-                 for the simulated ISS, which needs no network, add: --from sim:iss",
-            )?;
+            http::probe(options).context("no --from is given, so the source is Open Notify")?;
         }
         run::run(&[pipeline], global)
     }
