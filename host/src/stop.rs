@@ -17,6 +17,10 @@ use signal_hook::iterator::{Handle, Signals};
 /// From the first signal to the end of the process, at most.
 const GRACE: Duration = Duration::from_millis(4_500);
 
+/// How long after the first signal another one is taken for the same: wrappers such as `timeout`
+/// pass on what the terminal has already sent to the whole process group.
+const ECHO: Duration = Duration::from_millis(200);
+
 /// The shell's code for a program that an interrupt ended.
 const INTERRUPTED: i32 = 128 + SIGINT;
 
@@ -36,7 +40,7 @@ impl Stop {
 
 /// SIGINT and SIGTERM as requests to stop, until this is dropped.
 ///
-/// A SIGINT after the first signal ends the process at once.
+/// A SIGINT some time after the first signal (0.2 s) ends the process at once.
 pub struct OnSignal {
     signals: Handle,
     thread: Option<JoinHandle<()>>,
@@ -46,12 +50,8 @@ pub struct OnSignal {
 
 impl OnSignal {
     pub fn request(stops: Vec<Stop>) -> io::Result<Self> {
-        // The order matters: the first signal must find the flag unset.
         let asked = Arc::new(AtomicBool::new(false));
         flag::register_conditional_shutdown(SIGINT, INTERRUPTED, asked.clone())?;
-        for signal in [SIGINT, SIGTERM] {
-            flag::register(signal, asked.clone())?;
-        }
         let mut signals = Signals::new([SIGINT, SIGTERM])?;
         let handle = signals.handle();
         let (ended, end) = channel();
@@ -63,7 +63,7 @@ impl OnSignal {
                         "stopping: finishing what is in hand (a second Ctrl-C ends at once)"
                     );
                     stops.iter().for_each(Stop::request);
-                    watch(&end);
+                    watch(&end, &asked);
                 }
             })?;
         Ok(Self {
@@ -74,9 +74,14 @@ impl OnSignal {
     }
 }
 
-/// Ends the process when the run has not ended in time.
-fn watch(end: &Receiver<()>) {
-    if end.recv_timeout(GRACE) == Err(RecvTimeoutError::Timeout) {
+/// Lets a second interrupt through, and ends the process when the run has not ended in time.
+fn watch(end: &Receiver<()>, asked: &AtomicBool) {
+    let running = |time| end.recv_timeout(time) == Err(RecvTimeoutError::Timeout);
+    if !running(ECHO) {
+        return;
+    }
+    asked.store(true, Ordering::Relaxed);
+    if running(GRACE - ECHO) {
         let text = "error: the run did not end within 4.5 s of the signal and was cut off; \
                     nothing is lost: what was not committed is read again by the next run";
         // Nobody is left to tell when standard error is gone too.
