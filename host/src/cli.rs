@@ -138,6 +138,18 @@ fn report(error: &anyhow::Error, json: bool) {
     }
 }
 
+/// The worse of two errors, to be returned; the other one is told here.
+fn worse(other: Option<anyhow::Error>, error: anyhow::Error, json: bool) -> anyhow::Error {
+    let Some(other) = other else { return error };
+    let (told, kept) = if Fault::of(&error) > Fault::of(&other) {
+        (other, error)
+    } else {
+        (error, other)
+    };
+    report(&told, json);
+    kept
+}
+
 fn error_line(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
 }

@@ -5,9 +5,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::cli::{Global, printable, report, run};
+use crate::cli::{Global, printable, run, worse};
 use crate::config::{Pipeline, PluginSpec, Sink, Source, Until};
-use crate::error::Fault;
 use crate::log::Start;
 use crate::plugin::{Engine, Field, Kind};
 use crate::source::file::Format;
@@ -31,24 +30,9 @@ impl Check {
         let mut worst: Option<anyhow::Error> = None;
         let mut engine = None;
         for file in &self.files {
-            let error = match check(file, &mut engine) {
-                Ok(rows) => {
-                    print(&rows, global.json)?;
-                    continue;
-                }
-                Err(error) => error,
-            };
-            match worst.take() {
-                None => worst = Some(error),
-                Some(other) => {
-                    let (told, kept) = if Fault::of(&error) > Fault::of(&other) {
-                        (other, error)
-                    } else {
-                        (error, other)
-                    };
-                    report(&told, global.json);
-                    worst = Some(kept);
-                }
+            match check(file, &mut engine) {
+                Ok(rows) => print(&rows, global.json)?,
+                Err(error) => worst = Some(worse(worst.take(), error, global.json)),
             }
         }
         worst.map_or(Ok(()), Err)

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
-use crate::cli::{Global, error_line, report};
+use crate::cli::{Global, error_line, worse};
 use crate::config::values::{Period, Via};
 use crate::config::{Error, Overrides, Pipeline, Sink, Until, error};
-use crate::error::{Fault, is_broken_pipe};
+use crate::error::is_broken_pipe;
 use crate::metrics::Counters;
 use crate::plugin::Engine;
 use crate::progress::{Progress, Style, summary, summary_json};
@@ -148,67 +148,57 @@ pub(super) fn run(pipelines: &[Pipeline], global: Global) -> anyhow::Result<()> 
     let progress = Progress::start(shown, style)?;
 
     let start = Instant::now();
-    let results: Vec<anyhow::Result<()>> = std::thread::scope(|scope| {
-        let one = |(pipeline, counters, stop)| {
-            move |engine: &Engine| crate::run::run(pipeline, engine, counters, stop)
-        };
-        let threads: Vec<_> = runs
-            .iter()
-            .map(|(pipeline, counters, stop)| {
-                let (engine, one) = (&engine, one((pipeline, counters, stop)));
-                std::thread::Builder::new()
-                    .name(pipeline.name.clone())
-                    .spawn_scoped(scope, move || one(engine))
-            })
-            .collect();
-        let join =
-            |thread: std::io::Result<std::thread::ScopedJoinHandle<'_, anyhow::Result<()>>>| {
-                thread?.join().unwrap_or_else(|_| {
-                    Err(anyhow::anyhow!(
-                        "the host itself failed (a panic, told above); please report it"
-                    ))
-                })
-            };
-        threads.into_iter().map(join).collect()
-    });
+    let results = together(&runs, &engine);
     drop(progress);
-    let elapsed = start.elapsed();
+    conclude(&runs, results, start.elapsed(), global)
+}
 
-    let mut worst: Option<anyhow::Error> = None;
-    for ((pipeline, counters, _), result) in runs.iter().zip(results) {
-        let result = result.or_else(|error| {
-            if is_broken_pipe(&error) {
-                Ok(())
-            } else {
-                Err(error)
-            }
-        });
-        summarise(
-            &pipeline.name,
-            counters,
-            elapsed,
-            result.as_ref().err(),
-            global,
-        );
-        let Err(error) = result else { continue };
-        let error = if pipelines.len() > 1 {
-            error.context(format!("pipeline {}", pipeline.name))
-        } else {
-            error
+/// A pipeline with what it counts and how it is asked to stop.
+type Started<'a> = (&'a Pipeline, Counters, Stop);
+
+/// Runs each pipeline in a thread of its own, until all have ended.
+fn together(runs: &[Started<'_>], engine: &Engine) -> Vec<anyhow::Result<()>> {
+    let panicked = "the host itself failed (a panic, told above); please report it";
+    std::thread::scope(|scope| {
+        let start = |started| {
+            let (pipeline, counters, stop): &Started<'_> = started;
+            std::thread::Builder::new()
+                .name(pipeline.name.clone())
+                .spawn_scoped(scope, move || {
+                    crate::run::run(pipeline, engine, counters, stop)
+                })
         };
-        // Only the last error reaches `main`; the others are told here.
-        match worst.take() {
-            None => worst = Some(error),
-            Some(other) => {
-                let (told, kept) = if Fault::of(&error) > Fault::of(&other) {
-                    (other, error)
-                } else {
-                    (error, other)
-                };
-                report(&told, global.json);
-                worst = Some(kept);
+        let threads: Vec<_> = runs.iter().map(start).collect();
+        threads
+            .into_iter()
+            .map(|thread| {
+                thread?
+                    .join()
+                    .unwrap_or_else(|_| Err(anyhow::anyhow!(panicked)))
+            })
+            .collect()
+    })
+}
+
+/// Tells how each pipeline ended; the worst error is returned, the others are told here.
+fn conclude(
+    runs: &[Started<'_>],
+    results: Vec<anyhow::Result<()>>,
+    elapsed: Duration,
+    global: Global,
+) -> anyhow::Result<()> {
+    let mut worst = None;
+    for ((pipeline, counters, _), result) in runs.iter().zip(results) {
+        let error = result.err().filter(|error| !is_broken_pipe(error));
+        summarise(&pipeline.name, counters, elapsed, error.as_ref(), global);
+        worst = match error {
+            Some(error) if runs.len() > 1 => {
+                let error = error.context(format!("pipeline {}", pipeline.name));
+                Some(worse(worst, error, global.json))
             }
-        }
+            Some(error) => Some(error),
+            None => worst,
+        };
     }
     worst.map_or(Ok(()), Err)
 }

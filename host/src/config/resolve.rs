@@ -64,24 +64,7 @@ pub(super) fn resolve(written: written::Pipeline, path: &Path) -> Result<Pipelin
         Some(Via::Topic(topic)) => pipeline.via = Some(topic),
         None => {}
     }
-    if let Some(partitions) = source.partitions {
-        if *partitions.get_ref() == 0 {
-            return Err(fault(
-                Some(partitions.span()),
-                "a topic has at least one partition; write 1 or more",
-            ));
-        }
-        pipeline.partitions = partitions.into_inner();
-    }
-    if let Some(group) = source.group {
-        crate::log::check_name(group.get_ref()).map_err(|_| {
-            fault(
-                Some(group.span()),
-                "not a group name: use 1 to 249 letters, digits, '.', '_' and '-'",
-            )
-        })?;
-        pipeline.group = group.into_inner();
-    }
+    group(&mut pipeline, source.partitions, source.group)?;
     if let Some(until) = source.until {
         pipeline.until = until.into_inner().0;
     }
@@ -102,6 +85,32 @@ pub(super) fn resolve(written: written::Pipeline, path: &Path) -> Result<Pipelin
         Some((key, what)) => Err(places.fault(key, &what)),
         None => Ok(pipeline),
     }
+}
+
+fn group(
+    pipeline: &mut Pipeline,
+    partitions: Given<u32>,
+    group: Given<String>,
+) -> Result<(), Fault> {
+    if let Some(partitions) = partitions {
+        if *partitions.get_ref() == 0 {
+            return Err(fault(
+                Some(partitions.span()),
+                "a topic has at least one partition; write 1 or more",
+            ));
+        }
+        pipeline.partitions = partitions.into_inner();
+    }
+    if let Some(group) = group {
+        crate::log::check_name(group.get_ref()).map_err(|_| {
+            fault(
+                Some(group.span()),
+                "not a group name: use 1 to 249 letters, digits, '.', '_' and '-'",
+            )
+        })?;
+        pipeline.group = group.into_inner();
+    }
+    Ok(())
 }
 
 /// Where the keys stand that can contradict one another.
