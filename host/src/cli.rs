@@ -1,1 +1,160 @@
-//! The command line.
+//! The command line: what was typed, and which command does it.
+//!
+//! Results go to standard output; log lines, progress, summaries and errors to standard error.
+
+mod check;
+mod inspect;
+mod logging;
+mod run;
+mod simulate;
+mod stream;
+mod topics;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, Parser, Subcommand};
+
+use crate::config::text::excerpt;
+use crate::error::{Fault, is_broken_pipe};
+
+const EXAMPLES: &str = "\
+Examples:
+  host --plugin plugins/flatten.wasm --from sim:iss
+      The simulated ISS, flattened, to standard output: no network, no Kafka
+  host --plugin plugins/flatten.wasm --via kafka://localhost:9092/iss --to csv:out --for 95m
+      The real ISS for one orbit, through Kafka, into CSV files
+  host --plugin plugins/flatten.wasm --from file:log.jsonl --to kafka:///flat --set separator=.
+      A file into a topic of the embedded log, with a setting of the plugin
+  host run pipelines/iss-csv.toml
+      A pipeline file
+
+Exit codes: 0 fine, 1 failed while running, 2 wrong configuration, 3 something outside is missing
+(a broker, a service, a disk, a file).";
+
+/// Moves messages from a source, through sandboxed WebAssembly plugins, to a sink.
+#[derive(Debug, Parser)]
+#[command(name = "host", version, after_help = EXAMPLES, subcommand_negates_reqs = true, arg_required_else_help = true, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    stream: Option<stream::Stream>,
+    #[command(flatten)]
+    global: Global,
+}
+
+/// What every command takes.
+#[derive(Debug, Clone, Copy, Args)]
+struct Global {
+    /// Log lines, the closing summary, results and errors as JSON; no progress line
+    #[arg(long, global = true)]
+    json: bool,
+    /// Only errors
+    #[arg(long, short, global = true, conflicts_with = "verbose")]
+    quiet: bool,
+    /// More log lines; twice for all of them. APOGEE_LOG (such as host=debug) says it in detail
+    #[arg(long, short, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run pipeline files
+    Run(run::Run),
+    /// Say what pipeline files would do, without doing it
+    Check(check::Check),
+    /// Look at plugins
+    #[command(subcommand)]
+    Plugin(inspect::Plugin),
+    /// Look at topics of the embedded log and of Kafka
+    #[command(subcommand)]
+    Topics(topics::Topics),
+    /// Serve a simulated feed over HTTP
+    #[command(subcommand)]
+    Simulate(simulate::Simulate),
+}
+
+/// The whole program.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return refuse(&error),
+    };
+    let json = cli.global.json;
+    match dispatch(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => match error.downcast::<clap::Error>() {
+            Ok(error) => refuse(&error),
+            Err(error) => {
+                report(&error, json);
+                ExitCode::from(Fault::of(&error).code())
+            }
+        },
+    }
+}
+
+fn dispatch(cli: Cli) -> anyhow::Result<()> {
+    logging::start(cli.global)?;
+    match (cli.command, cli.stream) {
+        (Some(_), Some(_)) => Err(Cli::command()
+            .error(
+                ErrorKind::ArgumentConflict,
+                "options of a run without a file stand before a command; put those that the command takes after it",
+            )
+            .into()),
+        (None, None) => Err(Cli::command().error(ErrorKind::MissingRequiredArgument, "--plugin is missing").into()),
+        (None, Some(stream)) => stream.run(cli.global),
+        (Some(Command::Run(command)), None) => command.run(cli.global),
+        (Some(Command::Check(command)), None) => command.run(cli.global),
+        (Some(Command::Plugin(command)), None) => command.run(cli.global),
+        (Some(Command::Topics(command)), None) => command.run(cli.global),
+        (Some(Command::Simulate(command)), None) => command.run(),
+    }
+}
+
+/// What clap has to say: help on standard output, or a mistake on standard error.
+fn refuse(error: &clap::Error) -> ExitCode {
+    if error.use_stderr() && std::env::args_os().any(|argument| argument == "--json") {
+        let text = error.to_string();
+        let text = text.trim_start_matches("error: ").trim_end();
+        error_line(&serde_json::json!({ "error": text, "code": error.exit_code() }).to_string());
+    } else {
+        // Nobody is left to tell when the terminal is gone.
+        let _ = error.print();
+    }
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(Fault::Configuration.code()))
+}
+
+/// Tells an error with everything that led to it.
+fn report(error: &anyhow::Error, json: bool) {
+    let code = Fault::of(error).code();
+    if json {
+        error_line(&serde_json::json!({ "error": format!("{error:#}"), "code": code }).to_string());
+    } else {
+        error_line(&format!("error: {error:#}"));
+    }
+}
+
+/// The worse of two errors, to be returned; the other one is told here.
+fn worse(other: Option<anyhow::Error>, error: anyhow::Error, json: bool) -> anyhow::Error {
+    let Some(other) = other else { return error };
+    let (told, kept) = if Fault::of(&error) > Fault::of(&other) {
+        (other, error)
+    } else {
+        (error, other)
+    };
+    report(&told, json);
+    kept
+}
+
+fn error_line(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
+/// A text of a plugin or a network peer, fit for a terminal.
+fn printable(text: &str) -> String {
+    excerpt(text, 400)
+}

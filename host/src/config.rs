@@ -1,13 +1,30 @@
 //! What a pipeline file or a command line means, resolved: no `Option` here means "default".
+//!
+//! Reading opens the pipeline file and nothing else: whether a plugin, a broker or a directory
+//! is there is found out by who uses it.
+
+pub mod error;
+pub mod overrides;
+mod resolve;
+pub mod text;
+pub mod values;
+mod written;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+pub use error::Error;
+pub use overrides::Overrides;
 
 use crate::log::Start;
 use crate::plugin::Limits;
-use crate::uri::{Simulate, TopicUri};
+use crate::source::file::Format;
+use crate::uri::{Shape, Simulate, SinkUri, SourceUri, TopicUri};
 use crate::{sink, source};
+
+/// Open Notify's position of the ISS: the source when none is named.
+pub const DEFAULT_SOURCE: &str = "http://api.open-notify.org/iss-now.json";
 
 /// One pipeline, ready to run.
 #[derive(Debug, Clone, PartialEq)]
@@ -63,4 +80,190 @@ pub enum Sink {
     Topic(TopicUri),
     Csv(sink::csv::Options),
     Stdout,
+}
+
+impl Pipeline {
+    /// Reads a pipeline file. Paths of plugins come out relative to the file, all others as written.
+    pub fn read(path: &Path) -> Result<Self, Error> {
+        let text = error::read(path)?;
+        written::parse(&text)
+            .and_then(|written| resolve::resolve(written, path))
+            .map_err(|fault| Error::mistake(path, &text, fault))
+    }
+
+    /// A pipeline with every default. The error is a sentence about `name`.
+    pub fn new(
+        name: &str,
+        source: Source,
+        plugins: Vec<PluginSpec>,
+        sink: Sink,
+    ) -> Result<Self, String> {
+        // It names the topics `NAME` and `NAME.dead`.
+        let dead = format!("{name}.dead");
+        crate::log::check_name(name).and_then(|()| crate::log::check_name(&dead)).map_err(|_| {
+            let name = text::excerpt(name, 80);
+            format!("\"{name}\" cannot name a pipeline, whose name is that of its topics: use up to 244 letters, digits, '.', '_' and '-'")
+        })?;
+        Ok(Self {
+            name: name.to_owned(),
+            via: source.default_via(name),
+            partitions: 1,
+            group: name.to_owned(),
+            until: source.default_until(),
+            source,
+            plugins,
+            sink,
+            dead_letters: TopicUri {
+                brokers: None,
+                topic: dead,
+            },
+            log: PathBuf::from("apogee.db"),
+            client: BTreeMap::new(),
+        })
+    }
+
+    /// The first thing that makes no sense together: the key it hangs on, and a sentence.
+    fn contradiction(&self) -> Option<(&'static str, String)> {
+        let read = match &self.source {
+            Source::Topic(topic, _) => Some(topic),
+            _ => self.via.as_ref(),
+        };
+        if self.source.goes_back() && self.via.is_some() {
+            return Some((
+                "via",
+                "is for sources that cannot go back (http:, sim:); this one can, so leave it out"
+                    .into(),
+            ));
+        }
+        if !self.source.goes_back() && self.until == Until::End {
+            return Some(("until", "\"end\" never comes for a source that is polled; use \"stopped\" or a duration such as \"95m\"".into()));
+        }
+        if let (Source::File(file), Until::End) = (&self.source, &self.until)
+            && file.follow
+        {
+            return Some(("until", "\"end\" never comes for a file that is followed; leave out one of `until` and `follow`".into()));
+        }
+        if let (Sink::Topic(sink), Some(read)) = (&self.sink, read)
+            && sink == read
+        {
+            return Some((
+                "sink",
+                format!(
+                    "{sink} is what this pipeline reads, so it would go round for ever; write to another topic"
+                ),
+            ));
+        }
+        if Some(&self.dead_letters) == read {
+            return Some((
+                "dead_letters",
+                format!(
+                    "{} is what this pipeline reads, so it would go round for ever; use another topic",
+                    self.dead_letters
+                ),
+            ));
+        }
+        None
+    }
+}
+
+impl Source {
+    /// The source at `uri` with every default. The error is a sentence that starts with the URI.
+    pub fn new(uri: &SourceUri) -> Result<Self, String> {
+        Ok(match uri {
+            SourceUri::Http(url) => Self::Http(poll(url.clone())),
+            SourceUri::Simulate(simulate) => {
+                Self::Simulate(simulate.clone(), poll(simulated(simulate)))
+            }
+            SourceUri::Topic(topic) => Self::Topic(topic.clone(), Start::Earliest),
+            SourceUri::File(path) => {
+                let format = format_of(path).ok_or_else(|| {
+                    let path = text::excerpt(&path.display().to_string(), 80);
+                    format!("file:{path}: the name does not say the format; set `format = \"csv\"` or `format = \"jsonl\"` in a pipeline file")
+                })?;
+                Self::File(source::file::Options {
+                    path: path.clone(),
+                    format,
+                    follow: false,
+                })
+            }
+        })
+    }
+
+    /// Whether what was read can be read again. What cannot goes through a topic first.
+    pub fn goes_back(&self) -> bool {
+        matches!(self, Self::Topic(..) | Self::File(_))
+    }
+
+    /// The polling options of a source that is polled.
+    pub fn polled(&mut self) -> Option<&mut source::http::Options> {
+        match self {
+            Self::Http(options) | Self::Simulate(_, options) => Some(options),
+            Self::Topic(..) | Self::File(_) => None,
+        }
+    }
+
+    fn default_via(&self, name: &str) -> Option<TopicUri> {
+        (!self.goes_back()).then(|| TopicUri {
+            brokers: None,
+            topic: name.to_owned(),
+        })
+    }
+
+    fn default_until(&self) -> Until {
+        match self {
+            Self::File(file) if !file.follow => Until::End,
+            _ => Until::Stopped,
+        }
+    }
+}
+
+impl Sink {
+    /// The sink at `uri` with every default.
+    pub fn new(uri: &SinkUri) -> Self {
+        match uri {
+            SinkUri::Topic(topic) => Self::Topic(topic.clone()),
+            SinkUri::Csv(directory) => Self::Csv(sink::csv::Options {
+                directory: directory.clone(),
+                every: Duration::from_secs(60),
+                size: 128 << 20,
+            }),
+            SinkUri::Stdout => Self::Stdout,
+        }
+    }
+}
+
+fn poll(url: url::Url) -> source::http::Options {
+    source::http::Options {
+        url,
+        every: Duration::from_secs(5),
+        deadline: Duration::from_secs(10),
+        max_body: 1 << 20,
+        max_decoded: 8 << 20,
+        distinct: None,
+    }
+}
+
+/// The simulator's URL on a port that is known only once it runs.
+fn simulated(simulate: &Simulate) -> url::Url {
+    let url = match simulate.shape {
+        Shape::OpenNotify => "http://127.0.0.1:0/iss-now.json",
+        Shape::WhereTheIssAt => "http://127.0.0.1:0/v1/satellites/25544",
+    };
+    url.parse().expect("a URL that is written here")
+}
+
+fn format_of(path: &Path) -> Option<Format> {
+    let extension = path.extension()?.to_str()?.to_ascii_lowercase();
+    match extension.as_str() {
+        "csv" => Some(Format::Csv {
+            header: true,
+            delimiter: b',',
+        }),
+        "tsv" => Some(Format::Csv {
+            header: true,
+            delimiter: b'\t',
+        }),
+        "jsonl" | "ndjson" | "json" => Some(Format::JsonLines),
+        _ => None,
+    }
 }

@@ -1,3 +1,7 @@
 //! The `host` program.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    host::cli::main()
+}

@@ -1,6 +1,13 @@
 //! Addresses of sources, topics and sinks as a person writes them. No I/O.
+//!
+//! Paths are taken as they are written: nothing in them is percent-decoded.
 
+use std::fmt;
 use std::path::PathBuf;
+use std::str::FromStr;
+
+use crate::config::text::{did_you_mean, excerpt, nearest};
+use crate::config::values::Period;
 
 /// A topic: `kafka://HOST:PORT[,HOST:PORT…]/TOPIC`, or `kafka:///TOPIC` in the embedded log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -8,6 +15,14 @@ pub struct TopicUri {
     /// `None` is the embedded log.
     pub brokers: Option<String>,
     pub topic: String,
+}
+
+/// A log, and maybe a topic of it: `kafka://HOST:PORT[/TOPIC]`, `kafka:///[TOPIC]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogUri {
+    /// `None` is the embedded log.
+    pub brokers: Option<String>,
+    pub topic: Option<String>,
 }
 
 /// Where messages come from.
@@ -40,3 +55,315 @@ pub enum SinkUri {
     Csv(PathBuf),
     Stdout,
 }
+
+/// An address that could not be read; the text says what is wrong and what to write.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct UriError(String);
+
+const SOURCES: [&str; 5] = ["http", "https", "kafka", "file", "sim"];
+const SINKS: [&str; 3] = ["kafka", "csv", "stdout"];
+
+impl FromStr for SourceUri {
+    type Err = UriError;
+
+    fn from_str(uri: &str) -> Result<Self, UriError> {
+        let Some((scheme, rest)) = split(uri) else {
+            return Err(wrong(
+                uri,
+                "no scheme; for a file write ",
+                &format!("\"file:{}\"", excerpt(uri, 80)),
+            ));
+        };
+        match scheme.as_str() {
+            "http" | "https" => http(uri).map(Self::Http),
+            "kafka" => topic(uri, rest).map(Self::Topic),
+            "file" => path(uri, "file", rest).map(Self::File),
+            "sim" => simulate(uri, rest).map(Self::Simulate),
+            "csv" => Err(wrong(
+                uri,
+                "csv: writes; to read a CSV file write ",
+                &format!("\"file:{}\"", excerpt(rest, 80)),
+            )),
+            "stdout" => Err(wrong(uri, "stdout: only writes", "")),
+            _ => Err(unknown(uri, &scheme, rest, &SOURCES)),
+        }
+    }
+}
+
+impl FromStr for SinkUri {
+    type Err = UriError;
+
+    fn from_str(uri: &str) -> Result<Self, UriError> {
+        let Some((scheme, rest)) = split(uri) else {
+            return Err(wrong(
+                uri,
+                "no scheme; for CSV files in a directory write ",
+                &format!("\"csv:{}\"", excerpt(uri, 80)),
+            ));
+        };
+        match scheme.as_str() {
+            "kafka" => topic(uri, rest).map(Self::Topic),
+            "csv" => path(uri, "csv", rest).map(Self::Csv),
+            "stdout" if rest.is_empty() => Ok(Self::Stdout),
+            "stdout" => Err(wrong(uri, "nothing may follow \"stdout:\"", "")),
+            "file" => Err(wrong(
+                uri,
+                "file: only reads; to write CSV files into a directory use ",
+                "\"csv:DIRECTORY\"",
+            )),
+            "http" | "https" | "sim" => Err(wrong(
+                uri,
+                &format!("{scheme}: only reads; a sink is "),
+                "kafka:, csv: or stdout:",
+            )),
+            _ => Err(unknown(uri, &scheme, rest, &SINKS)),
+        }
+    }
+}
+
+impl FromStr for TopicUri {
+    type Err = UriError;
+
+    fn from_str(uri: &str) -> Result<Self, UriError> {
+        match split(uri) {
+            Some((scheme, rest)) if scheme == "kafka" => topic(uri, rest),
+            Some((scheme, rest)) => Err(unknown(uri, &scheme, rest, &["kafka"])),
+            None => Err(wrong(
+                uri,
+                "no scheme; for a topic of the embedded log write ",
+                &format!("\"kafka:///{}\"", excerpt(uri, 80)),
+            )),
+        }
+    }
+}
+
+impl FromStr for LogUri {
+    type Err = UriError;
+
+    fn from_str(uri: &str) -> Result<Self, UriError> {
+        let rest = uri.strip_prefix("kafka://").unwrap_or("/");
+        if uri.starts_with("kafka://")
+            && rest
+                .split_once('/')
+                .is_none_or(|(_, topic)| topic.is_empty())
+        {
+            return Ok(Self {
+                brokers: brokers(uri, rest.trim_end_matches('/'))?,
+                topic: None,
+            });
+        }
+        uri.parse().map(|TopicUri { brokers, topic }| Self {
+            brokers,
+            topic: Some(topic),
+        })
+    }
+}
+
+impl FromStr for Shape {
+    type Err = UriError;
+
+    fn from_str(shape: &str) -> Result<Self, UriError> {
+        match shape {
+            "open-notify" => Ok(Self::OpenNotify),
+            "wheretheiss" => Ok(Self::WhereTheIssAt),
+            _ => Err(UriError(format!(
+                "unknown shape \"{}\"; there are \"open-notify\" and \"wheretheiss\"",
+                excerpt(shape, 40)
+            ))),
+        }
+    }
+}
+
+fn http(uri: &str) -> Result<url::Url, UriError> {
+    let slashes = uri
+        .split_once(':')
+        .is_some_and(|(_, rest)| rest.starts_with("//") && !rest.starts_with("///"));
+    match url::Url::parse(uri) {
+        Ok(url) if slashes => Ok(url),
+        Ok(url) => Err(wrong(
+            uri,
+            "two slashes follow the colon: ",
+            &format!("\"{url}\""),
+        )),
+        Err(error) => Err(wrong(
+            uri,
+            &error.to_string(),
+            "; write a URL such as \"http://localhost:8080/iss-now.json\"",
+        )),
+    }
+}
+
+fn topic(uri: &str, rest: &str) -> Result<TopicUri, UriError> {
+    let Some(rest) = rest.strip_prefix("//") else {
+        let topic = excerpt(rest.trim_start_matches('/'), 80);
+        return Err(wrong(
+            uri,
+            "for the embedded log write ",
+            &format!("\"kafka:///{topic}\", for a broker \"kafka://HOST:PORT/{topic}\""),
+        ));
+    };
+    let (hosts, topic) = rest.split_once('/').unwrap_or((rest, ""));
+    let brokers = brokers(uri, hosts)?;
+    if topic.is_empty() {
+        return Err(wrong(
+            uri,
+            "no topic is named; write ",
+            &format!("\"kafka://{}/TOPIC\"", excerpt(hosts, 80)),
+        ));
+    }
+    crate::log::check_name(topic).map_err(|error| wrong(uri, &error.to_string(), ""))?;
+    Ok(TopicUri {
+        brokers,
+        topic: topic.to_owned(),
+    })
+}
+
+/// `HOST[:PORT]`, several with commas between; nothing is the embedded log.
+fn brokers(uri: &str, hosts: &str) -> Result<Option<String>, UriError> {
+    if hosts.is_empty() {
+        return Ok(None);
+    }
+    for host in hosts.split(',') {
+        let legal = url::Url::parse(&format!("kafka://{host}")).is_ok_and(|url| {
+            url.has_host()
+                && url.username().is_empty()
+                && url.password().is_none()
+                && url.path().is_empty()
+                && url.query().is_none()
+        });
+        if !legal || host.contains(|c: char| c.is_whitespace() || c.is_control()) {
+            return Err(wrong(
+                uri,
+                &format!("\"{}\" is no broker", excerpt(host, 80)),
+                "; write HOST:PORT, several with commas between",
+            ));
+        }
+    }
+    Ok(Some(hosts.to_owned()))
+}
+
+fn path(uri: &str, scheme: &str, rest: &str) -> Result<PathBuf, UriError> {
+    // Browsers and editors give `file:///absolute`; two slashes would name a host.
+    let path = match rest.strip_prefix("//") {
+        Some(absolute) if absolute.starts_with('/') => absolute,
+        Some(relative) => {
+            let relative = excerpt(relative, 80);
+            return Err(wrong(
+                uri,
+                "a path follows the colon, without slashes of its own: ",
+                &format!("\"{scheme}:{relative}\" or \"{scheme}:/{relative}\""),
+            ));
+        }
+        None => rest,
+    };
+    if path.is_empty() {
+        return Err(wrong(uri, "no path; write ", &format!("\"{scheme}:PATH\"")));
+    }
+    Ok(PathBuf::from(path))
+}
+
+fn simulate(uri: &str, rest: &str) -> Result<Simulate, UriError> {
+    let (name, query) = rest.split_once('?').unwrap_or((rest, ""));
+    if name != "iss" {
+        return Err(wrong(
+            uri,
+            &format!("unknown simulator \"{}\"; there is ", excerpt(name, 40)),
+            "\"sim:iss\"",
+        ));
+    }
+    let mut simulate = Simulate {
+        shape: Shape::OpenNotify,
+        step: None,
+    };
+    for (key, value) in url::form_urlencoded::parse(query.as_bytes()) {
+        match key.as_ref() {
+            "shape" => {
+                simulate.shape = value
+                    .parse()
+                    .map_err(|error: UriError| wrong(uri, &error.0, ""))?
+            }
+            "step" => {
+                let step: Period = value
+                    .parse()
+                    .map_err(|error| wrong(uri, &format!("step: {error}"), ""))?;
+                simulate.step = Some(u64::try_from(step.0.as_millis()).unwrap_or(u64::MAX));
+            }
+            _ => {
+                let hint = did_you_mean(nearest(&key, ["shape", "step"]));
+                return Err(wrong(
+                    uri,
+                    &format!("unknown parameter \"{}\"", excerpt(&key, 40)),
+                    &hint,
+                ));
+            }
+        }
+    }
+    Ok(simulate)
+}
+
+/// The scheme in lower case, and what follows its colon.
+fn split(uri: &str) -> Option<(String, &str)> {
+    let (scheme, rest) = uri.split_once(':')?;
+    let legal = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+        && scheme
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'));
+    legal.then(|| (scheme.to_ascii_lowercase(), rest))
+}
+
+fn wrong(uri: &str, what: &str, hint: &str) -> UriError {
+    UriError(format!("{}: {what}{hint}", excerpt(uri, 120)))
+}
+
+fn unknown(uri: &str, scheme: &str, rest: &str, known: &[&str]) -> UriError {
+    let hint = if rest.starts_with(|c: char| c.is_ascii_digit()) && known.contains(&"kafka") {
+        // `localhost:9092/topic`: a host and its port.
+        did_you_mean(Some(format!("kafka://{}", excerpt(uri, 80))))
+    } else if let Some(near) = nearest(scheme, known.iter().copied()) {
+        did_you_mean(Some(near))
+    } else {
+        format!(
+            "; use one of {}",
+            known
+                .iter()
+                .map(|scheme| format!("{scheme}:"))
+                .collect::<Vec<_>>()
+                .join(", ")
+        )
+    };
+    wrong(
+        uri,
+        &format!("unknown scheme \"{}\"", excerpt(scheme, 40)),
+        &hint,
+    )
+}
+
+impl fmt::Display for TopicUri {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "kafka://{}/{}",
+            self.brokers.as_deref().unwrap_or_default(),
+            self.topic
+        )
+    }
+}
+
+impl fmt::Display for Simulate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("sim:iss")?;
+        let mut separator = '?';
+        if self.shape == Shape::WhereTheIssAt {
+            f.write_str("?shape=wheretheiss")?;
+            separator = '&';
+        }
+        match self.step {
+            Some(step) => write!(f, "{separator}step={step}ms"),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
