@@ -141,11 +141,7 @@ fn report(error: &anyhow::Error, json: bool) {
 /// The worse of two errors, to be returned; the other one is told here.
 fn worse(other: Option<anyhow::Error>, error: anyhow::Error, json: bool) -> anyhow::Error {
     let Some(other) = other else { return error };
-    let (told, kept) = if Fault::of(&error) > Fault::of(&other) {
-        (other, error)
-    } else {
-        (error, other)
-    };
+    let (told, kept) = if Fault::of(&error) > Fault::of(&other) { (other, error) } else { (error, other) };
     report(&told, json);
     kept
 }

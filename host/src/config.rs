@@ -92,12 +92,7 @@ impl Pipeline {
     }
 
     /// A pipeline with every default. The error is a sentence about `name`.
-    pub fn new(
-        name: &str,
-        source: Source,
-        plugins: Vec<PluginSpec>,
-        sink: Sink,
-    ) -> Result<Self, String> {
+    pub fn new(name: &str, source: Source, plugins: Vec<PluginSpec>, sink: Sink) -> Result<Self, String> {
         // It names the topics `NAME` and `NAME.dead`.
         let dead = format!("{name}.dead");
         crate::log::check_name(name).and_then(|()| crate::log::check_name(&dead)).map_err(|_| {
@@ -113,10 +108,7 @@ impl Pipeline {
             source,
             plugins,
             sink,
-            dead_letters: TopicUri {
-                brokers: None,
-                topic: dead,
-            },
+            dead_letters: TopicUri { brokers: None, topic: dead },
             log: PathBuf::from("apogee.db"),
             client: BTreeMap::new(),
         })
@@ -131,26 +123,29 @@ impl Pipeline {
         if self.source.goes_back() && self.via.is_some() {
             return Some((
                 "via",
-                "is for sources that cannot go back (http:, sim:); this one can, so leave it out"
-                    .into(),
+                "is for sources that cannot go back (http:, sim:); this one can, so leave it out".into(),
             ));
         }
         if !self.source.goes_back() && self.until == Until::End {
-            return Some(("until", "\"end\" never comes for a source that is polled; use \"stopped\" or a duration such as \"95m\"".into()));
+            return Some((
+                "until",
+                "\"end\" never comes for a source that is polled; use \"stopped\" or a duration such as \"95m\"".into(),
+            ));
         }
         if let (Source::File(file), Until::End) = (&self.source, &self.until)
             && file.follow
         {
-            return Some(("until", "\"end\" never comes for a file that is followed; leave out one of `until` and `follow`".into()));
+            return Some((
+                "until",
+                "\"end\" never comes for a file that is followed; leave out one of `until` and `follow`".into(),
+            ));
         }
         if let (Sink::Topic(sink), Some(read)) = (&self.sink, read)
             && sink == read
         {
             return Some((
                 "sink",
-                format!(
-                    "{sink} is what this pipeline reads, so it would go round for ever; write to another topic"
-                ),
+                format!("{sink} is what this pipeline reads, so it would go round for ever; write to another topic"),
             ));
         }
         if Some(&self.dead_letters) == read {
@@ -171,20 +166,14 @@ impl Source {
     pub fn new(uri: &SourceUri) -> Result<Self, String> {
         Ok(match uri {
             SourceUri::Http(url) => Self::Http(poll(url.clone())),
-            SourceUri::Simulate(simulate) => {
-                Self::Simulate(simulate.clone(), poll(simulated(simulate)))
-            }
+            SourceUri::Simulate(simulate) => Self::Simulate(simulate.clone(), poll(simulated(simulate))),
             SourceUri::Topic(topic) => Self::Topic(topic.clone(), Start::Earliest),
             SourceUri::File(path) => {
                 let format = format_of(path).ok_or_else(|| {
                     let path = text::excerpt(&path.display().to_string(), 80);
                     format!("file:{path}: the name does not say the format; set `format = \"csv\"` or `format = \"jsonl\"` in a pipeline file")
                 })?;
-                Self::File(source::file::Options {
-                    path: path.clone(),
-                    format,
-                    follow: false,
-                })
+                Self::File(source::file::Options { path: path.clone(), format, follow: false })
             }
         })
     }
@@ -203,10 +192,7 @@ impl Source {
     }
 
     fn default_via(&self, name: &str) -> Option<TopicUri> {
-        (!self.goes_back()).then(|| TopicUri {
-            brokers: None,
-            topic: name.to_owned(),
-        })
+        (!self.goes_back()).then(|| TopicUri { brokers: None, topic: name.to_owned() })
     }
 
     fn default_until(&self) -> Until {
@@ -226,6 +212,7 @@ impl Sink {
                 directory: directory.clone(),
                 every: Duration::from_secs(60),
                 size: 128 << 20,
+                escape_formulas: false,
             }),
             SinkUri::Stdout => Self::Stdout,
         }
@@ -255,14 +242,8 @@ fn simulated(simulate: &Simulate) -> url::Url {
 fn format_of(path: &Path) -> Option<Format> {
     let extension = path.extension()?.to_str()?.to_ascii_lowercase();
     match extension.as_str() {
-        "csv" => Some(Format::Csv {
-            header: true,
-            delimiter: b',',
-        }),
-        "tsv" => Some(Format::Csv {
-            header: true,
-            delimiter: b'\t',
-        }),
+        "csv" => Some(Format::Csv { header: true, delimiter: b',' }),
+        "tsv" => Some(Format::Csv { header: true, delimiter: b'\t' }),
         "jsonl" | "ndjson" | "json" => Some(Format::JsonLines),
         _ => None,
     }

@@ -35,6 +35,7 @@ pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
     let broken = |error: &io::Error| error.kind() == io::ErrorKind::BrokenPipe;
     error.chain().any(|cause| match cause.downcast_ref() {
         Some(SinkError::File { error, .. }) => broken(error),
+        Some(SinkError::Closed) => true,
         Some(_) => false,
         None => cause.downcast_ref().is_some_and(broken),
     })
@@ -54,7 +55,8 @@ fn known(error: &(dyn std::error::Error + 'static)) -> Option<Fault> {
         return Some(match error {
             SinkError::File { .. } => Fault::Environment,
             SinkError::Log(error) => log(error),
-            _ => Fault::RunTime,
+            SinkError::NoColumns { .. } => Fault::Configuration,
+            SinkError::Message { .. } | SinkError::Closed => Fault::RunTime,
         });
     }
     if let Some(error) = error.downcast_ref() {
@@ -63,7 +65,19 @@ fn known(error: &(dyn std::error::Error + 'static)) -> Option<Fault> {
             SourceError::Log(error) => log(error),
         });
     }
-    if error.is::<PluginError>() || error.is::<uri::UriError>() {
+    if let Some(error) = error.downcast_ref() {
+        return Some(match error {
+            PluginError::Read { .. } | PluginError::Engine(_) => Fault::Environment,
+            PluginError::Trap { .. } | PluginError::Limit { .. } | PluginError::Nonsense { .. } => Fault::RunTime,
+            PluginError::NotAComponent { .. }
+            | PluginError::Imports { .. }
+            | PluginError::Exports { .. }
+            | PluginError::Schema { .. }
+            | PluginError::Settings { .. }
+            | PluginError::Refused { .. } => Fault::Configuration,
+        });
+    }
+    if error.is::<uri::UriError>() {
         return Some(Fault::Configuration);
     }
     error.is::<io::Error>().then_some(Fault::Environment)
@@ -72,9 +86,7 @@ fn known(error: &(dyn std::error::Error + 'static)) -> Option<Fault> {
 fn log(error: &LogError) -> Fault {
     match error {
         LogError::Unreachable(_) | LogError::Broken { .. } => Fault::Environment,
-        LogError::NoTopic { .. } | LogError::Name(_) | LogError::Partitions { .. } => {
-            Fault::Configuration
-        }
+        LogError::NoTopic { .. } | LogError::Name(_) | LogError::Partitions { .. } => Fault::Configuration,
         LogError::TooLarge { .. } => Fault::RunTime,
     }
 }
@@ -92,23 +104,13 @@ mod tests {
             (unreachable().into(), Fault::Environment),
             (SourceError::Log(unreachable()).into(), Fault::Environment),
             (LogError::Name("a b".into()).into(), Fault::Configuration),
-            (
-                config::Error::Arguments("x".into()).into(),
-                Fault::Configuration,
-            ),
-            (
-                io::Error::from(io::ErrorKind::AddrInUse).into(),
-                Fault::Environment,
-            ),
+            (config::Error::Arguments("x".into()).into(), Fault::Configuration),
+            (io::Error::from(io::ErrorKind::AddrInUse).into(), Fault::Environment),
             (anyhow::anyhow!("a thread panicked"), Fault::RunTime),
         ];
         for (error, fault) in cases {
             let text = error.to_string();
-            assert_eq!(
-                Fault::of(&Err::<(), _>(error).context("while running").unwrap_err()),
-                fault,
-                "{text}"
-            );
+            assert_eq!(Fault::of(&Err::<(), _>(error).context("while running").unwrap_err()), fault, "{text}");
         }
     }
 
@@ -116,13 +118,7 @@ mod tests {
     fn a_reader_that_left_is_no_failure() {
         let gone = || io::Error::from(io::ErrorKind::BrokenPipe);
         assert!(is_broken_pipe(&gone().into()));
-        assert!(is_broken_pipe(
-            &SinkError::File {
-                path: "standard output".into(),
-                error: gone()
-            }
-            .into()
-        ));
+        assert!(is_broken_pipe(&SinkError::File { path: "standard output".into(), error: gone() }.into()));
         assert!(!is_broken_pipe(&anyhow::anyhow!("other")));
     }
 }

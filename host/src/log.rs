@@ -49,13 +49,7 @@ pub trait Log: Send + Sync {
 
     /// At most `limit` messages of one partition from `offset` on, outside of any group. Gives fewer
     /// (maybe none) where the topic ends; never waits for what is not there yet.
-    fn read(
-        &self,
-        topic: &str,
-        partition: i32,
-        offset: i64,
-        limit: usize,
-    ) -> Result<Fetch, LogError>;
+    fn read(&self, topic: &str, partition: i32, offset: i64, limit: usize) -> Result<Fetch, LogError>;
 }
 
 /// Appends to one topic. A message with a key goes to the partition that its key says,
@@ -73,28 +67,18 @@ pub trait Writer: Send {
 pub enum LogError {
     #[error("{0}")]
     Unreachable(String),
-    #[error(
-        "topic {topic:?} does not exist in {log}; create it with: host topics create {log}/{topic}"
-    )]
+    #[error("topic {topic:?} does not exist in {log}; create it with: host topics create {log}/{topic}")]
     NoTopic { topic: String, log: String },
     #[error("{0:?} is not a topic name: use 1 to 249 letters, digits, '.', '_' and '-'")]
     Name(String),
     #[error(
         "topic {topic:?} has {actual} partition(s) and the pipeline asks for {asked}; change `partitions` in the pipeline, or the topic"
     )]
-    Partitions {
-        topic: String,
-        actual: u32,
-        asked: u32,
-    },
+    Partitions { topic: String, actual: u32, asked: u32 },
     #[error(
         "a message of {bytes} bytes is larger than {log} takes ({limit} bytes); make it smaller, or raise max.message.bytes of a Kafka topic"
     )]
-    TooLarge {
-        log: String,
-        bytes: usize,
-        limit: usize,
-    },
+    TooLarge { log: String, bytes: usize, limit: usize },
     #[error("{log}: {error}")]
     Broken { log: String, error: String },
 }

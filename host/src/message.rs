@@ -25,8 +25,7 @@ impl Column {
             Some(string) => {
                 self.bytes.extend_from_slice(string);
                 // Strings are cut to far less than 2 GiB before they get here.
-                self.lengths
-                    .push(i32::try_from(string.len()).expect("a string of less than 2 GiB"));
+                self.lengths.push(i32::try_from(string.len()).expect("a string of less than 2 GiB"));
             }
         }
     }
@@ -46,10 +45,7 @@ impl Column {
 
     /// The strings in order; `None` is a null.
     pub fn iter(&self) -> Strings<'_> {
-        Strings {
-            bytes: &self.bytes,
-            lengths: self.lengths.iter(),
-        }
+        Strings { bytes: &self.bytes, lengths: self.lengths.iter() }
     }
 }
 
@@ -137,13 +133,7 @@ pub struct Fetch {
 
 impl Fetch {
     pub fn new(partition: i32, next: i64) -> Self {
-        Self {
-            partition,
-            batch: Batch::new(),
-            offsets: Vec::new(),
-            rejected: Vec::new(),
-            next,
-        }
+        Self { partition, batch: Batch::new(), offsets: Vec::new(), rejected: Vec::new(), next }
     }
 }
 

@@ -30,11 +30,7 @@ impl Style {
     /// A line where one can be seen undisturbed, log lines elsewhere.
     pub fn fitting(writes_to_stdout: bool) -> Self {
         let disturbed = writes_to_stdout && io::stdout().is_terminal();
-        if io::stderr().is_terminal() && !disturbed {
-            Self::Line
-        } else {
-            Self::Lines
-        }
+        if io::stderr().is_terminal() && !disturbed { Self::Line } else { Self::Lines }
     }
 }
 
@@ -53,10 +49,7 @@ impl Progress {
             Style::Line => Some(thread.spawn(move || line(&pipelines, &end))?),
             Style::Lines => Some(thread.spawn(move || lines(&pipelines, &end))?),
         };
-        Ok(Self {
-            thread,
-            ended: Some(ended),
-        })
+        Ok(Self { thread, ended: Some(ended) })
     }
 }
 
@@ -76,9 +69,8 @@ fn line(pipelines: &[(String, Counters)], end: &Receiver<()>) {
     *LINE.lock().unwrap_or_else(PoisonError::into_inner) = Some(bar.clone());
     let start = Instant::now();
     while waited(end, Duration::from_millis(200)) {
-        let texts = pipelines.iter().map(|(name, counters)| {
-            format!("{name}: {}", Totals::of(counters).text(start.elapsed()))
-        });
+        let texts =
+            pipelines.iter().map(|(name, counters)| format!("{name}: {}", Totals::of(counters).text(start.elapsed())));
         bar.set_message(texts.collect::<Vec<_>>().join("  "));
         bar.tick();
     }
@@ -110,51 +102,25 @@ struct Totals {
 
 impl Totals {
     fn of(counters: &Counters) -> Self {
-        let rejected = counters
-            .snapshot()
-            .iter()
-            .filter(|(name, _)| name.starts_with("rejected "))
-            .map(|(_, n)| n)
-            .sum();
-        Self {
-            read: counters.get("messages in"),
-            written: counters.get("messages out"),
-            rejected,
-        }
+        let rejected =
+            counters.snapshot().iter().filter(|(name, _)| name.starts_with("rejected ")).map(|(_, n)| n).sum();
+        Self { read: counters.get("messages in"), written: counters.get("messages out"), rejected }
     }
 
     fn text(&self, elapsed: Duration) -> String {
         let rate = self.read as f64 / elapsed.as_secs_f64().max(0.001);
         // A rate of polling is told in tenths, one of a topic is not.
-        let rate = if rate < 100.0 {
-            format!("{rate:.1}")
-        } else {
-            format!("{rate:.0}")
-        };
-        format!(
-            "{} messages in, {} out, {} rejected, {rate}/s",
-            self.read, self.written, self.rejected
-        )
+        let rate = if rate < 100.0 { format!("{rate:.1}") } else { format!("{rate:.0}") };
+        format!("{} messages in, {} out, {} rejected, {rate}/s", self.read, self.written, self.rejected)
     }
 }
 
 /// The closing summary of one pipeline, for a person: totals, then every other counter.
 pub fn summary(name: &str, counters: &Counters, elapsed: Duration) -> String {
-    let mut text = format!(
-        "{name}: {} in {:.1} s",
-        Totals::of(counters).text(elapsed),
-        elapsed.as_secs_f64()
-    );
-    let others: BTreeMap<_, _> = counters
-        .snapshot()
-        .into_iter()
-        .filter(|(name, _)| !name.starts_with("messages "))
-        .collect();
-    let width = others
-        .keys()
-        .map(|name| name.chars().count())
-        .max()
-        .unwrap_or(0);
+    let mut text = format!("{name}: {} in {:.1} s", Totals::of(counters).text(elapsed), elapsed.as_secs_f64());
+    let others: BTreeMap<_, _> =
+        counters.snapshot().into_iter().filter(|(name, _)| !name.starts_with("messages ")).collect();
+    let width = others.keys().map(|name| name.chars().count()).max().unwrap_or(0);
     for (name, count) in others {
         text.push_str(&format!("\n  {name:width$}  {count}"));
     }
@@ -162,12 +128,7 @@ pub fn summary(name: &str, counters: &Counters, elapsed: Duration) -> String {
 }
 
 /// The same as one line of JSON.
-pub fn summary_json(
-    name: &str,
-    counters: &Counters,
-    elapsed: Duration,
-    error: Option<&str>,
-) -> String {
+pub fn summary_json(name: &str, counters: &Counters, elapsed: Duration, error: Option<&str>) -> String {
     let seconds = elapsed.as_millis() as f64 / 1_000.0;
     serde_json::json!({ "summary": { "pipeline": name, "seconds": seconds, "counters": counters.snapshot(), "error": error } }).to_string()
 }
@@ -211,8 +172,7 @@ mod tests {
             "iss: 12 messages in, 9 out, 3 rejected, 3.0/s in 4.0 s\n  poll good          12\n  rejected not json  2\n  rejected trap      1"
         );
         let json: serde_json::Value =
-            serde_json::from_str(&summary_json("iss", &counters, elapsed, Some("no broker")))
-                .unwrap();
+            serde_json::from_str(&summary_json("iss", &counters, elapsed, Some("no broker"))).unwrap();
         assert_eq!(json["summary"]["counters"]["rejected trap"], 1);
         assert_eq!(json["summary"]["error"], "no broker");
     }

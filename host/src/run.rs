@@ -149,7 +149,7 @@ fn open_source(
         config::Source::Simulate(simulate, options) => {
             let server = iss::Server::start(simulate, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
             let mut options = options.clone();
-            options.url = server.url(simulate.shape);
+            options.url = server.url(simulate.shape).parse().context("the simulator's address")?;
             return Ok((Box::new(HttpSource::new(options, counters.clone())?), Some(server)));
         }
         config::Source::Topic(uri, start) => {
@@ -157,7 +157,9 @@ fn open_source(
             log.create_topic(&uri.topic, pipeline.partitions)?;
             log.reader(&uri.topic, &pipeline.group, *start)?
         }
-        config::Source::File(options) => Box::new(FileSource::open(options.clone(), logs.embedded()?, &pipeline.group)?),
+        config::Source::File(options) => {
+            Box::new(FileSource::open(options.clone(), logs.embedded()?, &pipeline.group)?)
+        }
     };
     Ok((source, None))
 }

@@ -28,11 +28,15 @@ pub trait Sink: Send {
 pub enum SinkError {
     #[error("{}: {error}; mend it and run again, nothing is lost: what is not in a finished file is read again", path.display())]
     File { path: std::path::PathBuf, error: std::io::Error },
-    #[error("{sink} cannot take a message that the last plugin put out: {problem}: {excerpt}; put a plugin after it that \
-             makes objects of the fields it declares, such as flatten")]
+    #[error(
+        "{sink} cannot take a message that the last plugin put out: {problem}: {excerpt}; put a plugin after it that \
+             makes objects of the fields it declares, such as flatten"
+    )]
     Message { sink: String, problem: String, excerpt: String },
-    #[error("{sink} needs to know its columns, and plugin {plugin} does not say which fields it puts out under these settings; \
-             with flatten, name them in its setting `fields`")]
+    #[error(
+        "{sink} needs to know its columns, and plugin {plugin} does not say which fields it puts out under these settings; \
+             with flatten, name them in its setting `fields`"
+    )]
     NoColumns { sink: String, plugin: String },
     /// Whoever read the output has gone; there is nobody left to write for.
     #[error("standard output was closed")]

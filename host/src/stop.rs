@@ -55,22 +55,14 @@ impl OnSignal {
         let mut signals = Signals::new([SIGINT, SIGTERM])?;
         let handle = signals.handle();
         let (ended, end) = channel();
-        let thread = std::thread::Builder::new()
-            .name("signals".to_owned())
-            .spawn(move || {
-                if signals.forever().next().is_some() {
-                    tracing::info!(
-                        "stopping: finishing what is in hand (a second Ctrl-C ends at once)"
-                    );
-                    stops.iter().for_each(Stop::request);
-                    watch(&end, &asked);
-                }
-            })?;
-        Ok(Self {
-            signals: handle,
-            thread: Some(thread),
-            ended: Some(ended),
-        })
+        let thread = std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+            if signals.forever().next().is_some() {
+                tracing::info!("stopping: finishing what is in hand (a second Ctrl-C ends at once)");
+                stops.iter().for_each(Stop::request);
+                watch(&end, &asked);
+            }
+        })?;
+        Ok(Self { signals: handle, thread: Some(thread), ended: Some(ended) })
     }
 }
 

@@ -69,22 +69,16 @@ impl FromStr for SourceUri {
 
     fn from_str(uri: &str) -> Result<Self, UriError> {
         let Some((scheme, rest)) = split(uri) else {
-            return Err(wrong(
-                uri,
-                "no scheme; for a file write ",
-                &format!("\"file:{}\"", excerpt(uri, 80)),
-            ));
+            return Err(wrong(uri, "no scheme; for a file write ", &format!("\"file:{}\"", excerpt(uri, 80))));
         };
         match scheme.as_str() {
             "http" | "https" => http(uri).map(Self::Http),
             "kafka" => topic(uri, rest).map(Self::Topic),
             "file" => path(uri, "file", rest).map(Self::File),
             "sim" => simulate(uri, rest).map(Self::Simulate),
-            "csv" => Err(wrong(
-                uri,
-                "csv: writes; to read a CSV file write ",
-                &format!("\"file:{}\"", excerpt(rest, 80)),
-            )),
+            "csv" => {
+                Err(wrong(uri, "csv: writes; to read a CSV file write ", &format!("\"file:{}\"", excerpt(rest, 80))))
+            }
             "stdout" => Err(wrong(uri, "stdout: only writes", "")),
             _ => Err(unknown(uri, &scheme, rest, &SOURCES)),
         }
@@ -107,16 +101,12 @@ impl FromStr for SinkUri {
             "csv" => path(uri, "csv", rest).map(Self::Csv),
             "stdout" if rest.is_empty() => Ok(Self::Stdout),
             "stdout" => Err(wrong(uri, "nothing may follow \"stdout:\"", "")),
-            "file" => Err(wrong(
-                uri,
-                "file: only reads; to write CSV files into a directory use ",
-                "\"csv:DIRECTORY\"",
-            )),
-            "http" | "https" | "sim" => Err(wrong(
-                uri,
-                &format!("{scheme}: only reads; a sink is "),
-                "kafka:, csv: or stdout:",
-            )),
+            "file" => {
+                Err(wrong(uri, "file: only reads; to write CSV files into a directory use ", "\"csv:DIRECTORY\""))
+            }
+            "http" | "https" | "sim" => {
+                Err(wrong(uri, &format!("{scheme}: only reads; a sink is "), "kafka:, csv: or stdout:"))
+            }
             _ => Err(unknown(uri, &scheme, rest, &SINKS)),
         }
     }
@@ -143,20 +133,10 @@ impl FromStr for LogUri {
 
     fn from_str(uri: &str) -> Result<Self, UriError> {
         let rest = uri.strip_prefix("kafka://").unwrap_or("/");
-        if uri.starts_with("kafka://")
-            && rest
-                .split_once('/')
-                .is_none_or(|(_, topic)| topic.is_empty())
-        {
-            return Ok(Self {
-                brokers: brokers(uri, rest.trim_end_matches('/'))?,
-                topic: None,
-            });
+        if uri.starts_with("kafka://") && rest.split_once('/').is_none_or(|(_, topic)| topic.is_empty()) {
+            return Ok(Self { brokers: brokers(uri, rest.trim_end_matches('/'))?, topic: None });
         }
-        uri.parse().map(|TopicUri { brokers, topic }| Self {
-            brokers,
-            topic: Some(topic),
-        })
+        uri.parse().map(|TopicUri { brokers, topic }| Self { brokers, topic: Some(topic) })
     }
 }
 
@@ -176,21 +156,13 @@ impl FromStr for Shape {
 }
 
 fn http(uri: &str) -> Result<url::Url, UriError> {
-    let slashes = uri
-        .split_once(':')
-        .is_some_and(|(_, rest)| rest.starts_with("//") && !rest.starts_with("///"));
+    let slashes = uri.split_once(':').is_some_and(|(_, rest)| rest.starts_with("//") && !rest.starts_with("///"));
     match url::Url::parse(uri) {
         Ok(url) if slashes => Ok(url),
-        Ok(url) => Err(wrong(
-            uri,
-            "two slashes follow the colon: ",
-            &format!("\"{url}\""),
-        )),
-        Err(error) => Err(wrong(
-            uri,
-            &error.to_string(),
-            "; write a URL such as \"http://localhost:8080/iss-now.json\"",
-        )),
+        Ok(url) => Err(wrong(uri, "two slashes follow the colon: ", &format!("\"{url}\""))),
+        Err(error) => {
+            Err(wrong(uri, &error.to_string(), "; write a URL such as \"http://localhost:8080/iss-now.json\""))
+        }
     }
 }
 
@@ -206,17 +178,10 @@ fn topic(uri: &str, rest: &str) -> Result<TopicUri, UriError> {
     let (hosts, topic) = rest.split_once('/').unwrap_or((rest, ""));
     let brokers = brokers(uri, hosts)?;
     if topic.is_empty() {
-        return Err(wrong(
-            uri,
-            "no topic is named; write ",
-            &format!("\"kafka://{}/TOPIC\"", excerpt(hosts, 80)),
-        ));
+        return Err(wrong(uri, "no topic is named; write ", &format!("\"kafka://{}/TOPIC\"", excerpt(hosts, 80))));
     }
     crate::log::check_name(topic).map_err(|error| wrong(uri, &error.to_string(), ""))?;
-    Ok(TopicUri {
-        brokers,
-        topic: topic.to_owned(),
-    })
+    Ok(TopicUri { brokers, topic: topic.to_owned() })
 }
 
 /// `HOST[:PORT]`, several with commas between; nothing is the embedded log.
@@ -266,36 +231,19 @@ fn path(uri: &str, scheme: &str, rest: &str) -> Result<PathBuf, UriError> {
 fn simulate(uri: &str, rest: &str) -> Result<Simulate, UriError> {
     let (name, query) = rest.split_once('?').unwrap_or((rest, ""));
     if name != "iss" {
-        return Err(wrong(
-            uri,
-            &format!("unknown simulator \"{}\"; there is ", excerpt(name, 40)),
-            "\"sim:iss\"",
-        ));
+        return Err(wrong(uri, &format!("unknown simulator \"{}\"; there is ", excerpt(name, 40)), "\"sim:iss\""));
     }
-    let mut simulate = Simulate {
-        shape: Shape::OpenNotify,
-        step: None,
-    };
+    let mut simulate = Simulate { shape: Shape::OpenNotify, step: None };
     for (key, value) in url::form_urlencoded::parse(query.as_bytes()) {
         match key.as_ref() {
-            "shape" => {
-                simulate.shape = value
-                    .parse()
-                    .map_err(|error: UriError| wrong(uri, &error.0, ""))?
-            }
+            "shape" => simulate.shape = value.parse().map_err(|error: UriError| wrong(uri, &error.0, ""))?,
             "step" => {
-                let step: Period = value
-                    .parse()
-                    .map_err(|error| wrong(uri, &format!("step: {error}"), ""))?;
+                let step: Period = value.parse().map_err(|error| wrong(uri, &format!("step: {error}"), ""))?;
                 simulate.step = Some(u64::try_from(step.0.as_millis()).unwrap_or(u64::MAX));
             }
             _ => {
                 let hint = did_you_mean(nearest(&key, ["shape", "step"]));
-                return Err(wrong(
-                    uri,
-                    &format!("unknown parameter \"{}\"", excerpt(&key, 40)),
-                    &hint,
-                ));
+                return Err(wrong(uri, &format!("unknown parameter \"{}\"", excerpt(&key, 40)), &hint));
             }
         }
     }
@@ -306,9 +254,7 @@ fn simulate(uri: &str, rest: &str) -> Result<Simulate, UriError> {
 fn split(uri: &str) -> Option<(String, &str)> {
     let (scheme, rest) = uri.split_once(':')?;
     let legal = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
-        && scheme
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'));
+        && scheme.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'));
     legal.then(|| (scheme.to_ascii_lowercase(), rest))
 }
 
@@ -323,30 +269,14 @@ fn unknown(uri: &str, scheme: &str, rest: &str, known: &[&str]) -> UriError {
     } else if let Some(near) = nearest(scheme, known.iter().copied()) {
         did_you_mean(Some(near))
     } else {
-        format!(
-            "; use one of {}",
-            known
-                .iter()
-                .map(|scheme| format!("{scheme}:"))
-                .collect::<Vec<_>>()
-                .join(", ")
-        )
+        format!("; use one of {}", known.iter().map(|scheme| format!("{scheme}:")).collect::<Vec<_>>().join(", "))
     };
-    wrong(
-        uri,
-        &format!("unknown scheme \"{}\"", excerpt(scheme, 40)),
-        &hint,
-    )
+    wrong(uri, &format!("unknown scheme \"{}\"", excerpt(scheme, 40)), &hint)
 }
 
 impl fmt::Display for TopicUri {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "kafka://{}/{}",
-            self.brokers.as_deref().unwrap_or_default(),
-            self.topic
-        )
+        write!(f, "kafka://{}/{}", self.brokers.as_deref().unwrap_or_default(), self.topic)
     }
 }
 

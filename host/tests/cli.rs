@@ -9,38 +9,17 @@ use std::process::Command;
 
 fn host(arguments: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_host"));
-    command
-        .args(arguments.split_whitespace())
-        .env_remove("APOGEE_LOG")
-        .env_remove("COLUMNS");
+    command.args(arguments.split_whitespace()).env_remove("APOGEE_LOG").env_remove("COLUMNS");
     command
 }
 
 /// Runs `$ host ARGUMENTS` as the first line says, with `NAME=VALUE` before `host` as the environment.
 fn call(line: &str, folder: &Path) -> String {
-    let (environment, arguments) = line
-        .strip_prefix("$ ")
-        .unwrap()
-        .split_once("host ")
-        .unwrap();
-    let variables = environment
-        .split_whitespace()
-        .map(|variable| variable.split_once('=').unwrap());
-    let output = host(arguments)
-        .envs(variables)
-        .current_dir(folder)
-        .output()
-        .unwrap();
-    assert!(
-        output.stdout.is_empty(),
-        "{line} wrote to standard output: {}",
-        String::from_utf8_lossy(&output.stdout)
-    );
-    format!(
-        "{line}\nexit {}\n{}",
-        output.status.code().unwrap(),
-        String::from_utf8(output.stderr).unwrap()
-    )
+    let (environment, arguments) = line.strip_prefix("$ ").unwrap().split_once("host ").unwrap();
+    let variables = environment.split_whitespace().map(|variable| variable.split_once('=').unwrap());
+    let output = host(arguments).envs(variables).current_dir(folder).output().unwrap();
+    assert!(output.stdout.is_empty(), "{line} wrote to standard output: {}", String::from_utf8_lossy(&output.stdout));
+    format!("{line}\nexit {}\n{}", output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
 }
 
 #[test]
@@ -50,40 +29,22 @@ fn mistakes_get_their_exact_error_and_exit_code() {
     for entry in std::fs::read_dir("tests/cli/mistakes").unwrap() {
         let file = entry.unwrap().path();
         let expected = std::fs::read_to_string(&file).unwrap();
-        let actual = call(
-            expected.lines().next().unwrap(),
-            Path::new("tests/config/valid"),
-        );
+        let actual = call(expected.lines().next().unwrap(), Path::new("tests/config/valid"));
         if std::env::var_os("UPDATE").is_some() {
             std::fs::write(&file, &actual).unwrap();
         } else if actual != expected {
-            differing.push(format!(
-                "{}\n--- expected\n{expected}--- actual\n{actual}",
-                file.display()
-            ));
+            differing.push(format!("{}\n--- expected\n{expected}--- actual\n{actual}", file.display()));
         }
         cases += 1;
     }
-    assert!(
-        differing.is_empty(),
-        "UPDATE=1 rewrites these:\n\n{}",
-        differing.join("\n")
-    );
+    assert!(differing.is_empty(), "UPDATE=1 rewrites these:\n\n{}", differing.join("\n"));
     assert!(cases >= 20, "only {cases} cases");
 }
 
 #[test]
 fn every_command_has_help_with_examples() {
-    for command in [
-        "",
-        "run",
-        "check",
-        "plugin inspect",
-        "topics list",
-        "topics create",
-        "topics read",
-        "simulate iss",
-    ] {
+    for command in ["", "run", "check", "plugin inspect", "topics list", "topics create", "topics read", "simulate iss"]
+    {
         let output = host(&format!("{command} --help")).output().unwrap();
         let text = String::from_utf8(output.stdout).unwrap();
         assert!(
@@ -95,16 +56,11 @@ fn every_command_has_help_with_examples() {
 
 #[test]
 fn every_file_is_checked_and_the_worst_decides() {
-    let output = host("check ../invalid/unknown-key.toml nowhere.toml")
-        .current_dir("tests/config/valid")
-        .output()
-        .unwrap();
+    let output =
+        host("check ../invalid/unknown-key.toml nowhere.toml").current_dir("tests/config/valid").output().unwrap();
     let text = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(3), "{text}");
-    assert!(
-        text.contains("unknown key \"evry\"") && text.contains("nowhere.toml: no such file"),
-        "{text}"
-    );
+    assert!(text.contains("unknown key \"evry\"") && text.contains("nowhere.toml: no such file"), "{text}");
 }
 
 #[test]
@@ -115,16 +71,9 @@ fn errors_are_json_when_asked() {
         ("run --json not-there.toml", 3),
     ];
     for (arguments, code) in cases {
-        let output = host(arguments)
-            .current_dir("tests/config/valid")
-            .output()
-            .unwrap();
+        let output = host(arguments).current_dir("tests/config/valid").output().unwrap();
         let line: serde_json::Value = serde_json::from_slice(&output.stderr).unwrap();
-        assert_eq!(
-            (output.status.code(), &line["code"]),
-            (Some(code), &code.into()),
-            "{line}"
-        );
+        assert_eq!((output.status.code(), &line["code"]), (Some(code), &code.into()), "{line}");
         assert!(line["error"].is_string(), "{line}");
     }
 }

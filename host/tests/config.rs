@@ -7,14 +7,8 @@ use host::config::Pipeline;
 
 /// Checks each `folder/NAME.toml` against `folder/NAME.txt`; returns how many there are.
 fn check(folder: &str, outcome: impl Fn(&Path) -> String) -> usize {
-    let mut files: Vec<PathBuf> = std::fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect();
-    files.retain(|path| {
-        path.extension()
-            .is_some_and(|extension| extension == "toml")
-    });
+    let mut files: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
     files.sort();
     let mut differing = Vec::new();
     for file in &files {
@@ -24,17 +18,10 @@ fn check(folder: &str, outcome: impl Fn(&Path) -> String) -> usize {
         }
         let expected = std::fs::read_to_string(&text).unwrap_or_default();
         if actual != expected {
-            differing.push(format!(
-                "{}\n--- expected\n{expected}--- actual\n{actual}",
-                text.display()
-            ));
+            differing.push(format!("{}\n--- expected\n{expected}--- actual\n{actual}", text.display()));
         }
     }
-    assert!(
-        differing.is_empty(),
-        "UPDATE=1 rewrites these:\n\n{}",
-        differing.join("\n")
-    );
+    assert!(differing.is_empty(), "UPDATE=1 rewrites these:\n\n{}", differing.join("\n"));
     files.len()
 }
 
@@ -60,10 +47,7 @@ fn good_files_mean_what_they_say() {
 fn the_pipelines_that_come_along_are_good() {
     for entry in std::fs::read_dir("../pipelines").unwrap() {
         let path = entry.unwrap().path();
-        if path
-            .extension()
-            .is_some_and(|extension| extension == "toml")
-        {
+        if path.extension().is_some_and(|extension| extension == "toml") {
             let pipeline = Pipeline::read(&path).unwrap_or_else(|error| panic!("{error}"));
             assert_eq!(pipeline.name, path.file_stem().unwrap().to_str().unwrap());
         }
@@ -74,25 +58,11 @@ fn the_pipelines_that_come_along_are_good() {
 fn files_that_are_no_pipeline_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let large = folder.path().join("flights.csv");
-    std::fs::File::create(&large)
-        .unwrap()
-        .set_len(2 << 20)
-        .unwrap();
+    std::fs::File::create(&large).unwrap().set_len(2 << 20).unwrap();
     let error = Pipeline::read(&large).unwrap_err().to_string();
-    assert_eq!(
-        error,
-        format!(
-            "{}: more than 1 MiB; this is no pipeline file",
-            large.display()
-        )
-    );
+    assert_eq!(error, format!("{}: more than 1 MiB; this is no pipeline file", large.display()));
     std::fs::write(folder.path().join("iss-csv.toml"), "").unwrap();
-    let error = Pipeline::read(&folder.path().join("iss-cvs.toml"))
-        .unwrap_err()
-        .to_string();
+    let error = Pipeline::read(&folder.path().join("iss-cvs.toml")).unwrap_err().to_string();
     let folder = folder.path().display();
-    assert_eq!(
-        error,
-        format!("{folder}/iss-cvs.toml: no such file; did you mean \"{folder}/iss-csv.toml\"?")
-    );
+    assert_eq!(error, format!("{folder}/iss-cvs.toml: no such file; did you mean \"{folder}/iss-csv.toml\"?"));
 }

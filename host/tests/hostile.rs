@@ -54,8 +54,14 @@ fn each_is_stopped_with_a_text_that_says_what_to_do() {
 }
 
 const TEXTS: [(&str, &str); 18] = [
-    ("loop-in-open", "plugin hostile 0.1.0 was stopped in open: it ran longer than 300ms; if it needs longer, raise `call` in [plugin.limits]"),
-    ("loop-in-process", "plugin hostile 0.1.0 was stopped in process: it ran longer than 300ms; if it needs longer, raise `call` in [plugin.limits]"),
+    (
+        "loop-in-open",
+        "plugin hostile 0.1.0 was stopped in open: it ran longer than 300ms; if it needs longer, raise `call` in [plugin.limits]",
+    ),
+    (
+        "loop-in-process",
+        "plugin hostile 0.1.0 was stopped in process: it ran longer than 300ms; if it needs longer, raise `call` in [plugin.limits]",
+    ),
     ("allocate", ""),
     ("recurse", "plugin hostile 0.1.0 was stopped in process: it called itself deeper than its stack of 524288 bytes"),
     ("trap", ""),

@@ -20,9 +20,7 @@ fn ten_thousand_polls_through_kafka() {
     let log = Kafka::connect(&brokers, &Default::default()).unwrap();
     let directory = tempfile::tempdir().unwrap();
     let via = format!("kafka://{brokers}/{topic}");
-    polls_become_rows(&via, directory.path(), || end(&log, &topic), |_| {
-        crate::kafka::console_consumer(&topic)
-    });
+    polls_become_rows(&via, directory.path(), || end(&log, &topic), |_| crate::kafka::console_consumer(&topic));
 }
 
 #[test]
@@ -44,12 +42,7 @@ fn end(log: &dyn Log, topic: &str) -> Option<i64> {
 
 /// Polls until the topic holds enough, stops in the middle, runs again to the topic's end, and compares what was
 /// sent, what the log holds by a reader that is not the pipeline's, and the rows.
-fn polls_become_rows(
-    via: &str,
-    directory: &Path,
-    end: impl Fn() -> Option<i64>,
-    read: impl Fn(usize) -> Vec<String>,
-) {
+fn polls_become_rows(via: &str, directory: &Path, end: impl Fn() -> Option<i64>, read: impl Fn(usize) -> Vec<String>) {
     let (mut simulator, url) = simulator(directory);
     let pipeline = top().join("pipelines/iss-csv.toml");
     let pipeline = pipeline.to_str().unwrap();
@@ -77,9 +70,9 @@ fn simulator(directory: &Path) -> (Running, String) {
     command.stdout(Stdio::piped());
     let mut simulator = Running::start(command);
     let lines = BufReader::new(simulator.stdout()).lines();
-    let url = lines.map(Result::unwrap).find_map(|line| {
-        line.split_whitespace().find(|word| word.ends_with("/iss-now.json")).map(str::to_owned)
-    });
+    let url = lines
+        .map(Result::unwrap)
+        .find_map(|line| line.split_whitespace().find(|word| word.ends_with("/iss-now.json")).map(str::to_owned));
     (simulator, url.expect("the URL of the simulator"))
 }
 

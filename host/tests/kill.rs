@@ -45,8 +45,8 @@ fn nothing_polled_is_lost_and_no_file_is_torn() {
     let written: BTreeSet<i64> =
         rows.iter().map(|row| row[0].parse::<jiff::Timestamp>().unwrap().as_second()).collect();
     assert_eq!(written, sent);
-    let hidden = std::fs::read_dir(&out).unwrap().filter(|entry| {
-        entry.as_ref().unwrap().file_name().to_string_lossy().starts_with('.')
-    });
+    let hidden = std::fs::read_dir(&out)
+        .unwrap()
+        .filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().starts_with('.'));
     assert_eq!(hidden.count(), 0, "unfinished files are removed by the next run");
 }

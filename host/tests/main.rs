@@ -1,6 +1,14 @@
 //! The host from outside: conformance of each trait, and the program as its user runs it.
 
+mod cli;
+mod config;
 mod conformance;
+mod file;
 mod hostile;
+mod http;
+mod iss;
 mod kafka;
+mod kill;
 mod program;
+mod readme;
+mod simulate;

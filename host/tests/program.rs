@@ -79,7 +79,8 @@ pub fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
 /// A built component.
 pub fn plugin(name: &str) -> PathBuf {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../plugins/{name}.wasm"));
-    path.canonicalize().unwrap_or_else(|_| panic!("{} is not there: build it with `cargo xtask plugins --all`", path.display()))
+    path.canonicalize()
+        .unwrap_or_else(|_| panic!("{} is not there: build it with `cargo xtask plugins --all`", path.display()))
 }
 
 /// The top of the project.

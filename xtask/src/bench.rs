@@ -15,20 +15,10 @@ pub fn run(args: &[String]) -> Result<()> {
     setup::check(&[setup::HOST, setup::KAFKA])?;
     plugins::build(false)?;
     let mut cargo = Command::new("cargo");
-    cargo
-        .current_dir(root())
-        .env("CARGO_INCREMENTAL", "0")
-        .args(["bench", "--package", "host", "--profile", "dev"]);
+    cargo.current_dir(root()).env("CARGO_INCREMENTAL", "0").args(["bench", "--package", "host", "--profile", "dev"]);
     for name in MEASURED {
-        for setting in [
-            "opt-level=3",
-            "codegen-units=1",
-            "debug-assertions=false",
-            "overflow-checks=false",
-        ] {
-            cargo
-                .arg("--config")
-                .arg(format!("profile.dev.package.{name}.{setting}"));
+        for setting in ["opt-level=3", "codegen-units=1", "debug-assertions=false", "overflow-checks=false"] {
+            cargo.arg("--config").arg(format!("profile.dev.package.{name}.{setting}"));
         }
     }
     command::run(cargo.arg("--").args(args))

@@ -9,9 +9,7 @@ const TAIL: usize = 4_000;
 
 /// Runs a program whose output the user sees.
 pub fn run(command: &mut Command) -> Result<()> {
-    let status = command
-        .status()
-        .with_context(|| format!("cannot start {}", line(command)))?;
+    let status = command.status().with_context(|| format!("cannot start {}", line(command)))?;
     if !status.success() {
         bail!("{} failed: {status}", line(command));
     }
@@ -20,21 +18,10 @@ pub fn run(command: &mut Command) -> Result<()> {
 
 /// Runs a program and gives what it wrote to stdout; its stderr is part of the error only.
 pub fn output(command: &mut Command) -> Result<Vec<u8>> {
-    let Output {
-        status,
-        stdout,
-        stderr,
-    } = command
-        .stdin(Stdio::null())
-        .output()
-        .with_context(|| format!("cannot start {}", line(command)))?;
+    let Output { status, stdout, stderr } =
+        command.stdin(Stdio::null()).output().with_context(|| format!("cannot start {}", line(command)))?;
     if !status.success() {
-        bail!(
-            "{} failed: {status}\n{}{}",
-            line(command),
-            tail(&stdout),
-            tail(&stderr)
-        );
+        bail!("{} failed: {status}\n{}{}", line(command), tail(&stdout), tail(&stderr));
     }
     Ok(stdout)
 }
@@ -53,10 +40,7 @@ pub fn tail(bytes: &[u8]) -> String {
 /// The command as it would be typed.
 pub fn line(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
-    words
-        .map(|word| word.to_string_lossy())
-        .collect::<Vec<_>>()
-        .join(" ")
+    words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
@@ -65,13 +49,9 @@ mod tests {
 
     #[test]
     fn a_failure_names_the_command_and_the_end_of_what_it_said() {
-        let error = output(Command::new("sh").args(["-c", "echo out; echo wrong >&2; exit 3"]))
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.starts_with("sh -c echo out; echo wrong >&2; exit 3 failed: exit status: 3"),
-            "{error}"
-        );
+        let error =
+            output(Command::new("sh").args(["-c", "echo out; echo wrong >&2; exit 3"])).unwrap_err().to_string();
+        assert!(error.starts_with("sh -c echo out; echo wrong >&2; exit 3 failed: exit status: 3"), "{error}");
         assert!(error.ends_with("out\nwrong\n"), "{error}");
     }
 

@@ -19,11 +19,7 @@ const SETTINGS: &[&str] = &[
 pub fn run() -> Result<()> {
     setup::check(&[setup::HOST])?;
     plugins::build(false)?;
-    command::run(
-        Command::new("cargo")
-            .current_dir(root())
-            .args(["build", "--package", "host"]),
-    )?;
+    command::run(Command::new("cargo").current_dir(root()).args(["build", "--package", "host"]))?;
 
     // The log of the last demo goes too: the next one begins at the same place.
     let out = root().join("out/demo");
@@ -32,18 +28,10 @@ pub fn run() -> Result<()> {
     }
     fs::create_dir_all(&out)?;
 
-    println!(
-        "\n1. The simulated ISS, polled each second through a topic, flattened in the sandbox:\n"
-    );
-    host(
-        &out,
-        "--name demo --from sim:iss --every 1s --for 12s --via kafka:///iss-location --to stdout:",
-    )?;
+    println!("\n1. The simulated ISS, polled each second through a topic, flattened in the sandbox:\n");
+    host(&out, "--name demo --from sim:iss --every 1s --for 12s --via kafka:///iss-location --to stdout:")?;
     println!("\n2. The topic keeps what was polled. Read again, into CSV files:\n");
-    host(
-        &out,
-        "--name demo-csv --from kafka:///iss-location --until end --to csv:csv",
-    )?;
+    host(&out, "--name demo-csv --from kafka:///iss-location --until end --to csv:csv")?;
     show(&out.join("csv"))?;
     println!(
         "\nEverything is in out/demo: the CSV files in csv, the topics in apogee.db (any SQLite tool opens it). Next:\n  \
@@ -58,10 +46,7 @@ fn host(folder: &Path, args: &str) -> Result<()> {
     let plugin = root().join("plugins/flatten.wasm");
     println!("   host --plugin plugins/flatten.wasm {args} --set …\n");
     let mut host = Command::new(target().join("debug/host"));
-    host.current_dir(folder)
-        .arg("--plugin")
-        .arg(plugin)
-        .args(args.split(' '));
+    host.current_dir(folder).arg("--plugin").arg(plugin).args(args.split(' '));
     for setting in SETTINGS {
         host.args(["--set", setting]);
     }
@@ -76,9 +61,7 @@ fn show(folder: &Path) -> Result<()> {
         .collect::<Result<_>>()?;
     files.retain(|path| path.extension().is_some_and(|extension| extension == "csv"));
     files.sort();
-    let first = files
-        .first()
-        .with_context(|| format!("the host left no CSV files in {}", folder.display()))?;
+    let first = files.first().with_context(|| format!("the host left no CSV files in {}", folder.display()))?;
     for file in &files {
         println!("{}", file.strip_prefix(root()).unwrap_or(file).display());
     }

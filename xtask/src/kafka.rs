@@ -38,18 +38,9 @@ pub fn tool<S: AsRef<OsStr>>(class: &str, args: impl IntoIterator<Item = S>) -> 
 pub fn java() -> Result<Command> {
     let jars = jars::folder()?;
     let mut java = Command::new("java");
-    java.args([
-        "-Xms64m",
-        "-Xmx256m",
-        "-XX:+UseSerialGC",
-        "-XX:TieredStopAtLevel=1",
-        "-Xshare:auto",
-    ])
-    .arg(format!(
-        "-Dlog4j2.configurationFile={}",
-        jars.join("log4j2.properties").display()
-    ))
-    .arg("-cp")
-    .arg(jars.join("*"));
+    java.args(["-Xms64m", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto"])
+        .arg(format!("-Dlog4j2.configurationFile={}", jars.join("log4j2.properties").display()))
+        .arg("-cp")
+        .arg(jars.join("*"));
     Ok(java)
 }

@@ -97,9 +97,7 @@ fn plugins(all: bool) -> Result<()> {
 
 fn kafka_command(command: Kafka) -> Result<()> {
     setup::check(&[setup::KAFKA])?;
-    let folder = |dir: Option<PathBuf>| {
-        std::path::absolute(dir.unwrap_or_else(|| xtask::target().join("kafka")))
-    };
+    let folder = |dir: Option<PathBuf>| std::path::absolute(dir.unwrap_or_else(|| xtask::target().join("kafka")));
     match command {
         Kafka::Start { port, dir } => {
             let Detached { address, pid } = Detached::start(&folder(dir)?, port)?;
@@ -107,8 +105,7 @@ fn kafka_command(command: Kafka) -> Result<()> {
         }
         Kafka::Stop { dir } => {
             let dir = folder(dir)?;
-            let broker = Detached::find(&dir)
-                .with_context(|| format!("no broker runs in {}", dir.display()))?;
+            let broker = Detached::find(&dir).with_context(|| format!("no broker runs in {}", dir.display()))?;
             broker.stop(&dir)?;
         }
         Kafka::Tool { class, args } => std::io::stdout().write_all(&kafka::tool(&class, args)?)?,

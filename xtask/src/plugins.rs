@@ -18,18 +18,13 @@ const CRATES: &[&str] = &["flatten", "hostile", "hostile_socket"];
 pub fn build(all: bool) -> Result<()> {
     setup::wasm_target(TARGET)?;
     let mut cargo = Command::new("cargo");
-    cargo
-        .current_dir(root())
-        .args(["build", "--release", "--target", TARGET]);
+    cargo.current_dir(root()).args(["build", "--release", "--target", TARGET]);
     for name in CRATES {
         cargo.args(["--package", name]);
     }
     command::run(&mut cargo)?;
     for name in CRATES {
-        let built = target()
-            .join(TARGET)
-            .join("release")
-            .join(format!("{name}.wasm"));
+        let built = target().join(TARGET).join("release").join(format!("{name}.wasm"));
         replace(&built, &root().join("plugins").join(format!("{name}.wasm")))?;
     }
     if all { javascript() } else { Ok(()) }
@@ -40,10 +35,7 @@ fn javascript() -> Result<()> {
     let folder = root().join("plugins/javascript");
     let npm = |args: &[&str]| command::run(Command::new("npm").args(args).current_dir(&folder));
     // npm writes this file last.
-    if newer(
-        &folder.join("package-lock.json"),
-        &folder.join("node_modules/.package-lock.json"),
-    ) {
+    if newer(&folder.join("package-lock.json"), &folder.join("node_modules/.package-lock.json")) {
         npm(&["ci", "--no-audit", "--no-fund"])?;
     }
     npm(&["test", "--silent"])?;
@@ -56,10 +48,7 @@ fn javascript() -> Result<()> {
         "../../wit/transform.wit",
         "../../wit/worlds.wit",
     ];
-    if made_of
-        .iter()
-        .any(|source| newer(&folder.join(source), &component))
-    {
+    if made_of.iter().any(|source| newer(&folder.join(source), &component)) {
         npm(&["run", "build", "--silent"])?;
     }
     Ok(())
@@ -88,9 +77,7 @@ mod tests {
 
     #[test]
     fn a_component_is_replaced_only_when_it_differs() {
-        let folder = target()
-            .join("tmp")
-            .join(format!("replace-{}", std::process::id()));
+        let folder = target().join("tmp").join(format!("replace-{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
         let [from, to] = [folder.join("built.wasm"), folder.join("kept.wasm")];
         let inode = |path: &Path| std::os::unix::fs::MetadataExt::ino(&fs::metadata(path).unwrap());

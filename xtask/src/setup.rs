@@ -17,42 +17,12 @@ pub struct Need {
 
 /// For the host: librdkafka, OpenSSL and SQLite are C.
 pub const HOST: &[Need] = &[
-    Need {
-        what: "a C compiler",
-        debian: "gcc",
-        macos: "llvm",
-        present: || program("cc"),
-    },
-    Need {
-        what: "a C++ compiler",
-        debian: "g++",
-        macos: "llvm",
-        present: || program("c++"),
-    },
-    Need {
-        what: "make",
-        debian: "make",
-        macos: "make",
-        present: || program("make"),
-    },
-    Need {
-        what: "pkg-config",
-        debian: "pkg-config",
-        macos: "pkgconf",
-        present: || program("pkg-config"),
-    },
-    Need {
-        what: "OpenSSL's headers",
-        debian: "libssl-dev",
-        macos: "openssl@3",
-        present: openssl_headers,
-    },
-    Need {
-        what: "zlib's headers",
-        debian: "zlib1g-dev",
-        macos: "zlib",
-        present: zlib_headers,
-    },
+    Need { what: "a C compiler", debian: "gcc", macos: "llvm", present: || program("cc") },
+    Need { what: "a C++ compiler", debian: "g++", macos: "llvm", present: || program("c++") },
+    Need { what: "make", debian: "make", macos: "make", present: || program("make") },
+    Need { what: "pkg-config", debian: "pkg-config", macos: "pkgconf", present: || program("pkg-config") },
+    Need { what: "OpenSSL's headers", debian: "libssl-dev", macos: "openssl@3", present: openssl_headers },
+    Need { what: "zlib's headers", debian: "zlib1g-dev", macos: "zlib", present: zlib_headers },
 ];
 
 /// For the plugin in JavaScript.
@@ -63,12 +33,7 @@ pub const NODE: &[Need] = &[
         macos: "node",
         present: || version("node", "--version") >= Some(20),
     },
-    Need {
-        what: "npm",
-        debian: "npm",
-        macos: "node",
-        present: || program("npm"),
-    },
+    Need { what: "npm", debian: "npm", macos: "node", present: || program("npm") },
 ];
 
 /// For a Kafka broker.
@@ -79,30 +44,17 @@ pub const KAFKA: &[Need] = &[
         macos: "openjdk@17",
         present: || version("java", "-version") >= Some(17),
     },
-    Need {
-        what: "Maven",
-        debian: "maven",
-        macos: "maven",
-        present: || program("mvn"),
-    },
+    Need { what: "Maven", debian: "maven", macos: "maven", present: || program("mvn") },
 ];
 
 /// For certificates that tests make.
-pub const OPENSSL: &[Need] = &[Need {
-    what: "the openssl program",
-    debian: "openssl",
-    macos: "openssl@3",
-    present: || program("openssl"),
-}];
+pub const OPENSSL: &[Need] =
+    &[Need { what: "the openssl program", debian: "openssl", macos: "openssl@3", present: || program("openssl") }];
 
 /// An error that names everything of `needs` that is missing.
 pub fn check(needs: &[&[Need]]) -> Result<()> {
-    let missing: Vec<Need> = needs
-        .iter()
-        .flat_map(|needs| needs.iter())
-        .filter(|need| !(need.present)())
-        .copied()
-        .collect();
+    let missing: Vec<Need> =
+        needs.iter().flat_map(|needs| needs.iter()).filter(|need| !(need.present)()).copied().collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -112,9 +64,7 @@ pub fn check(needs: &[&[Need]]) -> Result<()> {
 /// Adds the target that plugins are built for to the toolchain of this folder.
 pub fn wasm_target(target: &str) -> Result<()> {
     let mut rustc = Command::new("rustc");
-    rustc
-        .args(["--print", "target-libdir", "--target", target])
-        .current_dir(root());
+    rustc.args(["--print", "target-libdir", "--target", target]).current_dir(root());
     let folder = command::output(&mut rustc)?;
     if Path::new(String::from_utf8_lossy(&folder).trim()).exists() {
         return Ok(());
@@ -126,18 +76,13 @@ pub fn wasm_target(target: &str) -> Result<()> {
         );
     }
     eprintln!("adding Rust's target {target}");
-    command::run(
-        Command::new("rustup")
-            .args(["target", "add", target])
-            .current_dir(root()),
-    )
-    .with_context(|| format!("Rust's target {target} cannot be added"))
+    command::run(Command::new("rustup").args(["target", "add", target]).current_dir(root()))
+        .with_context(|| format!("Rust's target {target} cannot be added"))
 }
 
 /// Whether `name` is on the PATH.
 pub fn program(name: &str) -> bool {
-    std::env::var_os("PATH")
-        .is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join(name).is_file()))
+    std::env::var_os("PATH").is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join(name).is_file()))
 }
 
 fn advice(missing: &[Need]) -> String {
@@ -164,10 +109,7 @@ fn package(name: &str) -> bool {
 }
 
 fn openssl_headers() -> bool {
-    let homebrew = [
-        "/opt/homebrew/opt/openssl@3/include",
-        "/usr/local/opt/openssl@3/include",
-    ];
+    let homebrew = ["/opt/homebrew/opt/openssl@3/include", "/usr/local/opt/openssl@3/include"];
     std::env::var_os("OPENSSL_DIR").is_some()
         || package("openssl")
         || homebrew.iter().any(|path| Path::new(path).exists())
@@ -180,21 +122,13 @@ fn zlib_headers() -> bool {
 
 fn version(program: &str, flag: &str) -> Option<u32> {
     let out = Command::new(program).arg(flag).output().ok()?;
-    major(&format!(
-        "{}{}",
-        String::from_utf8_lossy(&out.stdout),
-        String::from_utf8_lossy(&out.stderr)
-    ))
+    major(&format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr)))
 }
 
 /// The first number in what a program says of its version: `v20.1.0`, `openjdk version "17.0.15" 2025-04-15`.
 fn major(said: &str) -> Option<u32> {
     let from = said.find(|c: char| c.is_ascii_digit())?;
-    said[from..]
-        .split(|c: char| !c.is_ascii_digit())
-        .next()?
-        .parse()
-        .ok()
+    said[from..].split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
 #[cfg(test)]

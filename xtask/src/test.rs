@@ -17,25 +17,12 @@ pub fn run(filter: &[String]) -> Result<bool> {
     setup::check(&[setup::HOST, setup::NODE, setup::KAFKA, setup::OPENSSL])?;
     let mut steps = Steps::default();
     if filter.is_empty() {
-        steps.step("format", || {
-            command::run(cargo().args(["fmt", "--all", "--check"]))
-        });
+        steps.step("format", || command::run(cargo().args(["fmt", "--all", "--check"])));
         steps.step("clippy", || {
-            command::run(cargo().args([
-                "clippy",
-                "--workspace",
-                "--all-targets",
-                "--",
-                "-D",
-                "warnings",
-            ]))
+            command::run(cargo().args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))
         });
         steps.step("rustdoc", || {
-            command::run(cargo().env("RUSTDOCFLAGS", "-D warnings").args([
-                "doc",
-                "--workspace",
-                "--no-deps",
-            ]))
+            command::run(cargo().env("RUSTDOCFLAGS", "-D warnings").args(["doc", "--workspace", "--no-deps"]))
         });
         steps.step("docker compose", compose);
     }
@@ -44,9 +31,7 @@ pub fn run(filter: &[String]) -> Result<bool> {
     steps.print();
 
     let mut tests = cargo();
-    tests
-        .args(["test", "--workspace", "--no-fail-fast", "--"])
-        .args(filter);
+    tests.args(["test", "--workspace", "--no-fail-fast", "--"]).args(filter);
     if let Some(broker) = &broker {
         tests.env("KAFKA_BROKERS", broker.address());
     }
@@ -111,11 +96,7 @@ impl Steps {
     fn print(&self) {
         eprintln!();
         for (name, time, passed) in &self.0 {
-            eprintln!(
-                "{name:16}{:7.1} s  {}",
-                time.as_secs_f64(),
-                if *passed { "ok" } else { "FAILED" }
-            );
+            eprintln!("{name:16}{:7.1} s  {}", time.as_secs_f64(), if *passed { "ok" } else { "FAILED" });
         }
         eprintln!("\n== tests");
     }
@@ -131,11 +112,7 @@ mod tests {
         steps.step("bad", || anyhow::bail!("on purpose"));
         steps.step("good", || Ok(()));
         assert_eq!(
-            steps
-                .0
-                .iter()
-                .map(|(name, _, passed)| (*name, *passed))
-                .collect::<Vec<_>>(),
+            steps.0.iter().map(|(name, _, passed)| (*name, *passed)).collect::<Vec<_>>(),
             [("bad", false), ("good", true)]
         );
         assert!(!steps.all_passed());

@@ -10,19 +10,7 @@ const TOPIC: &str = "org.apache.kafka.tools.TopicCommand";
 fn a_killed_broker_comes_back_with_its_topics() {
     let mut broker = Broker::scratch(Path::new(env!("CARGO_TARGET_TMPDIR"))).unwrap();
     let address = broker.address();
-    tool(
-        TOPIC,
-        [
-            "--bootstrap-server",
-            &address,
-            "--create",
-            "--topic",
-            "kept",
-            "--partitions",
-            "3",
-        ],
-    )
-    .unwrap();
+    tool(TOPIC, ["--bootstrap-server", &address, "--create", "--topic", "kept", "--partitions", "3"]).unwrap();
 
     broker.kill();
     assert_eq!(broker.pid(), None);

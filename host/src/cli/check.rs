@@ -40,43 +40,26 @@ impl Check {
 }
 
 /// What a pipeline does, a line for each part. The engine is made for the first file that needs it.
-fn check(
-    file: &PathBuf,
-    engine: &mut Option<Engine>,
-) -> anyhow::Result<Vec<(&'static str, String)>> {
+fn check(file: &PathBuf, engine: &mut Option<Engine>) -> anyhow::Result<Vec<(&'static str, String)>> {
     let pipeline = Pipeline::read(file)?;
     run::plugins_exist(&pipeline)?;
     let engine = match engine {
         Some(engine) => engine,
         None => engine.insert(Engine::new()?),
     };
-    let mut rows = vec![
-        (
-            "pipeline",
-            format!("{} ({})", pipeline.name, file.display()),
-        ),
-        ("source", source(&pipeline.source)),
-    ];
+    let mut rows =
+        vec![("pipeline", format!("{} ({})", pipeline.name, file.display())), ("source", source(&pipeline.source))];
     if !pipeline.source.goes_back() {
         rows.push((
             "via",
-            pipeline.via.as_ref().map_or(
-                "none: what is polled is not kept".to_owned(),
-                ToString::to_string,
-            ),
+            pipeline.via.as_ref().map_or("none: what is polled is not kept".to_owned(), ToString::to_string),
         ));
     }
     for spec in &pipeline.plugins {
         rows.push(("plugin", plugin(spec, engine)?));
     }
     rows.push(("sink", sink(&pipeline.sink)));
-    rows.push((
-        "group",
-        format!(
-            "{}, topics are created with {} partition(s)",
-            pipeline.group, pipeline.partitions
-        ),
-    ));
+    rows.push(("group", format!("{}, topics are created with {} partition(s)", pipeline.group, pipeline.partitions)));
     rows.push(("dead letters", pipeline.dead_letters.to_string()));
     rows.push((
         "until",
@@ -93,21 +76,14 @@ fn check(
 fn print(rows: &[(&str, String)], json: bool) -> io::Result<()> {
     let mut out = io::stdout().lock();
     if json {
-        let plugins: Vec<&String> = rows
-            .iter()
-            .filter(|(key, _)| *key == "plugin")
-            .map(|(_, value)| value)
-            .collect();
-        let mut object: serde_json::Map<_, _> = rows
-            .iter()
-            .map(|(key, value)| (key.replace(' ', "_"), value.as_str().into()))
-            .collect();
+        let plugins: Vec<&String> = rows.iter().filter(|(key, _)| *key == "plugin").map(|(_, value)| value).collect();
+        let mut object: serde_json::Map<_, _> =
+            rows.iter().map(|(key, value)| (key.replace(' ', "_"), value.as_str().into())).collect();
         object.remove("plugin");
         object.insert("plugins".to_owned(), serde_json::json!(plugins));
         return writeln!(out, "{}", serde_json::Value::Object(object));
     }
-    rows.iter()
-        .try_for_each(|(key, value)| writeln!(out, "{key:12}  {value}"))
+    rows.iter().try_for_each(|(key, value)| writeln!(out, "{key:12}  {value}"))
 }
 
 fn source(source: &Source) -> String {
@@ -128,11 +104,7 @@ fn source(source: &Source) -> String {
                 Format::Csv { header: true, .. } => "CSV with a header",
                 Format::Csv { header: false, .. } => "CSV without a header",
             };
-            let follow = if options.follow {
-                ", followed as it grows"
-            } else {
-                ""
-            };
+            let follow = if options.follow { ", followed as it grows" } else { "" };
             format!("file:{}, {format}{follow}", options.path.display())
         }
     }
@@ -142,12 +114,7 @@ fn sink(sink: &Sink) -> String {
     match sink {
         Sink::Topic(topic) => topic.to_string(),
         Sink::Csv(options) => {
-            format!(
-                "csv:{}, a file each {:?} or {} bytes",
-                options.directory.display(),
-                options.every,
-                options.size
-            )
+            format!("csv:{}, a file each {:?} or {} bytes", options.directory.display(), options.every, options.size)
         }
         Sink::Stdout => "stdout:, JSON lines".to_owned(),
     }
@@ -161,11 +128,7 @@ fn plugin(spec: &PluginSpec, engine: &Engine) -> anyhow::Result<String> {
         fields => fields.iter().map(field).collect::<Vec<_>>().join(", "),
     };
     let description = &plugin.description;
-    Ok(format!(
-        "{} {}: {fields}",
-        printable(&description.name),
-        printable(&description.version)
-    ))
+    Ok(format!("{} {}: {fields}", printable(&description.name), printable(&description.version)))
 }
 
 fn field(field: &Field) -> String {
@@ -176,9 +139,5 @@ fn field(field: &Field) -> String {
         Kind::Text => "text",
         Kind::Timestamp => "timestamp",
     };
-    format!(
-        "{} {kind}{}",
-        printable(&field.name),
-        if field.nullable { "?" } else { "" }
-    )
+    format!("{} {kind}{}", printable(&field.name), if field.nullable { "?" } else { "" })
 }

@@ -28,14 +28,12 @@ pub(super) enum Plugin {
 impl Plugin {
     pub(super) fn run(self, global: Global) -> anyhow::Result<()> {
         let Self::Inspect { file } = self;
-        let size = std::fs::metadata(&file)
-            .map_err(|error| unreadable(&file, &error))?
-            .len();
+        let size = std::fs::metadata(&file).map_err(|error| unreadable(&file, &error))?.len();
         let plugin = Engine::new()?.load(&file)?;
         let description = &plugin.description;
         // A schema that is not JSON is shown as the text that it is.
-        let schema: serde_json::Value = serde_json::from_str(&description.settings)
-            .unwrap_or_else(|_| printable(&description.settings).into());
+        let schema: serde_json::Value =
+            serde_json::from_str(&description.settings).unwrap_or_else(|_| printable(&description.settings).into());
         let mut out = io::stdout().lock();
         if global.json {
             let object = serde_json::json!({
@@ -53,18 +51,9 @@ impl Plugin {
             return Ok(());
         }
         let list = |names: &[String]| {
-            if names.is_empty() {
-                "none".to_owned()
-            } else {
-                printable(&names.join(", "))
-            }
+            if names.is_empty() { "none".to_owned() } else { printable(&names.join(", ")) }
         };
-        writeln!(
-            out,
-            "{} {}",
-            printable(&description.name),
-            printable(&description.version)
-        )?;
+        writeln!(out, "{} {}", printable(&description.name), printable(&description.version))?;
         writeln!(out, "{}\n", printable(&description.summary))?;
         writeln!(out, "sha256    {}", plugin.hash)?;
         writeln!(out, "size      {size} bytes")?;

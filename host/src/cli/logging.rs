@@ -16,9 +16,7 @@ pub(super) fn start(global: Global) -> Result<(), config::Error> {
     let filter = match std::env::var(VARIABLE) {
         Ok(directives) => EnvFilter::try_new(&directives).map_err(|error| {
             let shown = super::printable(&directives);
-            config::Error::Arguments(format!(
-                "{VARIABLE}: \"{shown}\": {error}; write such as \"host=debug\""
-            ))
+            config::Error::Arguments(format!("{VARIABLE}: \"{shown}\": {error}; write such as \"host=debug\""))
         })?,
         Err(_) => EnvFilter::new(match (global.quiet, global.verbose) {
             (true, _) => "error",
@@ -27,18 +25,13 @@ pub(super) fn start(global: Global) -> Result<(), config::Error> {
             (false, _) => "trace",
         }),
     };
-    let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(|| Stderr)
-        .with_target(global.verbose > 0);
+    let lines =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| Stderr).with_target(global.verbose > 0);
     if global.json {
         // There is one `main`; a second start could only come from a test, and changes nothing.
         let _ = lines.json().flatten_event(true).finish().try_init();
     } else {
-        let _ = lines
-            .with_ansi(io::stderr().is_terminal())
-            .finish()
-            .try_init();
+        let _ = lines.with_ansi(io::stderr().is_terminal()).finish().try_init();
     }
     Ok(())
 }

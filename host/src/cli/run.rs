@@ -76,11 +76,9 @@ impl Run {
             log: self.log,
         };
         let several = self.files.len() > 1;
-        for (flag, given) in [
-            ("--from", overrides.from.is_some()),
-            ("--via", overrides.via.is_some()),
-            ("--to", overrides.to.is_some()),
-        ] {
+        for (flag, given) in
+            [("--from", overrides.from.is_some()), ("--via", overrides.via.is_some()), ("--to", overrides.to.is_some())]
+        {
             if several && given {
                 return Err(Error::Arguments(format!(
                     "{flag} is for one pipeline, and there are {} files; run that one alone",
@@ -89,16 +87,10 @@ impl Run {
                 .into());
             }
         }
-        let pipelines = self
-            .files
-            .iter()
-            .map(|file| Pipeline::read(file)?.with(&overrides))
-            .collect::<Result<Vec<_>, _>>()?;
+        let pipelines =
+            self.files.iter().map(|file| Pipeline::read(file)?.with(&overrides)).collect::<Result<Vec<_>, _>>()?;
         for (i, pipeline) in pipelines.iter().enumerate() {
-            if let Some(j) = pipelines[..i]
-                .iter()
-                .position(|other| other.name == pipeline.name)
-            {
+            if let Some(j) = pipelines[..i].iter().position(|other| other.name == pipeline.name) {
                 let (one, other) = (self.files[j].display(), self.files[i].display());
                 return Err(Error::Arguments(format!(
                     "{one} and {other} are both named \"{}\"; give one of them another `name`",
@@ -115,11 +107,7 @@ impl Length {
     fn until(&self) -> Option<Until> {
         let orbits = self.orbit.map(|n| ORBIT * u32::from(n));
         let minutes = self.minutes.map(|n| Duration::from_secs(60) * n);
-        self.duration
-            .map(|period| period.0)
-            .or(orbits)
-            .or(minutes)
-            .map(Until::Elapsed)
+        self.duration.map(|period| period.0).or(orbits).or(minutes).map(Until::Elapsed)
     }
 }
 
@@ -127,24 +115,14 @@ impl Length {
 pub(super) fn run(pipelines: &[Pipeline], global: Global) -> anyhow::Result<()> {
     pipelines.iter().try_for_each(plugins_exist)?;
     let engine = Engine::new()?;
-    let runs: Vec<_> = pipelines
-        .iter()
-        .map(|pipeline| (pipeline, Counters::default(), Stop::default()))
-        .collect();
+    let runs: Vec<_> = pipelines.iter().map(|pipeline| (pipeline, Counters::default(), Stop::default())).collect();
     let _on_signal = OnSignal::request(runs.iter().map(|(_, _, stop)| stop.clone()).collect())?;
     let style = if global.json || global.quiet {
         Style::Silent
     } else {
-        Style::fitting(
-            pipelines
-                .iter()
-                .any(|pipeline| pipeline.sink == Sink::Stdout),
-        )
+        Style::fitting(pipelines.iter().any(|pipeline| pipeline.sink == Sink::Stdout))
     };
-    let shown = runs
-        .iter()
-        .map(|(pipeline, counters, _)| (pipeline.name.clone(), counters.clone()))
-        .collect();
+    let shown = runs.iter().map(|(pipeline, counters, _)| (pipeline.name.clone(), counters.clone())).collect();
     let progress = Progress::start(shown, style)?;
 
     let start = Instant::now();
@@ -164,19 +142,10 @@ fn together(runs: &[Started<'_>], engine: &Engine) -> Vec<anyhow::Result<()>> {
             let (pipeline, counters, stop): &Started<'_> = started;
             std::thread::Builder::new()
                 .name(pipeline.name.clone())
-                .spawn_scoped(scope, move || {
-                    crate::run::run(pipeline, engine, counters, stop)
-                })
+                .spawn_scoped(scope, move || crate::run::run(pipeline, engine, counters, stop))
         };
         let threads: Vec<_> = runs.iter().map(start).collect();
-        threads
-            .into_iter()
-            .map(|thread| {
-                thread?
-                    .join()
-                    .unwrap_or_else(|_| Err(anyhow::anyhow!(panicked)))
-            })
-            .collect()
+        threads.into_iter().map(|thread| thread?.join().unwrap_or_else(|_| Err(anyhow::anyhow!(panicked)))).collect()
     })
 }
 
@@ -203,13 +172,7 @@ fn conclude(
     worst.map_or(Ok(()), Err)
 }
 
-fn summarise(
-    name: &str,
-    counters: &Counters,
-    elapsed: Duration,
-    error: Option<&anyhow::Error>,
-    global: Global,
-) {
+fn summarise(name: &str, counters: &Counters, elapsed: Duration, error: Option<&anyhow::Error>, global: Global) {
     if global.json {
         let error = error.map(|error| format!("{error:#}"));
         error_line(&summary_json(name, counters, elapsed, error.as_deref()));
@@ -220,16 +183,13 @@ fn summarise(
 
 /// That every plugin file is there: told before anything is compiled, with the nearest name.
 pub(super) fn plugins_exist(pipeline: &Pipeline) -> Result<(), Error> {
-    pipeline
-        .plugins
-        .iter()
-        .try_for_each(|plugin| match std::fs::metadata(&plugin.path) {
-            Ok(_) => Ok(()),
-            Err(error) => match error::unreadable(&plugin.path, &error) {
-                Error::File(text) => Err(Error::File(format!(
-                    "plugin {text}; the plugins of this project are built with: cargo xtask plugins"
-                ))),
-                other => Err(other),
-            },
-        })
+    pipeline.plugins.iter().try_for_each(|plugin| match std::fs::metadata(&plugin.path) {
+        Ok(_) => Ok(()),
+        Err(error) => match error::unreadable(&plugin.path, &error) {
+            Error::File(text) => Err(Error::File(format!(
+                "plugin {text}; the plugins of this project are built with: cargo xtask plugins"
+            ))),
+            other => Err(other),
+        },
+    })
 }

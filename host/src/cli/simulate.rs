@@ -45,9 +45,8 @@ impl Simulate {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let stop = Stop::default();
         let _on_signal = OnSignal::request(vec![stop.clone()])?;
-        let server = Server::start(&uri::Simulate { shape, step }, address).with_context(|| {
-            format!("cannot serve on {address}; another port may do: --port 0 takes a free one")
-        })?;
+        let server = Server::start(&uri::Simulate { shape, step }, address)
+            .with_context(|| format!("cannot serve on {address}; another port may do: --port 0 takes a free one"))?;
         let mut paths = ["iss-now.json", "v1/satellites/25544"];
         if shape == Shape::WhereTheIssAt {
             paths.reverse();

@@ -62,29 +62,16 @@ impl Stream {
     fn pipeline(self) -> Result<Pipeline, Error> {
         let uri = match self.from {
             Some(uri) => uri,
-            None => DEFAULT_SOURCE
-                .parse()
-                .map_err(|error| Error::Arguments(format!("--from: {error}")))?,
+            None => DEFAULT_SOURCE.parse().map_err(|error| Error::Arguments(format!("--from: {error}")))?,
         };
-        let source =
-            Source::new(&uri).map_err(|error| Error::Arguments(format!("--from: {error}")))?;
+        let source = Source::new(&uri).map_err(|error| Error::Arguments(format!("--from: {error}")))?;
         let sink = self.to.as_ref().map_or(Sink::Stdout, Sink::new);
         let plugins = settings(&self.plugin, &self.set)?;
         let name = self.name.unwrap_or_else(|| stem(&self.plugin[0]));
         let pipeline = Pipeline::new(&name, source, plugins, sink)
             .map_err(|error| Error::Arguments(format!("{error}; name it with --name")))?;
-        let until = self
-            .duration
-            .map(|period| Until::Elapsed(period.0))
-            .or(self.until);
-        pipeline.with(&Overrides {
-            from: None,
-            via: self.via,
-            to: None,
-            every: self.every,
-            until,
-            log: self.log,
-        })
+        let until = self.duration.map(|period| Until::Elapsed(period.0)).or(self.until);
+        pipeline.with(&Overrides { from: None, via: self.via, to: None, every: self.every, until, log: self.log })
     }
 }
 
@@ -94,23 +81,17 @@ fn settings(paths: &[PathBuf], set: &[String]) -> Result<Vec<PluginSpec>, Error>
     let mut settings = vec![serde_json::Map::new(); paths.len()];
     for set in set {
         let wrong = |what: String| Error::Arguments(format!("--set {}: {what}", printable(set)));
-        let (key, value) = set
-            .split_once('=')
-            .ok_or_else(|| wrong("no value; write KEY=VALUE".into()))?;
-        let named = key
-            .split_once('.')
-            .and_then(|(name, key)| Some((names.iter().position(|known| known == name)?, key)));
+        let (key, value) = set.split_once('=').ok_or_else(|| wrong("no value; write KEY=VALUE".into()))?;
+        let named =
+            key.split_once('.').and_then(|(name, key)| Some((names.iter().position(|known| known == name)?, key)));
         let (plugin, key) = match named {
             Some((plugin, key)) => (plugin, key),
             None if names.len() == 1 => (0, key),
             None => {
                 let name = key.split('.').next().unwrap_or_default();
-                let near =
-                    nearest(name, names.iter().map(String::as_str)).filter(|_| key.contains('.'));
-                let what = format!(
-                    "there are several plugins, so write NAME.KEY=VALUE with NAME one of {}",
-                    names.join(", ")
-                );
+                let near = nearest(name, names.iter().map(String::as_str)).filter(|_| key.contains('.'));
+                let what =
+                    format!("there are several plugins, so write NAME.KEY=VALUE with NAME one of {}", names.join(", "));
                 return Err(wrong(what + &did_you_mean(near)));
             }
         };
@@ -118,10 +99,7 @@ fn settings(paths: &[PathBuf], set: &[String]) -> Result<Vec<PluginSpec>, Error>
             return Err(wrong("no key; write KEY=VALUE".into()));
         }
         if names.iter().filter(|name| **name == names[plugin]).count() > 1 {
-            return Err(wrong(format!(
-                "there are several plugins \"{}\"; use a pipeline file",
-                names[plugin]
-            )));
+            return Err(wrong(format!("there are several plugins \"{}\"; use a pipeline file", names[plugin])));
         }
         let value = serde_json::from_str(value).unwrap_or_else(|_| value.into());
         if settings[plugin].insert(key.to_owned(), value).is_some() {
@@ -137,10 +115,7 @@ fn settings(paths: &[PathBuf], set: &[String]) -> Result<Vec<PluginSpec>, Error>
 }
 
 fn stem(path: &Path) -> String {
-    path.file_stem()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned()
+    path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 #[cfg(test)]
@@ -157,54 +132,22 @@ mod tests {
 
     #[test]
     fn settings_are_json_or_text_and_go_to_their_plugin() {
-        let one = set(
-            &["a.wasm"],
-            &[
-                "n=1",
-                "text=x=y",
-                "list=[1,\"b\"]",
-                "a.separator=.",
-                "other.key=2",
-            ],
-        )
-        .unwrap();
+        let one = set(&["a.wasm"], &["n=1", "text=x=y", "list=[1,\"b\"]", "a.separator=.", "other.key=2"]).unwrap();
         assert_eq!(
             one,
-            [
-                serde_json::json!({ "n": 1, "text": "x=y", "list": [1, "b"], "separator": ".", "other.key": 2 })
-            ]
+            [serde_json::json!({ "n": 1, "text": "x=y", "list": [1, "b"], "separator": ".", "other.key": 2 })]
         );
         let two = set(&["p/a.wasm", "b.wasm"], &["b.n=1", "a.n=2"]).unwrap();
-        assert_eq!(
-            two,
-            [serde_json::json!({ "n": 2 }), serde_json::json!({ "n": 1 })]
-        );
+        assert_eq!(two, [serde_json::json!({ "n": 2 }), serde_json::json!({ "n": 1 })]);
     }
 
     #[test]
     fn settings_that_have_no_plugin_are_refused() {
         let several = set(&["flatten.wasm", "b.wasm"], &["flaten.n=1"]).unwrap_err();
-        assert!(
-            several.ends_with("NAME one of flatten, b; did you mean \"flatten\"?"),
-            "{several}"
-        );
-        assert!(
-            set(&["a.wasm", "b.wasm"], &["n=1"])
-                .unwrap_err()
-                .contains("several plugins")
-        );
-        assert!(
-            set(&["a.wasm", "x/a.wasm"], &["a.n=1"])
-                .unwrap_err()
-                .contains("use a pipeline file")
-        );
-        assert_eq!(
-            set(&["a.wasm"], &["n"]).unwrap_err(),
-            "--set n: no value; write KEY=VALUE"
-        );
-        assert_eq!(
-            set(&["a.wasm"], &["n=1", "a.n=2"]).unwrap_err(),
-            "--set a.n=2: this key is set twice; remove one"
-        );
+        assert!(several.ends_with("NAME one of flatten, b; did you mean \"flatten\"?"), "{several}");
+        assert!(set(&["a.wasm", "b.wasm"], &["n=1"]).unwrap_err().contains("several plugins"));
+        assert!(set(&["a.wasm", "x/a.wasm"], &["a.n=1"]).unwrap_err().contains("use a pipeline file"));
+        assert_eq!(set(&["a.wasm"], &["n"]).unwrap_err(), "--set n: no value; write KEY=VALUE");
+        assert_eq!(set(&["a.wasm"], &["n=1", "a.n=2"]).unwrap_err(), "--set a.n=2: this key is set twice; remove one");
     }
 }

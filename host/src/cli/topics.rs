@@ -22,24 +22,16 @@ const BATCH: usize = 1_000;
 #[derive(Debug, Subcommand)]
 pub(super) enum Topics {
     /// List topics with their partitions and offsets
-    #[command(
-        after_help = "Examples:\n  host topics list\n  host topics list kafka://localhost:9092"
-    )]
+    #[command(after_help = "Examples:\n  host topics list\n  host topics list kafka://localhost:9092")]
     List {
         /// kafka://BROKER, or nothing for the embedded log
-        #[arg(
-            value_name = "URI",
-            default_value = "kafka:///",
-            hide_default_value = true
-        )]
+        #[arg(value_name = "URI", default_value = "kafka:///", hide_default_value = true)]
         uri: LogUri,
         #[command(flatten)]
         file: LogFile,
     },
     /// Create a topic
-    #[command(
-        after_help = "Examples:\n  host topics create kafka://localhost:9092/iss --partitions 3"
-    )]
+    #[command(after_help = "Examples:\n  host topics create kafka://localhost:9092/iss --partitions 3")]
     Create {
         /// kafka://BROKER/TOPIC, or kafka:///TOPIC for the embedded log
         #[arg(value_name = "URI")]
@@ -89,32 +81,16 @@ impl Topics {
                 topics.retain(|topic| uri.topic.as_ref().is_none_or(|name| *name == topic.name));
                 list(&topics, global.json)?;
             }
-            Self::Create {
-                uri,
-                partitions,
-                file,
-            } => {
-                let created = open(uri.brokers.as_deref(), &file.log, true)?
-                    .create_topic(&uri.topic, partitions)?;
+            Self::Create { uri, partitions, file } => {
+                let created = open(uri.brokers.as_deref(), &file.log, true)?.create_topic(&uri.topic, partitions)?;
                 let outcome = if created { "created" } else { "exists" };
                 if global.json {
-                    writeln!(
-                        io::stdout(),
-                        "{}",
-                        serde_json::json!({ "topic": uri.topic, "created": created })
-                    )?;
+                    writeln!(io::stdout(), "{}", serde_json::json!({ "topic": uri.topic, "created": created }))?;
                 } else {
                     writeln!(io::stdout(), "{outcome} {uri}")?;
                 }
             }
-            Self::Read {
-                uri,
-                partition,
-                offset,
-                limit,
-                raw,
-                file,
-            } => {
+            Self::Read { uri, partition, offset, limit, raw, file } => {
                 let log = open(uri.brokers.as_deref(), &file.log, false)?;
                 read(log.as_ref(), &uri, partition, offset, limit, raw)?;
             }
@@ -131,9 +107,7 @@ fn open(brokers: Option<&str>, file: &Path, create: bool) -> anyhow::Result<Box<
     if !create {
         std::fs::metadata(file)
             .map_err(|error| unreadable(file, &error))
-            .context(
-                "the embedded log is made by the first run; another one is named by --log FILE",
-            )?;
+            .context("the embedded log is made by the first run; another one is named by --log FILE")?;
     }
     Ok(Box::new(Embedded::open(file)?))
 }
@@ -147,23 +121,11 @@ fn list(topics: &[Topic], json: bool) -> io::Result<()> {
                 .iter()
                 .map(|(first, next)| serde_json::json!({ "first": first, "next": next }))
                 .collect();
-            writeln!(
-                out,
-                "{}",
-                serde_json::json!({ "topic": topic.name, "partitions": partitions })
-            )?;
+            writeln!(out, "{}", serde_json::json!({ "topic": topic.name, "partitions": partitions }))?;
             continue;
         }
-        let messages: i64 = topic
-            .partitions
-            .iter()
-            .map(|(first, next)| next - first)
-            .sum();
-        let offsets: Vec<String> = topic
-            .partitions
-            .iter()
-            .map(|(first, next)| format!("{first}..{next}"))
-            .collect();
+        let messages: i64 = topic.partitions.iter().map(|(first, next)| next - first).sum();
+        let offsets: Vec<String> = topic.partitions.iter().map(|(first, next)| format!("{first}..{next}")).collect();
         writeln!(
             out,
             "{}  {} partition(s)  {messages} message(s)  {}",
@@ -184,13 +146,10 @@ fn read(
     raw: bool,
 ) -> anyhow::Result<()> {
     let topics = log.topics()?;
-    let topic = topics
-        .iter()
-        .find(|topic| topic.name == uri.topic)
-        .ok_or_else(|| LogError::NoTopic {
-            topic: uri.topic.clone(),
-            log: format!("kafka://{}", uri.brokers.as_deref().unwrap_or_default()),
-        })?;
+    let topic = topics.iter().find(|topic| topic.name == uri.topic).ok_or_else(|| LogError::NoTopic {
+        topic: uri.topic.clone(),
+        log: format!("kafka://{}", uri.brokers.as_deref().unwrap_or_default()),
+    })?;
     let mut left = limit;
     let mut out = io::BufWriter::new(io::stdout().lock());
     for (number, (first, _)) in (0..).zip(&topic.partitions) {
@@ -223,11 +182,7 @@ fn read(
 
 fn print(fetch: &Fetch, raw: bool, out: &mut impl Write) -> io::Result<()> {
     let batch = &fetch.batch;
-    let messages = batch
-        .keys
-        .iter()
-        .zip(&batch.values)
-        .zip(batch.timestamps.iter().zip(&fetch.offsets));
+    let messages = batch.keys.iter().zip(&batch.values).zip(batch.timestamps.iter().zip(&fetch.offsets));
     for (index, ((key, value), (timestamp, offset))) in messages.enumerate() {
         if raw {
             out.write_all(value.unwrap_or_default())?;

@@ -56,20 +56,13 @@ pub(super) struct Fault {
 }
 
 pub(super) fn fault(span: Option<Range<usize>>, what: impl Into<String>) -> Fault {
-    Fault {
-        span,
-        what: what.into(),
-    }
+    Fault { span, what: what.into() }
 }
 
 impl Error {
     pub(super) fn mistake(path: &Path, text: &str, fault: Fault) -> Self {
         let place = fault.span.map(|span| Place::new(text, span));
-        Self::Mistake(Box::new(Mistake {
-            file: show(path),
-            place,
-            what: fault.what,
-        }))
+        Self::Mistake(Box::new(Mistake { file: show(path), place, what: fault.what }))
     }
 }
 
@@ -80,19 +73,12 @@ pub(super) fn read(path: &Path) -> Result<String, Error> {
         .and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes))
         .map_err(|error| unreadable(path, &error))?;
     if bytes.len() as u64 > LARGEST {
-        return Err(Error::File(format!(
-            "{}: more than 1 MiB; this is no pipeline file",
-            show(path)
-        )));
+        return Err(Error::File(format!("{}: more than 1 MiB; this is no pipeline file", show(path))));
     }
     String::from_utf8(bytes).map_err(|error| {
         let good = error.utf8_error().valid_up_to();
         let text = String::from_utf8_lossy(error.as_bytes());
-        Error::mistake(
-            path,
-            &text,
-            fault(Some(good..good + 1), "not UTF-8; save the file as UTF-8"),
-        )
+        Error::mistake(path, &text, fault(Some(good..good + 1), "not UTF-8; save the file as UTF-8"))
     })
 }
 
@@ -102,10 +88,7 @@ pub fn unreadable(path: &Path, error: &std::io::Error) -> Error {
     if error.kind() != std::io::ErrorKind::NotFound {
         return Error::File(format!("{shown}: {error}"));
     }
-    let directory = path
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let names: Vec<String> = std::fs::read_dir(directory)
         .into_iter()
         .flatten()
@@ -114,8 +97,7 @@ pub fn unreadable(path: &Path, error: &std::io::Error) -> Error {
         .filter_map(|entry| entry.file_name().into_string().ok())
         .collect();
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let near = nearest(&name, names.iter().map(String::as_str))
-        .map(|near| show(&path.with_file_name(near)));
+    let near = nearest(&name, names.iter().map(String::as_str)).map(|near| show(&path.with_file_name(near)));
     Error::File(format!("{shown}: no such file{}", did_you_mean(near)))
 }
 
@@ -127,34 +109,19 @@ impl Place {
     fn new(text: &str, span: Range<usize>) -> Self {
         let start = text.floor_char_boundary(span.start);
         let line_start = text[..start].rfind('\n').map_or(0, |newline| newline + 1);
-        let line_end = text[start..]
-            .find('\n')
-            .map_or(text.len(), |newline| start + newline);
+        let line_end = text[start..].find('\n').map_or(text.len(), |newline| start + newline);
         let end = text.floor_char_boundary(span.end.clamp(start, line_end.max(start)));
         let column = text[line_start..start].chars().count();
         // A long line is shown from a little before the mistake.
-        let skipped = if column < WIDTH / 2 {
-            0
-        } else {
-            column - WIDTH / 4
-        };
+        let skipped = if column < WIDTH / 2 { 0 } else { column - WIDTH / 4 };
         let line: Vec<char> = text[line_start..line_end].trim_end().chars().collect();
         let show = |chars: &[char]| -> String {
-            excerpt(
-                &chars
-                    .iter()
-                    .map(|c| if *c == '\t' { ' ' } else { *c })
-                    .collect::<String>(),
-                WIDTH,
-            )
+            excerpt(&chars.iter().map(|c| if *c == '\t' { ' ' } else { *c }).collect::<String>(), WIDTH)
         };
         let before = show(&line[skipped.min(line.len())..column.min(line.len())]);
         let rest = show(&line[column.min(line.len())..]);
         let marked = before.chars().count();
-        let length = show(&text[start..end].chars().collect::<Vec<_>>())
-            .chars()
-            .count()
-            .max(1);
+        let length = show(&text[start..end].chars().collect::<Vec<_>>()).chars().count().max(1);
         Self {
             line: text[..start].matches('\n').count() + 1,
             column: column + 1,
@@ -173,12 +140,6 @@ impl fmt::Display for Mistake {
         writeln!(f, "{}:{number}:{}: {}", self.file, place.column, self.what)?;
         writeln!(f, "  {number} | {}", place.excerpt)?;
         let (margin, indent) = (number.len(), place.marked.start);
-        write!(
-            f,
-            "  {:margin$} | {:indent$}{}",
-            "",
-            "",
-            "^".repeat(place.marked.len())
-        )
+        write!(f, "  {:margin$} | {:indent$}{}", "", "", "^".repeat(place.marked.len()))
     }
 }

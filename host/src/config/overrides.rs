@@ -32,16 +32,17 @@ impl Pipeline {
         }
         if let Some(uri) = &overrides.to {
             self.sink = match (Sink::new(uri), self.sink) {
-                (Sink::Csv(new), Sink::Csv(old)) => Sink::Csv(crate::sink::csv::Options {
-                    directory: new.directory,
-                    ..old
-                }),
+                (Sink::Csv(new), Sink::Csv(old)) => {
+                    Sink::Csv(crate::sink::csv::Options { directory: new.directory, ..old })
+                }
                 (new, _) => new,
             };
         }
         if let Some(period) = overrides.every {
             let options = self.source.polled().ok_or_else(|| {
-                Error::Arguments("--every: is for sources that are polled (http:, sim:); this one is not, so leave it out".into())
+                Error::Arguments(
+                    "--every: is for sources that are polled (http:, sim:); this one is not, so leave it out".into(),
+                )
             })?;
             options.every = period.0;
         }
@@ -65,8 +66,7 @@ impl Pipeline {
     }
 
     fn read_from(&mut self, uri: &SourceUri) -> Result<(), Error> {
-        let mut new =
-            Source::new(uri).map_err(|error| Error::Arguments(format!("--from: {error}")))?;
+        let mut new = Source::new(uri).map_err(|error| Error::Arguments(format!("--from: {error}")))?;
         let mut old = std::mem::replace(&mut self.source, new.clone());
         if let (Some(new), Some(old)) = (new.polled(), old.polled()) {
             let url = new.url.clone();

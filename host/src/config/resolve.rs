@@ -19,45 +19,21 @@ use crate::source::file::Format;
 use crate::uri::{SinkUri, SourceUri};
 
 pub(super) fn resolve(written: written::Pipeline, path: &Path) -> Result<Pipeline, Fault> {
-    let source = written.source.ok_or_else(|| {
-        fault(
-            None,
-            "no [source]; add one with a `uri`, such as \"sim:iss\"",
-        )
-    })?;
-    let sink = written.sink.ok_or_else(|| {
-        fault(
-            None,
-            "no [sink]; add one with a `uri`, such as \"csv:out\" or \"stdout:\"",
-        )
-    })?;
+    let source = written.source.ok_or_else(|| fault(None, "no [source]; add one with a `uri`, such as \"sim:iss\""))?;
+    let sink = written
+        .sink
+        .ok_or_else(|| fault(None, "no [sink]; add one with a `uri`, such as \"csv:out\" or \"stdout:\""))?;
     let name_span = span(&written.name);
     let name = match written.name {
         Some(name) => name.into_inner(),
-        None => path
-            .file_stem()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned(),
+        None => path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
     };
     let places = Places::of(&source, &sink, span(&written.dead_letters));
 
-    let mut pipeline = Pipeline::new(
-        &name,
-        self::source(&source)?,
-        plugins(written.plugin, path)?,
-        self::sink(sink)?,
-    )
-    .map_err(|error| {
-        fault(
-            name_span.clone(),
-            if name_span.is_some() {
-                error
-            } else {
-                format!("{error}; set `name`")
-            },
-        )
-    })?;
+    let mut pipeline = Pipeline::new(&name, self::source(&source)?, plugins(written.plugin, path)?, self::sink(sink)?)
+        .map_err(|error| {
+            fault(name_span.clone(), if name_span.is_some() { error } else { format!("{error}; set `name`") })
+        })?;
     let source = source.into_inner();
     match source.via.map(|via| via.into_inner().0) {
         Some(Via::None) => pipeline.via = None,
@@ -73,10 +49,7 @@ pub(super) fn resolve(written: written::Pipeline, path: &Path) -> Result<Pipelin
     }
     if let Some(log) = written.log {
         if log.get_ref().as_os_str().is_empty() {
-            return Err(fault(
-                Some(log.span()),
-                "no path; name the file of the embedded log, such as \"apogee.db\"",
-            ));
+            return Err(fault(Some(log.span()), "no path; name the file of the embedded log, such as \"apogee.db\""));
         }
         pipeline.log = log.into_inner();
     }
@@ -87,26 +60,16 @@ pub(super) fn resolve(written: written::Pipeline, path: &Path) -> Result<Pipelin
     }
 }
 
-fn group(
-    pipeline: &mut Pipeline,
-    partitions: Given<u32>,
-    group: Given<String>,
-) -> Result<(), Fault> {
+fn group(pipeline: &mut Pipeline, partitions: Given<u32>, group: Given<String>) -> Result<(), Fault> {
     if let Some(partitions) = partitions {
         if *partitions.get_ref() == 0 {
-            return Err(fault(
-                Some(partitions.span()),
-                "a topic has at least one partition; write 1 or more",
-            ));
+            return Err(fault(Some(partitions.span()), "a topic has at least one partition; write 1 or more"));
         }
         pipeline.partitions = partitions.into_inner();
     }
     if let Some(group) = group {
         crate::log::check_name(group.get_ref()).map_err(|_| {
-            fault(
-                Some(group.span()),
-                "not a group name: use 1 to 249 letters, digits, '.', '_' and '-'",
-            )
+            fault(Some(group.span()), "not a group name: use 1 to 249 letters, digits, '.', '_' and '-'")
         })?;
         pipeline.group = group.into_inner();
     }
@@ -128,12 +91,7 @@ impl Places {
             ("sink", span(&sink.get_ref().uri)),
             ("dead_letters", dead_letters),
         ];
-        Self(
-            places
-                .into_iter()
-                .filter_map(|(key, span)| Some((key, span?)))
-                .collect(),
-        )
+        Self(places.into_iter().filter_map(|(key, span)| Some((key, span?))).collect())
     }
 
     fn fault(&self, key: &str, what: &str) -> Fault {
@@ -153,7 +111,10 @@ enum For {
 fn source(written: &Spanned<written::Source>) -> Result<Source, Fault> {
     let keys = written.get_ref();
     let uri = keys.uri.as_ref().ok_or_else(|| {
-        fault(Some(written.span()), "[source] has no `uri`; add one such as \"sim:iss\", \"http://…\", \"kafka:///TOPIC\" or \"file:PATH\"")
+        fault(
+            Some(written.span()),
+            "[source] has no `uri`; add one such as \"sim:iss\", \"http://…\", \"kafka:///TOPIC\" or \"file:PATH\"",
+        )
     })?;
     let (uri, place) = (&uri.get_ref().0, uri.span());
     let mut source = match uri {
@@ -166,24 +127,16 @@ fn source(written: &Spanned<written::Source>) -> Result<Source, Fault> {
         set(&mut options.deadline, &keys.deadline, |period| period.0.0);
         set(&mut options.max_body, &keys.max_body, |size| size.0.0);
         set(&mut options.max_decoded, &keys.max_decoded, |size| size.0.0);
-        set(&mut options.distinct, &keys.distinct, |pointer| {
-            Some(pointer.clone())
-        });
+        set(&mut options.distinct, &keys.distinct, |pointer| Some(pointer.clone()));
         if let Some(pointer) = &keys.distinct
             && !pointer.get_ref().starts_with('/')
         {
             let shown = excerpt(pointer.get_ref(), 60);
-            return Err(fault(
-                Some(pointer.span()),
-                format!("a JSON pointer starts with a slash; write \"/{shown}\""),
-            ));
+            return Err(fault(Some(pointer.span()), format!("a JSON pointer starts with a slash; write \"/{shown}\"")));
         }
     }
     if let (Source::Topic(_, start), Some(asked)) = (&mut source, &keys.start) {
-        *start = choice(
-            asked,
-            &[("earliest", Start::Earliest), ("latest", Start::Latest)],
-        )?;
+        *start = choice(asked, &[("earliest", Start::Earliest), ("latest", Start::Latest)])?;
     }
     Ok(source)
 }
@@ -206,10 +159,7 @@ fn source_keys(keys: &written::Source, source: &Source) -> Result<(), Fault> {
         Source::Http(_) => ("http:", &[For::Polled]),
         Source::Simulate(..) => ("sim:", &[For::Polled]),
         Source::Topic(..) => ("kafka:", &[For::Topic]),
-        Source::File(source::file::Options {
-            format: Format::JsonLines,
-            ..
-        }) => ("JSON lines", &[For::File]),
+        Source::File(source::file::Options { format: Format::JsonLines, .. }) => ("JSON lines", &[For::File]),
         Source::File(_) => ("file:", &[For::File, For::Csv]),
     };
     for (key, place, wanted) in given {
@@ -220,28 +170,22 @@ fn source_keys(keys: &written::Source, source: &Source) -> Result<(), Fault> {
                 For::File => "file:",
                 For::Csv => "CSV files",
             };
-            return Err(fault(
-                place,
-                format!("`{key}` does not apply to {scheme} but to {wanted}; remove it"),
-            ));
+            return Err(fault(place, format!("`{key}` does not apply to {scheme} but to {wanted}; remove it")));
         }
     }
     Ok(())
 }
 
-fn file(
-    keys: &written::Source,
-    path: &Path,
-    place: Range<usize>,
-) -> Result<source::file::Options, Fault> {
-    let csv = Format::Csv {
-        header: true,
-        delimiter: b',',
-    };
+fn file(keys: &written::Source, path: &Path, place: Range<usize>) -> Result<source::file::Options, Fault> {
+    let csv = Format::Csv { header: true, delimiter: b',' };
     let mut format = match &keys.format {
         Some(asked) => choice(asked, &[("csv", csv), ("jsonl", Format::JsonLines)])?,
-        None => format_of(path)
-            .ok_or_else(|| fault(Some(place), "the file's name does not say its format; add `format = \"csv\"` or `format = \"jsonl\"`"))?,
+        None => format_of(path).ok_or_else(|| {
+            fault(
+                Some(place),
+                "the file's name does not say its format; add `format = \"csv\"` or `format = \"jsonl\"`",
+            )
+        })?,
     };
     if let Format::Csv { header, delimiter } = &mut format {
         set(header, &keys.header, |header| *header);
@@ -258,19 +202,15 @@ fn file(
         }
     }
     let follow = keys.follow.as_ref().is_some_and(|follow| *follow.get_ref());
-    Ok(source::file::Options {
-        path: path.to_owned(),
-        format,
-        follow,
-    })
+    Ok(source::file::Options { path: path.to_owned(), format, follow })
 }
 
 fn sink(written: Spanned<written::Sink>) -> Result<Sink, Fault> {
     let place = written.span();
     let keys = written.into_inner();
-    let uri = keys
-        .uri
-        .ok_or_else(|| fault(Some(place), "[sink] has no `uri`; add one such as \"csv:DIRECTORY\", \"kafka:///TOPIC\" or \"stdout:\""))?;
+    let uri = keys.uri.ok_or_else(|| {
+        fault(Some(place), "[sink] has no `uri`; add one such as \"csv:DIRECTORY\", \"kafka:///TOPIC\" or \"stdout:\"")
+    })?;
     let scheme = match &uri.get_ref().0 {
         SinkUri::Topic(_) => "kafka:",
         SinkUri::Csv(_) => "csv:",
@@ -280,69 +220,47 @@ fn sink(written: Spanned<written::Sink>) -> Result<Sink, Fault> {
     if let Sink::Csv(options) = &mut sink {
         set(&mut options.every, &keys.every, |period| period.0.0);
         set(&mut options.size, &keys.size, |size| size.0.0);
+        set(&mut options.escape_formulas, &keys.escape_formulas, |escape| *escape);
         return Ok(sink);
     }
-    for (key, place) in [("every", span(&keys.every)), ("size", span(&keys.size))] {
+    for (key, place) in
+        [("every", span(&keys.every)), ("size", span(&keys.size)), ("escape_formulas", span(&keys.escape_formulas))]
+    {
         if place.is_some() {
-            return Err(fault(
-                place,
-                format!("`{key}` does not apply to {scheme} but to csv:; remove it"),
-            ));
+            return Err(fault(place, format!("`{key}` does not apply to {scheme} but to csv:; remove it")));
         }
     }
     Ok(sink)
 }
 
-fn plugins(
-    written: Option<List<Spanned<written::Plugin>>>,
-    path: &Path,
-) -> Result<Vec<PluginSpec>, Fault> {
+fn plugins(written: Option<List<Spanned<written::Plugin>>>, path: &Path) -> Result<Vec<PluginSpec>, Fault> {
     let written = written.map(|list| list.0).unwrap_or_default();
     if written.is_empty() {
-        return Err(fault(
-            None,
-            "no [[plugin]]; add one with a `file`, such as \"../plugins/flatten.wasm\"",
-        ));
+        return Err(fault(None, "no [[plugin]]; add one with a `file`, such as \"../plugins/flatten.wasm\""));
     }
     let beside = path.parent().unwrap_or(Path::new(""));
-    written
-        .into_iter()
-        .map(|plugin| self::plugin(plugin, beside))
-        .collect()
+    written.into_iter().map(|plugin| self::plugin(plugin, beside)).collect()
 }
 
 fn plugin(written: Spanned<written::Plugin>, beside: &Path) -> Result<PluginSpec, Fault> {
     let place = written.span();
     let keys = written.into_inner();
     let file = keys.file.ok_or_else(|| {
-        fault(
-            Some(place),
-            "[[plugin]] has no `file`; name a component, such as \"../plugins/flatten.wasm\"",
-        )
+        fault(Some(place), "[[plugin]] has no `file`; name a component, such as \"../plugins/flatten.wasm\"")
     })?;
     if file.get_ref().as_os_str().is_empty() {
-        return Err(fault(
-            Some(file.span()),
-            "no path; name a component, such as \"../plugins/flatten.wasm\"",
-        ));
+        return Err(fault(Some(file.span()), "no path; name a component, such as \"../plugins/flatten.wasm\""));
     }
     let settings = match keys.settings {
         None => Value::Object(serde_json::Map::new()),
         Some(settings) => {
             let place = settings.span();
             json(toml::Value::Table(settings.into_inner())).ok_or_else(|| {
-                fault(
-                    Some(place),
-                    "settings become JSON, which has no nan and no inf; write a number",
-                )
+                fault(Some(place), "settings become JSON, which has no nan and no inf; write a number")
             })?
         }
     };
-    Ok(PluginSpec {
-        path: beside.join(file.into_inner()),
-        settings,
-        limits: limits(&keys.limits)?,
-    })
+    Ok(PluginSpec { path: beside.join(file.into_inner()), settings, limits: limits(&keys.limits)? })
 }
 
 fn limits(keys: &written::Limits) -> Result<Limits, Fault> {
@@ -350,44 +268,27 @@ fn limits(keys: &written::Limits) -> Result<Limits, Fault> {
     let bytes = |size: u64| usize::try_from(size).unwrap_or(usize::MAX);
     set(&mut limits.memory, &keys.memory, |size| bytes(size.0.0));
     set(&mut limits.call, &keys.call, |period| period.0.0);
-    set(&mut limits.output_messages, &keys.output_messages, |n| {
-        *n as usize
-    });
-    set(&mut limits.output_bytes, &keys.output_bytes, |size| {
-        bytes(size.0.0)
-    });
-    set(&mut limits.table_elements, &keys.table_elements, |n| {
-        *n as usize
-    });
+    set(&mut limits.output_messages, &keys.output_messages, |n| *n as usize);
+    set(&mut limits.output_bytes, &keys.output_bytes, |size| bytes(size.0.0));
+    set(&mut limits.table_elements, &keys.table_elements, |n| *n as usize);
     set(&mut limits.resources, &keys.resources, |n| *n as usize);
     set(&mut limits.log_lines, &keys.log_lines, |n| *n);
     if limits.output_messages == 0 {
-        return Err(fault(
-            span(&keys.output_messages),
-            "with 0 nothing could come out of the plugin; write 1 or more",
-        ));
+        return Err(fault(span(&keys.output_messages), "with 0 nothing could come out of the plugin; write 1 or more"));
     }
     Ok(limits)
 }
 
 /// Settings of librdkafka, which takes all of them as text.
-fn client(
-    written: BTreeMap<Spanned<String>, Spanned<toml::Value>>,
-) -> Result<BTreeMap<String, String>, Fault> {
+fn client(written: BTreeMap<Spanned<String>, Spanned<toml::Value>>) -> Result<BTreeMap<String, String>, Fault> {
     let mut client = BTreeMap::new();
     for (key, value) in written {
-        crate::log::kafka::check_client_setting(key.get_ref())
-            .map_err(|error| fault(Some(key.span()), error))?;
+        crate::log::kafka::check_client_setting(key.get_ref()).map_err(|error| fault(Some(key.span()), error))?;
         let text = match value.get_ref() {
             toml::Value::String(text) => text.clone(),
-            value @ (toml::Value::Integer(_) | toml::Value::Float(_) | toml::Value::Boolean(_)) => {
-                value.to_string()
-            }
+            value @ (toml::Value::Integer(_) | toml::Value::Float(_) | toml::Value::Boolean(_)) => value.to_string(),
             _ => {
-                return Err(fault(
-                    Some(value.span()),
-                    "a setting of the client is text, a number, true or false",
-                ));
+                return Err(fault(Some(value.span()), "a setting of the client is text, a number, true or false"));
             }
         };
         client.insert(key.into_inner(), text);
@@ -403,15 +304,10 @@ fn json(value: toml::Value) -> Option<Value> {
         toml::Value::Float(number) => Value::Number(serde_json::Number::from_f64(number)?),
         toml::Value::Boolean(truth) => Value::Bool(truth),
         toml::Value::Datetime(date) => Value::String(date.to_string()),
-        toml::Value::Array(values) => {
-            Value::Array(values.into_iter().map(json).collect::<Option<_>>()?)
+        toml::Value::Array(values) => Value::Array(values.into_iter().map(json).collect::<Option<_>>()?),
+        toml::Value::Table(table) => {
+            Value::Object(table.into_iter().map(|(key, value)| Some((key, json(value)?))).collect::<Option<_>>()?)
         }
-        toml::Value::Table(table) => Value::Object(
-            table
-                .into_iter()
-                .map(|(key, value)| Some((key, json(value)?)))
-                .collect::<Option<_>>()?,
-        ),
     })
 }
 
@@ -422,18 +318,9 @@ fn choice<T: Clone>(asked: &Spanned<String>, choices: &[(&str, T)]) -> Result<T,
     let names = || choices.iter().map(|(name, _)| *name);
     let hint = match nearest(asked.get_ref(), names()) {
         Some(near) => did_you_mean(Some(near)),
-        None => format!(
-            "; write {}",
-            names()
-                .map(|name| format!("\"{name}\""))
-                .collect::<Vec<_>>()
-                .join(" or ")
-        ),
+        None => format!("; write {}", names().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(" or ")),
     };
-    Err(fault(
-        Some(asked.span()),
-        format!("unknown value \"{}\"{hint}", excerpt(asked.get_ref(), 60)),
-    ))
+    Err(fault(Some(asked.span()), format!("unknown value \"{}\"{hint}", excerpt(asked.get_ref(), 60))))
 }
 
 fn set<T, W>(target: &mut T, given: &Given<W>, value: impl Fn(&W) -> T) {

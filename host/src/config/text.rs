@@ -24,12 +24,7 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
     let tolerance = (word.chars().count() / 3).max(1);
     candidates
         .into_iter()
-        .map(|candidate| {
-            (
-                strsim::damerau_levenshtein(&word, &candidate.to_lowercase()),
-                candidate,
-            )
-        })
+        .map(|candidate| (strsim::damerau_levenshtein(&word, &candidate.to_lowercase()), candidate))
         .filter(|(distance, candidate)| *distance <= tolerance && *distance < candidate.len())
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
@@ -37,9 +32,7 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
 
 /// `; did you mean "…"?`, or nothing.
 pub fn did_you_mean(suggestion: Option<impl std::fmt::Display>) -> String {
-    suggestion
-        .map(|word| format!("; did you mean \"{word}\"?"))
-        .unwrap_or_default()
+    suggestion.map(|word| format!("; did you mean \"{word}\"?")).unwrap_or_default()
 }
 
 #[cfg(test)]

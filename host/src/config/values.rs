@@ -39,29 +39,18 @@ impl FromStr for Period {
         let text = text.trim();
         let shown = excerpt(text, 40);
         if text.parse::<f64>().is_ok() {
-            return Err(ValueError(format!(
-                "{shown} has no unit; write \"{shown}s\" for seconds, or use ms, m, h"
-            )));
+            return Err(ValueError(format!("{shown} has no unit; write \"{shown}s\" for seconds, or use ms, m, h")));
         }
         let duration: SignedDuration = text.parse().map_err(|_| {
-            ValueError(format!(
-                "\"{shown}\" is no duration; write one such as \"5s\", \"500ms\" or \"1h 30m\""
-            ))
+            ValueError(format!("\"{shown}\" is no duration; write one such as \"5s\", \"500ms\" or \"1h 30m\""))
         })?;
-        let duration = Duration::try_from(duration).map_err(|_| {
-            ValueError(format!(
-                "\"{shown}\" is negative; durations are at least 1ms"
-            ))
-        })?;
+        let duration = Duration::try_from(duration)
+            .map_err(|_| ValueError(format!("\"{shown}\" is negative; durations are at least 1ms")))?;
         if duration < Duration::from_millis(1) {
-            return Err(ValueError(format!(
-                "\"{shown}\" is too short; durations are at least 1ms"
-            )));
+            return Err(ValueError(format!("\"{shown}\" is too short; durations are at least 1ms")));
         }
         if duration > LONGEST {
-            return Err(ValueError(format!(
-                "\"{shown}\" is too long; durations are at most a year"
-            )));
+            return Err(ValueError(format!("\"{shown}\" is too long; durations are at most a year")));
         }
         Ok(Self(duration))
     }
@@ -73,9 +62,7 @@ impl FromStr for Size {
     fn from_str(text: &str) -> Result<Self, ValueError> {
         let text = text.trim();
         let shown = excerpt(text, 40);
-        let digits = text
-            .find(|c: char| !c.is_ascii_digit())
-            .unwrap_or(text.len());
+        let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
         let (number, unit) = text.split_at(digits);
         let factor: u64 = match unit.trim().to_ascii_lowercase().as_str() {
             "" if !number.is_empty() => {
@@ -92,18 +79,10 @@ impl FromStr for Size {
             "gb" => 1_000_000_000,
             _ => 0,
         };
-        match number
-            .parse::<u64>()
-            .ok()
-            .and_then(|number| number.checked_mul(factor))
-        {
+        match number.parse::<u64>().ok().and_then(|number| number.checked_mul(factor)) {
             Some(bytes) if bytes > 0 => Ok(Self(bytes)),
-            Some(0) if factor > 0 => Err(ValueError(format!(
-                "\"{shown}\" is nothing; sizes are at least 1B"
-            ))),
-            _ => Err(ValueError(format!(
-                "\"{shown}\" is no size; write one such as \"64KiB\" or \"1MiB\""
-            ))),
+            Some(0) if factor > 0 => Err(ValueError(format!("\"{shown}\" is nothing; sizes are at least 1B"))),
+            _ => Err(ValueError(format!("\"{shown}\" is no size; write one such as \"64KiB\" or \"1MiB\""))),
         }
     }
 }
@@ -112,11 +91,7 @@ impl FromStr for Via {
     type Err = UriError;
 
     fn from_str(text: &str) -> Result<Self, UriError> {
-        if text == "none" {
-            Ok(Self::None)
-        } else {
-            text.parse().map(Self::Topic)
-        }
+        if text == "none" { Ok(Self::None) } else { text.parse().map(Self::Topic) }
     }
 }
 
@@ -129,9 +104,7 @@ impl FromStr for Until {
             "end" => Ok(Self::End),
             text => match text.parse::<Period>() {
                 Ok(period) => Ok(Self::Elapsed(period.0)),
-                Err(ValueError(error)) if text.starts_with(|c: char| c.is_ascii_digit()) => {
-                    Err(ValueError(error))
-                }
+                Err(ValueError(error)) if text.starts_with(|c: char| c.is_ascii_digit()) => Err(ValueError(error)),
                 Err(_) => Err(ValueError(format!(
                     "\"{}\" is none of \"stopped\", \"end\" and a duration such as \"95m\"",
                     excerpt(text, 40)
@@ -147,52 +120,26 @@ mod tests {
 
     #[test]
     fn durations_have_units_and_bounds() {
-        let millis = |text: &str| {
-            text.parse::<Period>()
-                .map(|period| period.0.as_millis())
-                .map_err(|e| e.to_string())
-        };
+        let millis = |text: &str| text.parse::<Period>().map(|period| period.0.as_millis()).map_err(|e| e.to_string());
         assert_eq!(millis("5s"), Ok(5_000));
         assert_eq!(millis("500ms"), Ok(500));
         assert_eq!(millis("95m"), Ok(95 * 60_000));
         assert_eq!(millis("1h 30m"), Ok(90 * 60_000));
-        assert_eq!(
-            millis("5").unwrap_err(),
-            "5 has no unit; write \"5s\" for seconds, or use ms, m, h"
-        );
-        assert_eq!(
-            millis("0s").unwrap_err(),
-            "\"0s\" is too short; durations are at least 1ms"
-        );
-        assert_eq!(
-            millis("-5s").unwrap_err(),
-            "\"-5s\" is negative; durations are at least 1ms"
-        );
-        assert_eq!(
-            millis("99999h").unwrap_err(),
-            "\"99999h\" is too long; durations are at most a year"
-        );
+        assert_eq!(millis("5").unwrap_err(), "5 has no unit; write \"5s\" for seconds, or use ms, m, h");
+        assert_eq!(millis("0s").unwrap_err(), "\"0s\" is too short; durations are at least 1ms");
+        assert_eq!(millis("-5s").unwrap_err(), "\"-5s\" is negative; durations are at least 1ms");
+        assert_eq!(millis("99999h").unwrap_err(), "\"99999h\" is too long; durations are at most a year");
         assert!(millis("soon").unwrap_err().contains("no duration"));
     }
 
     #[test]
     fn sizes_have_units_and_do_not_overflow() {
-        let bytes = |text: &str| {
-            text.parse::<Size>()
-                .map(|size| size.0)
-                .map_err(|e| e.to_string())
-        };
+        let bytes = |text: &str| text.parse::<Size>().map(|size| size.0).map_err(|e| e.to_string());
         assert_eq!(bytes("64KiB"), Ok(65_536));
         assert_eq!(bytes("1 MiB"), Ok(1 << 20));
         assert_eq!(bytes("10MB"), Ok(10_000_000));
-        assert_eq!(
-            bytes("7").unwrap_err(),
-            "7 has no unit; write \"7B\" for bytes, or use KiB, MiB, GiB"
-        );
-        assert_eq!(
-            bytes("0B").unwrap_err(),
-            "\"0B\" is nothing; sizes are at least 1B"
-        );
+        assert_eq!(bytes("7").unwrap_err(), "7 has no unit; write \"7B\" for bytes, or use KiB, MiB, GiB");
+        assert_eq!(bytes("0B").unwrap_err(), "\"0B\" is nothing; sizes are at least 1B");
         for wrong in ["", "MiB", "99999999999GiB", "1XB", "-1B"] {
             assert!(bytes(wrong).unwrap_err().contains("is no size"), "{wrong}");
         }

@@ -80,6 +80,7 @@ pub(super) struct Sink {
     pub uri: Given<Text<SinkUri>>,
     pub every: Given<Text<Period>>,
     pub size: Given<Text<Size>>,
+    pub escape_formulas: Given<bool>,
 }
 
 /// Tables with a header each, `[[plugin]]`.
@@ -91,13 +92,8 @@ pub(super) struct Text<T>(pub T);
 /// Reads the text of a pipeline file.
 pub(super) fn parse(text: &str) -> Result<Pipeline, Fault> {
     toml::from_str(text).map_err(|error| {
-        let span = error
-            .span()
-            .filter(|span| !span.is_empty() || span.start > 0);
-        let source = span
-            .clone()
-            .and_then(|span| text.get(span))
-            .unwrap_or_default();
+        let span = error.span().filter(|span| !span.is_empty() || span.start > 0);
+        let source = span.clone().and_then(|span| text.get(span)).unwrap_or_default();
         fault(span, explain(error.message(), source))
     })
 }
@@ -107,18 +103,12 @@ fn explain(message: &str, source: &str) -> String {
     if let Some((key, known)) = unknown_field(message) {
         let hint = match nearest(key, known.iter().copied()) {
             Some(near) => did_you_mean(Some(near)),
-            None => elsewhere(key)
-                .unwrap_or_else(|| format!("; the keys here are {}", known.join(", "))),
+            None => elsewhere(key).unwrap_or_else(|| format!("; the keys here are {}", known.join(", "))),
         };
         return format!("unknown key \"{}\"{hint}", excerpt(key, 60));
     }
-    if let Some(mismatch) = message
-        .strip_prefix("invalid type: ")
-        .or_else(|| message.strip_prefix("invalid value: "))
-    {
-        let (found, expected) = mismatch
-            .split_once(", expected ")
-            .unwrap_or((mismatch, "something else"));
+    if let Some(mismatch) = message.strip_prefix("invalid type: ").or_else(|| message.strip_prefix("invalid value: ")) {
+        let (found, expected) = mismatch.split_once(", expected ").unwrap_or((mismatch, "something else"));
         let expected = match expected {
             "a string" | "path string" | "a path" => "text in quotes",
             "a boolean" => "true or false",
@@ -127,10 +117,7 @@ fn explain(message: &str, source: &str) -> String {
             expected if expected.starts_with("struct ") => "a table",
             expected => expected,
         };
-        return format!(
-            "this is {}; write {expected}",
-            excerpt(&found.replace('`', ""), 80)
-        );
+        return format!("this is {}; write {expected}", excerpt(&found.replace('`', ""), 80));
     }
     match message.trim_end() {
         "duplicate key" => format!("\"{}\" is there twice; remove one", excerpt(source, 60)),
@@ -143,9 +130,7 @@ fn explain(message: &str, source: &str) -> String {
 
 /// The key and the known ones, from serde's words for a key that is not known.
 fn unknown_field(message: &str) -> Option<(&str, Vec<&str>)> {
-    let (key, known) = message
-        .strip_prefix("unknown field `")?
-        .split_once("`, expected ")?;
+    let (key, known) = message.strip_prefix("unknown field `")?.split_once("`, expected ")?;
     // The known keys stand in backticks: every second piece.
     Some((key, known.split('`').skip(1).step_by(2).collect()))
 }
@@ -159,11 +144,8 @@ fn elsewhere(key: &str) -> Option<String> {
         ("[[plugin]]", keys::<Plugin>()),
         ("the top of the file", keys::<Pipeline>()),
     ];
-    let homes: Vec<&str> = tables
-        .into_iter()
-        .filter(|(_, keys)| keys.iter().any(|known| known == key))
-        .map(|(table, _)| table)
-        .collect();
+    let homes: Vec<&str> =
+        tables.into_iter().filter(|(_, keys)| keys.iter().any(|known| known == key)).map(|(table, _)| table).collect();
     (!homes.is_empty()).then(|| format!("; it belongs into {}", homes.join(" or ")))
 }
 
@@ -172,9 +154,7 @@ fn keys<T: for<'de> Deserialize<'de>>() -> Vec<String> {
     let Err(error) = toml::from_str::<T>("' ' = 0") else {
         return Vec::new();
     };
-    unknown_field(error.message())
-        .map(|(_, known)| known.into_iter().map(str::to_owned).collect())
-        .unwrap_or_default()
+    unknown_field(error.message()).map(|(_, known)| known.into_iter().map(str::to_owned).collect()).unwrap_or_default()
 }
 
 impl<'de, T: FromStr<Err: fmt::Display>> Deserialize<'de> for Text<T> {
@@ -226,8 +206,6 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for FromList<T> {
     }
 
     fn visit_map<A: serde::de::MapAccess<'de>>(self, _: A) -> Result<List<T>, A::Error> {
-        Err(serde::de::Error::custom(
-            "there can be several plugins, so the header has two brackets: [[plugin]]",
-        ))
+        Err(serde::de::Error::custom("there can be several plugins, so the header has two brackets: [[plugin]]"))
     }
 }

@@ -37,9 +37,7 @@ struct TopicRow {
 impl Embedded {
     /// Opens the file, creating it and its folder when absent.
     pub fn open(path: &Path) -> Result<Self, LogError> {
-        Ok(Self {
-            shared: Arc::new(Shared::open(path)?),
-        })
+        Ok(Self { shared: Arc::new(Shared::open(path)?) })
     }
 
     /// Where `group` goes on reading `source` (a URI of something that is not a topic, such as a file).
@@ -52,12 +50,7 @@ impl Embedded {
     }
 
     /// `None` forgets the position.
-    pub fn set_position(
-        &self,
-        group: &str,
-        source: &str,
-        next: Option<i64>,
-    ) -> Result<(), LogError> {
+    pub fn set_position(&self, group: &str, source: &str, next: Option<i64>) -> Result<(), LogError> {
         self.shared.write(|t| {
             match next {
                 Some(next) => t.execute(
@@ -74,18 +67,10 @@ impl Embedded {
         check_name(topic)?;
         let row = self.shared.read(|c| {
             c.prepare_cached("SELECT id, partitions FROM topics WHERE name = ?1")?
-                .query_row([topic], |row| {
-                    Ok(TopicRow {
-                        id: row.get(0)?,
-                        partitions: row.get(1)?,
-                    })
-                })
+                .query_row([topic], |row| Ok(TopicRow { id: row.get(0)?, partitions: row.get(1)? }))
                 .optional()
         })?;
-        row.ok_or_else(|| LogError::NoTopic {
-            topic: topic.to_owned(),
-            log: NAME.to_owned(),
-        })
+        row.ok_or_else(|| LogError::NoTopic { topic: topic.to_owned(), log: NAME.to_owned() })
     }
 }
 
@@ -94,34 +79,23 @@ impl Log for Embedded {
         check_name(topic)?;
         let asked = partitions.max(1);
         let created = self.shared.write(|t| {
-            t.execute(
-                "INSERT OR IGNORE INTO topics (name, partitions) VALUES (?1, ?2)",
-                params![topic, asked],
-            )
+            t.execute("INSERT OR IGNORE INTO topics (name, partitions) VALUES (?1, ?2)", params![topic, asked])
         })?;
         let actual = self.topic(topic)?.partitions;
         if actual < asked {
-            return Err(LogError::Partitions {
-                topic: topic.to_owned(),
-                actual,
-                asked,
-            });
+            return Err(LogError::Partitions { topic: topic.to_owned(), actual, asked });
         }
         Ok(created == 1)
     }
 
     fn topics(&self) -> Result<Vec<Topic>, LogError> {
         self.shared.read(|c| {
-            let mut statement =
-                c.prepare_cached("SELECT name, id, partitions FROM topics ORDER BY name")?;
+            let mut statement = c.prepare_cached("SELECT name, id, partitions FROM topics ORDER BY name")?;
             let mut rows = statement.query([])?;
             let mut topics = Vec::new();
             while let Some(row) = rows.next()? {
-                let (name, id, partitions): (String, i64, i32) =
-                    (row.get(0)?, row.get(1)?, row.get(2)?);
-                let partitions = (0..partitions)
-                    .map(|p| file::bounds(c, id, p))
-                    .collect::<Result<_, _>>()?;
+                let (name, id, partitions): (String, i64, i32) = (row.get(0)?, row.get(1)?, row.get(2)?);
+                let partitions = (0..partitions).map(|p| file::bounds(c, id, p)).collect::<Result<_, _>>()?;
                 topics.push(Topic { name, partitions });
             }
             Ok(topics)
@@ -130,49 +104,21 @@ impl Log for Embedded {
 
     fn writer(&self, topic: &str) -> Result<Box<dyn Writer>, LogError> {
         let row = self.topic(topic)?;
-        Ok(Box::new(writer::EmbeddedWriter::new(
-            self.shared.clone(),
-            row,
-        )))
+        Ok(Box::new(writer::EmbeddedWriter::new(self.shared.clone(), row)))
     }
 
     fn reader(&self, topic: &str, group: &str, start: Start) -> Result<Box<dyn Source>, LogError> {
         let row = self.topic(topic)?;
-        Ok(Box::new(reader::EmbeddedReader::open(
-            self.shared.clone(),
-            topic,
-            row,
-            group,
-            start,
-        )?))
+        Ok(Box::new(reader::EmbeddedReader::open(self.shared.clone(), topic, row, group, start)?))
     }
 
-    fn read(
-        &self,
-        topic: &str,
-        partition: i32,
-        offset: i64,
-        limit: usize,
-    ) -> Result<Fetch, LogError> {
+    fn read(&self, topic: &str, partition: i32, offset: i64, limit: usize) -> Result<Fetch, LogError> {
         let row = self.topic(topic)?;
         if !(0..i64::from(row.partitions)).contains(&i64::from(partition)) {
-            let error = format!(
-                "topic {topic:?} has no partition {partition}; it has {}",
-                row.partitions
-            );
+            let error = format!("topic {topic:?} has no partition {partition}; it has {}", row.partitions);
             return Err(self.shared.broken(error));
         }
-        self.shared.read(|c| {
-            reader::scan(
-                c,
-                row.id,
-                partition,
-                offset.max(0),
-                i64::MAX,
-                limit,
-                usize::MAX,
-            )
-        })
+        self.shared.read(|c| reader::scan(c, row.id, partition, offset.max(0), i64::MAX, limit, usize::MAX))
     }
 }
 
@@ -188,9 +134,7 @@ mod tests {
         let log = Embedded::open(&folder.path().join("log.sqlite")).unwrap();
         log.create_topic("t", 1).unwrap();
         let pages = |count: i64| {
-            log.shared
-                .read(|c| c.query_row(&format!("PRAGMA max_page_count = {count}"), [], |_| Ok(())))
-                .unwrap();
+            log.shared.read(|c| c.query_row(&format!("PRAGMA max_page_count = {count}"), [], |_| Ok(()))).unwrap();
         };
         let mut writer = log.writer("t").unwrap();
         let mut batch = Batch::new();
@@ -200,10 +144,7 @@ mod tests {
         writer.append(&batch).unwrap();
         pages(20);
         let error = writer.flush().unwrap_err().to_string();
-        assert!(
-            error.contains("the disk is full; make room and run again, nothing was half written"),
-            "{error}"
-        );
+        assert!(error.contains("the disk is full; make room and run again, nothing was half written"), "{error}");
         assert_eq!(log.topics().unwrap()[0].partitions, [(0, 0)]);
         pages(1_000_000);
         writer.flush().unwrap();

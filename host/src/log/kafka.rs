@@ -66,19 +66,13 @@ impl Kafka {
         serve(&self.asking);
         match count.map_err(|e| self.cluster.error(topic, &e))? {
             Some(count) => Ok(count),
-            None => Err(LogError::NoTopic {
-                topic: topic.to_owned(),
-                log: self.cluster.name.clone(),
-            }),
+            None => Err(LogError::NoTopic { topic: topic.to_owned(), log: self.cluster.name.clone() }),
         }
     }
 
     fn admin(&self) -> Result<AdminClient<Context>, LogError> {
-        AdminClient::from_config_and_context(
-            &self.cluster.config(),
-            Context::new(&self.cluster.name),
-        )
-        .map_err(|e| self.cluster.broken(client::text(&e)))
+        AdminClient::from_config_and_context(&self.cluster.config(), Context::new(&self.cluster.name))
+            .map_err(|e| self.cluster.broken(client::text(&e)))
     }
 
     /// Waits until the cluster's metadata shows the topic: creation is answered a moment before.
@@ -98,18 +92,11 @@ impl Kafka {
     fn message_limit(&self, topic: &str) -> Result<usize, LogError> {
         let admin = self.admin()?;
         let options = AdminOptions::new().request_timeout(Some(ANSWER));
-        let answer = pollster::block_on(
-            admin.describe_configs(&[ResourceSpecifier::Topic(topic)], &options),
-        );
+        let answer = pollster::block_on(admin.describe_configs(&[ResourceSpecifier::Topic(topic)], &options));
         // A user who may write does not always have the right to see settings.
-        let limit = answer
-            .ok()
-            .and_then(|mut resources| resources.pop()?.ok())
-            .and_then(|resource| {
-                resource
-                    .get("max.message.bytes")
-                    .and_then(|entry| entry.value.as_ref()?.parse().ok())
-            });
+        let limit = answer.ok().and_then(|mut resources| resources.pop()?.ok()).and_then(|resource| {
+            resource.get("max.message.bytes").and_then(|entry| entry.value.as_ref()?.parse().ok())
+        });
         Ok(limit.unwrap_or(MESSAGE_BYTES))
     }
 }
@@ -120,9 +107,7 @@ impl Log for Kafka {
         let asked = partitions.max(1);
         let count = i32::try_from(asked).unwrap_or(i32::MAX);
         let admin = self.admin()?;
-        let options = AdminOptions::new()
-            .request_timeout(Some(ANSWER))
-            .operation_timeout(Some(ANSWER));
+        let options = AdminOptions::new().request_timeout(Some(ANSWER)).operation_timeout(Some(ANSWER));
         // -1 is the broker's own default.
         let new = NewTopic::new(topic, count, TopicReplication::Fixed(-1));
         let answer = pollster::block_on(admin.create_topics([&new], &options));
@@ -130,41 +115,25 @@ impl Log for Kafka {
         match outcome {
             Some(Ok(_)) => self.await_topic(topic).map(|_| true),
             Some(Err((_, Code::TopicAlreadyExists))) => match self.await_topic(topic)? {
-                actual if actual < asked => Err(LogError::Partitions {
-                    topic: topic.to_owned(),
-                    actual,
-                    asked,
-                }),
+                actual if actual < asked => Err(LogError::Partitions { topic: topic.to_owned(), actual, asked }),
                 _ => Ok(false),
             },
             Some(Err((_, code))) => Err(self.cluster.broken(client::explain(topic, code))),
-            None => Err(self.cluster.broken(format!(
-                "the broker did not say whether it created topic {topic:?}"
-            ))),
+            None => Err(self.cluster.broken(format!("the broker did not say whether it created topic {topic:?}"))),
         }
     }
 
     fn topics(&self) -> Result<Vec<Topic>, LogError> {
-        let metadata = self
-            .asking
-            .fetch_metadata(None, ANSWER)
-            .map_err(|e| self.cluster.error("", &e))?;
+        let metadata = self.asking.fetch_metadata(None, ANSWER).map_err(|e| self.cluster.error("", &e))?;
         serve(&self.asking);
         // Kafka's own topics are no business of a user's.
-        let shown = metadata
-            .topics()
-            .iter()
-            .filter(|topic| !topic.name().starts_with("__") && topic.error().is_none());
+        let shown = metadata.topics().iter().filter(|topic| !topic.name().starts_with("__") && topic.error().is_none());
         let topics = shown.map(|topic| {
             let count = topic.partitions().len() as i32;
-            let partitions =
-                (0..count).map(|p| self.asking.fetch_watermarks(topic.name(), p, ANSWER));
+            let partitions = (0..count).map(|p| self.asking.fetch_watermarks(topic.name(), p, ANSWER));
             let partitions = partitions.collect::<Result<_, KafkaError>>();
             let partitions = partitions.map_err(|e| self.cluster.error(topic.name(), &e))?;
-            Ok(Topic {
-                name: topic.name().to_owned(),
-                partitions,
-            })
+            Ok(Topic { name: topic.name().to_owned(), partitions })
         });
         let mut topics: Vec<Topic> = topics.collect::<Result<_, LogError>>()?;
         topics.sort_by(|a, b| a.name.cmp(&b.name));
@@ -174,35 +143,18 @@ impl Log for Kafka {
     fn writer(&self, topic: &str) -> Result<Box<dyn Writer>, LogError> {
         self.partitions(topic)?;
         let limit = self.message_limit(topic)?;
-        Ok(Box::new(writer::KafkaWriter::new(
-            self.cluster.clone(),
-            topic,
-            limit,
-        )?))
+        Ok(Box::new(writer::KafkaWriter::new(self.cluster.clone(), topic, limit)?))
     }
 
     fn reader(&self, topic: &str, group: &str, start: Start) -> Result<Box<dyn Source>, LogError> {
         let partitions = self.partitions(topic)?;
-        Ok(Box::new(reader::KafkaReader::new(
-            self.cluster.clone(),
-            topic,
-            partitions,
-            group,
-            start,
-        )?))
+        Ok(Box::new(reader::KafkaReader::new(self.cluster.clone(), topic, partitions, group, start)?))
     }
 
-    fn read(
-        &self,
-        topic: &str,
-        partition: i32,
-        offset: i64,
-        limit: usize,
-    ) -> Result<Fetch, LogError> {
+    fn read(&self, topic: &str, partition: i32, offset: i64, limit: usize) -> Result<Fetch, LogError> {
         let partitions = self.partitions(topic)?;
         if !(0..i64::from(partitions)).contains(&i64::from(partition)) {
-            let error =
-                format!("topic {topic:?} has no partition {partition}; it has {partitions}");
+            let error = format!("topic {topic:?} has no partition {partition}; it has {partitions}");
             return Err(self.cluster.broken(error));
         }
         reader::read(&self.cluster, topic, partition, offset, limit)

@@ -28,20 +28,13 @@ mod tests {
             ("foobar", -790_332_482),
             ("a-little-bit-long-string", -985_981_536),
             ("a-little-bit-longer-string", -1_486_304_829),
-            (
-                "lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8",
-                -58_897_971,
-            ),
+            ("lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8", -58_897_971),
             ("abc", 479_470_107),
         ];
         for (key, hash) in hashes {
             for partitions in [1, 2, 3, 12, 1000] {
                 let java = (hash & 0x7fff_ffff) % partitions;
-                assert_eq!(
-                    super::of_key(key.as_bytes(), partitions as u32),
-                    java,
-                    "{key} of {partitions}"
-                );
+                assert_eq!(super::of_key(key.as_bytes(), partitions as u32), java, "{key} of {partitions}");
             }
         }
     }

@@ -67,8 +67,8 @@ impl Engine {
             .map_err(|error| not_a_component(path, format!("{error:#}")))?;
         let imports = self.check_imports(path, &component)?;
         let exports = self.check_exports(path, &component)?;
-        let pre = self.linker.instantiate_pre(&component)
-            .map_err(|error| not_a_component(path, format!("{error:#}")))?;
+        let pre =
+            self.linker.instantiate_pre(&component).map_err(|error| not_a_component(path, format!("{error:#}")))?;
         let description = self.describe(path, &pre)?;
         let settings = compile_schema(path, &description.settings)?;
         let hash = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>().into();
@@ -81,7 +81,11 @@ impl Engine {
             component.component_type().imports(&self.wasmtime).map(|(name, _)| name.to_owned()).collect();
         let allowed = |name: &String| wasi::ALLOWED.iter().any(|allowed| name.starts_with(allowed));
         let refused: Vec<String> = imports.iter().filter(|name| !allowed(name)).cloned().collect();
-        if refused.is_empty() { Ok(imports) } else { Err(PluginError::Imports { path: path.to_owned(), imports: refused }) }
+        if refused.is_empty() {
+            Ok(imports)
+        } else {
+            Err(PluginError::Imports { path: path.to_owned(), imports: refused })
+        }
     }
 
     fn check_exports(&self, path: &Path, component: &Component) -> Result<Vec<String>, PluginError> {
@@ -125,12 +129,15 @@ impl Plugin {
 
     /// Checks `settings` (a JSON object) against the plugin's schema, then opens an instance.
     pub fn open(&self, settings: &serde_json::Value, limits: &Limits) -> Result<Instance, PluginError> {
-        let problems: Vec<String> = self.settings.iter_errors(settings).take(10).map(|error| {
-            match error.instance_path().to_string().as_str() {
+        let problems: Vec<String> = self
+            .settings
+            .iter_errors(settings)
+            .take(10)
+            .map(|error| match error.instance_path().to_string().as_str() {
                 "" => error.to_string(),
                 at => format!("{}: {error}", at.trim_start_matches('/').replace('/', ".")),
-            }
-        }).collect();
+            })
+            .collect();
         if !problems.is_empty() {
             return Err(PluginError::Settings { plugin: self.title(), problems });
         }
@@ -170,9 +177,7 @@ fn cache() -> Option<Cache> {
     let base = base.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")))?;
     let mut config = CacheConfig::new();
     config.with_directory(base.join("apogee/compiled"));
-    Cache::new(config)
-        .inspect_err(|error| tracing::warn!("compiled plugins are not kept: {error:#}"))
-        .ok()
+    Cache::new(config).inspect_err(|error| tracing::warn!("compiled plugins are not kept: {error:#}")).ok()
 }
 
 /// Moves the epoch on for as long as the engine lives.
@@ -198,8 +203,12 @@ fn refuse_other_formats(path: &Path, bytes: &[u8]) -> Result<(), PluginError> {
     const MODULE: &[u8] = b"\0asm\x01\0\0\0";
     let what = match bytes {
         [] => "the file is empty",
-        [0x7f, b'E', b'L', b'F', ..] => "it holds compiled code, which is never taken from outside; give the .wasm it was compiled from",
-        bytes if bytes.starts_with(MODULE) => "it is a core module; build it for wasm32-wasip2, or wrap it with: wasm-tools component new",
+        [0x7f, b'E', b'L', b'F', ..] => {
+            "it holds compiled code, which is never taken from outside; give the .wasm it was compiled from"
+        }
+        bytes if bytes.starts_with(MODULE) => {
+            "it is a core module; build it for wasm32-wasip2, or wrap it with: wasm-tools component new"
+        }
         bytes if !bytes.starts_with(b"\0asm") => "it does not start as WebAssembly does",
         _ => return Ok(()),
     };

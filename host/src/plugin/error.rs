@@ -47,7 +47,9 @@ pub enum PluginError {
     #[error("plugin {plugin} was stopped in {call}: {limit}")]
     Limit { plugin: String, call: &'static str, limit: Reached },
 
-    #[error("plugin {plugin} gave back nonsense from {call}: {what}; nothing of it was used, and this is the plugin's fault")]
+    #[error(
+        "plugin {plugin} gave back nonsense from {call}: {what}; nothing of it was used, and this is the plugin's fault"
+    )]
     Nonsense { plugin: String, call: &'static str, what: String },
 }
 
@@ -63,9 +65,13 @@ fn told(said: &[String]) -> String {
 pub enum Reached {
     #[error("it ran longer than {0:?}; if it needs longer, raise `call` in [plugin.limits]")]
     Call(Duration),
-    #[error("it asked for {asked} bytes of memory and may have {limit}; if it needs more, raise `memory` in [plugin.limits]")]
+    #[error(
+        "it asked for {asked} bytes of memory and may have {limit}; if it needs more, raise `memory` in [plugin.limits]"
+    )]
     Memory { asked: usize, limit: usize },
-    #[error("it asked for {asked} table elements and may have {limit}; if it needs more, raise `table_elements` in [plugin.limits]")]
+    #[error(
+        "it asked for {asked} table elements and may have {limit}; if it needs more, raise `table_elements` in [plugin.limits]"
+    )]
     TableElements { asked: usize, limit: usize },
     #[error("it held more than {0} handles to host resources; if it needs more, raise `resources` in [plugin.limits]")]
     Resources(usize),

@@ -22,7 +22,8 @@ pub struct Instance {
 impl Instance {
     pub(super) fn open(mut running: Running, settings: &str) -> Result<Self, PluginError> {
         let fields = running.call("open", |store, guest| guest.call_open(store, settings))?;
-        let fields = fields.map_err(|reason| PluginError::Refused { plugin: running.plugin.clone(), reason: cut(reason) })?;
+        let fields =
+            fields.map_err(|reason| PluginError::Refused { plugin: running.plugin.clone(), reason: cut(reason) })?;
         running.checked("open", check::fields(&fields))?;
         Ok(Self { fields, running })
     }
@@ -108,7 +109,13 @@ fn ticks(limits: &Limits) -> u64 {
 }
 
 /// Tells a limit from a trap, and a trap's cause.
-fn explain(error: wasmtime::Error, plugin: &str, limits: &Limits, store: &Store<Guest>, call: &'static str) -> PluginError {
+fn explain(
+    error: wasmtime::Error,
+    plugin: &str,
+    limits: &Limits,
+    store: &Store<Guest>,
+    call: &'static str,
+) -> PluginError {
     let plugin = plugin.to_owned();
     let trap = error.downcast_ref::<Trap>();
     // wasmtime has no type for this one that can be named here.

@@ -235,9 +235,12 @@ mod tests {
         assert!(sink.due(Instant::now() + Duration::from_secs(3600)));
         sink.write(&batch(&[r#"{"a": "a text of more than fifty bytes, so that the file is full"}"#]), 8).unwrap();
         assert!(sink.due(Instant::now()));
-        let visible = || fs::read_dir(directory.path()).unwrap().filter(|entry| {
-            !entry.as_ref().unwrap().file_name().to_string_lossy().starts_with('.')
-        }).count();
+        let visible = || {
+            fs::read_dir(directory.path())
+                .unwrap()
+                .filter(|entry| !entry.as_ref().unwrap().file_name().to_string_lossy().starts_with('.'))
+                .count()
+        };
         assert_eq!(visible(), 0);
         sink.commit().unwrap();
         assert_eq!(visible(), 1);

@@ -23,11 +23,7 @@ pub struct TopicSink {
 
 impl TopicSink {
     pub fn new(writer: Box<dyn Writer>) -> Self {
-        Self {
-            writer,
-            written: 0,
-            since: None,
-        }
+        Self { writer, written: 0, since: None }
     }
 }
 
@@ -43,10 +39,7 @@ impl Sink for TopicSink {
     }
 
     fn due(&self, now: Instant) -> bool {
-        self.written >= MESSAGES
-            || self
-                .since
-                .is_some_and(|since| now.duration_since(since) >= EVERY)
+        self.written >= MESSAGES || self.since.is_some_and(|since| now.duration_since(since) >= EVERY)
     }
 
     fn commit(&mut self) -> Result<(), SinkError> {

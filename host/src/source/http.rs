@@ -164,8 +164,3 @@ pub fn probe(options: &Options) -> Result<(), SourceError> {
         _ => Ok(()),
     }
 }
-
-/// One poll before a run starts, so that a source that cannot be reached is told at once.
-pub fn probe(_options: &Options) -> Result<(), SourceError> {
-    todo!()
-}

@@ -3,60 +3,27 @@
 use super::*;
 
 fn topic_uri(brokers: Option<&str>, topic: &str) -> TopicUri {
-    TopicUri {
-        brokers: brokers.map(str::to_owned),
-        topic: topic.to_owned(),
-    }
+    TopicUri { brokers: brokers.map(str::to_owned), topic: topic.to_owned() }
 }
 
 #[test]
 fn sources_are_read() {
     let read = |uri: &str| uri.parse::<SourceUri>().unwrap();
-    assert!(matches!(
-        read("http://api.open-notify.org/iss-now.json"),
-        SourceUri::Http(_)
-    ));
-    assert_eq!(
-        read("kafka:///iss"),
-        SourceUri::Topic(topic_uri(None, "iss"))
-    );
-    assert_eq!(
-        read("kafka://a:9092,[::1]:9093/iss"),
-        SourceUri::Topic(topic_uri(Some("a:9092,[::1]:9093"), "iss"))
-    );
-    assert_eq!(
-        read("file:data/x.csv"),
-        SourceUri::File("data/x.csv".into())
-    );
-    assert_eq!(
-        read("file:///data/x.csv"),
-        SourceUri::File("/data/x.csv".into())
-    );
-    assert_eq!(
-        read("sim:iss"),
-        SourceUri::Simulate(Simulate {
-            shape: Shape::OpenNotify,
-            step: None
-        })
-    );
-    let stepped = Simulate {
-        shape: Shape::WhereTheIssAt,
-        step: Some(1_000),
-    };
+    assert!(matches!(read("http://api.open-notify.org/iss-now.json"), SourceUri::Http(_)));
+    assert_eq!(read("kafka:///iss"), SourceUri::Topic(topic_uri(None, "iss")));
+    assert_eq!(read("kafka://a:9092,[::1]:9093/iss"), SourceUri::Topic(topic_uri(Some("a:9092,[::1]:9093"), "iss")));
+    assert_eq!(read("file:data/x.csv"), SourceUri::File("data/x.csv".into()));
+    assert_eq!(read("file:///data/x.csv"), SourceUri::File("/data/x.csv".into()));
+    assert_eq!(read("sim:iss"), SourceUri::Simulate(Simulate { shape: Shape::OpenNotify, step: None }));
+    let stepped = Simulate { shape: Shape::WhereTheIssAt, step: Some(1_000) };
     assert_eq!(stepped.to_string(), "sim:iss?shape=wheretheiss&step=1000ms");
-    assert_eq!(
-        read("sim:iss?shape=wheretheiss&step=1s"),
-        SourceUri::Simulate(stepped)
-    );
+    assert_eq!(read("sim:iss?shape=wheretheiss&step=1s"), SourceUri::Simulate(stepped));
 }
 
 #[test]
 fn sinks_are_read() {
     let read = |uri: &str| uri.parse::<SinkUri>().unwrap();
-    assert_eq!(
-        read("kafka://b/out"),
-        SinkUri::Topic(topic_uri(Some("b"), "out"))
-    );
+    assert_eq!(read("kafka://b/out"), SinkUri::Topic(topic_uri(Some("b"), "out")));
     assert_eq!(read("csv:out/iss"), SinkUri::Csv("out/iss".into()));
     assert_eq!(read("stdout:"), SinkUri::Stdout);
 }
@@ -65,109 +32,37 @@ fn sinks_are_read() {
 fn logs_may_leave_the_topic_out() {
     let read = |uri: &str| uri.parse::<LogUri>().unwrap();
     for uri in ["kafka://a:1,b:2", "kafka://a:1,b:2/"] {
-        assert_eq!(
-            read(uri),
-            LogUri {
-                brokers: Some("a:1,b:2".into()),
-                topic: None
-            }
-        );
+        assert_eq!(read(uri), LogUri { brokers: Some("a:1,b:2".into()), topic: None });
     }
-    assert_eq!(
-        read("kafka:///"),
-        LogUri {
-            brokers: None,
-            topic: None
-        }
-    );
-    assert_eq!(
-        read("kafka:///iss"),
-        LogUri {
-            brokers: None,
-            topic: Some("iss".into())
-        }
-    );
-    assert!(
-        "iss"
-            .parse::<LogUri>()
-            .unwrap_err()
-            .to_string()
-            .contains("\"kafka:///iss\"")
-    );
+    assert_eq!(read("kafka:///"), LogUri { brokers: None, topic: None });
+    assert_eq!(read("kafka:///iss"), LogUri { brokers: None, topic: Some("iss".into()) });
+    assert!("iss".parse::<LogUri>().unwrap_err().to_string().contains("\"kafka:///iss\""));
 }
 
 #[test]
 fn a_wrong_source_says_what_to_write() {
     let cases = [
-        (
-            "htpp://x/y",
-            r#"htpp://x/y: unknown scheme "htpp"; did you mean "http"?"#,
-        ),
-        (
-            "mqtt://x",
-            r#"mqtt://x: unknown scheme "mqtt"; use one of http:, https:, kafka:, file:, sim:"#,
-        ),
+        ("htpp://x/y", r#"htpp://x/y: unknown scheme "htpp"; did you mean "http"?"#),
+        ("mqtt://x", r#"mqtt://x: unknown scheme "mqtt"; use one of http:, https:, kafka:, file:, sim:"#),
         (
             "localhost:9092/iss",
             r#"localhost:9092/iss: unknown scheme "localhost"; did you mean "kafka://localhost:9092/iss"?"#,
         ),
-        (
-            "data.csv",
-            r#"data.csv: no scheme; for a file write "file:data.csv""#,
-        ),
-        (
-            "csv:data.csv",
-            r#"csv:data.csv: csv: writes; to read a CSV file write "file:data.csv""#,
-        ),
-        (
-            "kafka:iss",
-            r#"kafka:iss: for the embedded log write "kafka:///iss", for a broker "kafka://HOST:PORT/iss""#,
-        ),
-        (
-            "kafka://b:9092",
-            r#"kafka://b:9092: no topic is named; write "kafka://b:9092/TOPIC""#,
-        ),
-        (
-            "kafka://b:x/t",
-            r#"kafka://b:x/t: "b:x" is no broker; write HOST:PORT, several with commas between"#,
-        ),
-        (
-            "kafka://a,,b/t",
-            r#"kafka://a,,b/t: "" is no broker; write HOST:PORT, several with commas between"#,
-        ),
-        (
-            "kafka:///a/b",
-            r#"kafka:///a/b: "a/b" is not a topic name: use 1 to 249 letters, digits, '.', '_' and '-'"#,
-        ),
+        ("data.csv", r#"data.csv: no scheme; for a file write "file:data.csv""#),
+        ("csv:data.csv", r#"csv:data.csv: csv: writes; to read a CSV file write "file:data.csv""#),
+        ("kafka:iss", r#"kafka:iss: for the embedded log write "kafka:///iss", for a broker "kafka://HOST:PORT/iss""#),
+        ("kafka://b:9092", r#"kafka://b:9092: no topic is named; write "kafka://b:9092/TOPIC""#),
+        ("kafka://b:x/t", r#"kafka://b:x/t: "b:x" is no broker; write HOST:PORT, several with commas between"#),
+        ("kafka://a,,b/t", r#"kafka://a,,b/t: "" is no broker; write HOST:PORT, several with commas between"#),
+        ("kafka:///a/b", r#"kafka:///a/b: "a/b" is not a topic name: use 1 to 249 letters, digits, '.', '_' and '-'"#),
         ("file:", r#"file:: no path; write "file:PATH""#),
-        (
-            "file://x",
-            r#"file://x: a path follows the colon, without slashes of its own: "file:x" or "file:/x""#,
-        ),
-        (
-            "sim:mir",
-            r#"sim:mir: unknown simulator "mir"; there is "sim:iss""#,
-        ),
-        (
-            "sim:iss?shap=x",
-            r#"sim:iss?shap=x: unknown parameter "shap"; did you mean "shape"?"#,
-        ),
-        (
-            "sim:iss?step=0s",
-            r#"sim:iss?step=0s: step: "0s" is too short; durations are at least 1ms"#,
-        ),
-        (
-            "sim:iss?shape=x",
-            r#"sim:iss?shape=x: unknown shape "x"; there are "open-notify" and "wheretheiss""#,
-        ),
-        (
-            "http:/x",
-            r#"http:/x: two slashes follow the colon: "http://x/""#,
-        ),
-        (
-            "http://",
-            r#"http://: empty host; write a URL such as "http://localhost:8080/iss-now.json""#,
-        ),
+        ("file://x", r#"file://x: a path follows the colon, without slashes of its own: "file:x" or "file:/x""#),
+        ("sim:mir", r#"sim:mir: unknown simulator "mir"; there is "sim:iss""#),
+        ("sim:iss?shap=x", r#"sim:iss?shap=x: unknown parameter "shap"; did you mean "shape"?"#),
+        ("sim:iss?step=0s", r#"sim:iss?step=0s: step: "0s" is too short; durations are at least 1ms"#),
+        ("sim:iss?shape=x", r#"sim:iss?shape=x: unknown shape "x"; there are "open-notify" and "wheretheiss""#),
+        ("http:/x", r#"http:/x: two slashes follow the colon: "http://x/""#),
+        ("http://", r#"http://: empty host; write a URL such as "http://localhost:8080/iss-now.json""#),
     ];
     for (uri, text) in cases {
         assert_eq!(uri.parse::<SourceUri>().unwrap_err().to_string(), text);
@@ -177,23 +72,11 @@ fn a_wrong_source_says_what_to_write() {
 #[test]
 fn a_wrong_sink_says_what_to_write() {
     let cases = [
-        (
-            "out",
-            r#"out: no scheme; for CSV files in a directory write "csv:out""#,
-        ),
-        (
-            "file:x",
-            r#"file:x: file: only reads; to write CSV files into a directory use "csv:DIRECTORY""#,
-        ),
-        (
-            "http://x/",
-            r#"http://x/: http: only reads; a sink is kafka:, csv: or stdout:"#,
-        ),
+        ("out", r#"out: no scheme; for CSV files in a directory write "csv:out""#),
+        ("file:x", r#"file:x: file: only reads; to write CSV files into a directory use "csv:DIRECTORY""#),
+        ("http://x/", r#"http://x/: http: only reads; a sink is kafka:, csv: or stdout:"#),
         ("stdout:x", r#"stdout:x: nothing may follow "stdout:""#),
-        (
-            "stdot:",
-            r#"stdot:: unknown scheme "stdot"; did you mean "stdout"?"#,
-        ),
+        ("stdot:", r#"stdot:: unknown scheme "stdot"; did you mean "stdout"?"#),
     ];
     for (uri, text) in cases {
         assert_eq!(uri.parse::<SinkUri>().unwrap_err().to_string(), text);

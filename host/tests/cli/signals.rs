@@ -17,11 +17,7 @@ fn a_signal_ends_a_simulator_within_its_time() {
         let mut simulator = Process::start(host("simulate iss --port 0"), "http://127.0.0.1:");
         let (sent, status) = (Instant::now(), simulator.signal(signal).wait());
         assert_eq!(status, Some(0), "{signal}");
-        assert!(
-            sent.elapsed() < Duration::from_secs(5),
-            "{signal}: {:?}",
-            sent.elapsed()
-        );
+        assert!(sent.elapsed() < Duration::from_secs(5), "{signal}: {:?}", sent.elapsed());
     }
 }
 
@@ -30,16 +26,9 @@ fn a_run_that_does_not_end_is_cut_off_in_time() {
     let mut run = Process::start(again("run_that_ignores_stop"), READY);
     let (sent, status) = (Instant::now(), run.signal("-TERM").wait());
     assert_eq!(status, Some(1));
-    assert!(
-        (4_000..5_000).contains(&sent.elapsed().as_millis()),
-        "{:?}",
-        sent.elapsed()
-    );
+    assert!((4_000..5_000).contains(&sent.elapsed().as_millis()), "{:?}", sent.elapsed());
     let error = run.error();
-    assert!(
-        error.contains("error: the run did not end within 4.5 s of the signal"),
-        "{error}"
-    );
+    assert!(error.contains("error: the run did not end within 4.5 s of the signal"), "{error}");
 }
 
 #[test]
@@ -52,17 +41,11 @@ fn a_second_interrupt_ends_at_once() {
         if let Some(status) = run.child.try_wait().unwrap() {
             break status;
         }
-        assert!(
-            sent.elapsed() < Duration::from_secs(2),
-            "interrupts do not end it"
-        );
+        assert!(sent.elapsed() < Duration::from_secs(2), "interrupts do not end it");
         run.signal("-INT");
     };
     assert_eq!(status.code(), Some(130));
-    assert!(
-        sent.elapsed() >= Duration::from_millis(50),
-        "an echo of the first interrupt ended it"
-    );
+    assert!(sent.elapsed() >= Duration::from_millis(50), "an echo of the first interrupt ended it");
 }
 
 #[test]
@@ -86,12 +69,7 @@ fn run_that_ignores_stop() {
 /// This test binary, as the process that one of its ignored tests is.
 fn again(test: &str) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args([
-        "--exact",
-        &format!("cli::signals::{test}"),
-        "--ignored",
-        "--nocapture",
-    ]);
+    command.args(["--exact", &format!("cli::signals::{test}"), "--ignored", "--nocapture"]);
     command
 }
 
@@ -104,11 +82,7 @@ struct Process {
 impl Process {
     /// Returns once the process has printed a line with `ready` in it.
     fn start(mut command: Command, ready: &str) -> Self {
-        let mut child = command
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let output = BufReader::new(child.stdout.take().unwrap());
         let mut process = Self { child, output };
         process.line_with(ready);
@@ -127,10 +101,7 @@ impl Process {
     }
 
     fn signal(&mut self, signal: &str) -> &mut Self {
-        let status = Command::new("kill")
-            .args([signal, &self.child.id().to_string()])
-            .status()
-            .unwrap();
+        let status = Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap();
         assert!(status.success());
         self
     }
@@ -141,12 +112,7 @@ impl Process {
 
     fn error(&mut self) -> String {
         let mut text = String::new();
-        self.child
-            .stderr
-            .take()
-            .unwrap()
-            .read_to_string(&mut text)
-            .unwrap();
+        self.child.stderr.take().unwrap().read_to_string(&mut text).unwrap();
         text
     }
 }

@@ -62,15 +62,8 @@ fn connect() -> Kafka {
 /// A name that no other test, and no earlier run, uses.
 fn unique(name: &str) -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);
-    let now = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap();
-    format!(
-        "{name}-{}-{}-{}",
-        std::process::id(),
-        now.as_nanos(),
-        COUNT.fetch_add(1, Ordering::Relaxed)
-    )
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    format!("{name}-{}-{}-{}", std::process::id(), now.as_nanos(), COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
 /// A new topic.
@@ -84,11 +77,7 @@ fn topic(log: &dyn Log, partitions: u32) -> String {
 fn numbers(key: Option<&str>, from: usize, to: usize) -> Batch {
     let mut batch = Batch::new();
     for i in from..to {
-        batch.push(
-            key.map(str::as_bytes),
-            Some(i.to_string().as_bytes()),
-            i as i64 + 1,
-        );
+        batch.push(key.map(str::as_bytes), Some(i.to_string().as_bytes()), i as i64 + 1);
     }
     batch
 }
@@ -130,9 +119,7 @@ fn fetch(source: &mut dyn Source, count: usize) -> Vec<Fetch> {
 /// The values, as text, in the order in which they came.
 fn values(fetches: &[Fetch]) -> Vec<String> {
     let values = fetches.iter().flat_map(|fetch| fetch.batch.values.iter());
-    values
-        .map(|value| String::from_utf8(value.unwrap().to_vec()).unwrap())
-        .collect()
+    values.map(|value| String::from_utf8(value.unwrap().to_vec()).unwrap()).collect()
 }
 
 fn texts(from: usize, to: usize) -> Vec<String> {

@@ -10,10 +10,7 @@ pub const STEP: usize = 32;
 #[inline(always)]
 pub fn append(out: &mut Vec<u8>, text: &[u8], start: usize, end: usize) {
     let (from, length) = (out.len(), end - start);
-    if length <= STEP
-        && start < text.len().saturating_sub(STEP - 1)
-        && out.capacity() - from >= STEP
-    {
+    if length <= STEP && start < text.len().saturating_sub(STEP - 1) && out.capacity() - from >= STEP {
         // SAFETY: by the comparisons a step from `start` lies within `text`, and one from `from` within what
         // `out` has allocated; of it, the `length` bytes that now belong to `out` are written.
         unsafe {

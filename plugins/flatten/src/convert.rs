@@ -33,15 +33,8 @@ impl Convert {
             _ if token.kind == Kind::Null => out.extend_from_slice(b"null"),
             Self::Timestamp(timestamps) => {
                 let instant = Instant::read(token, text, timestamps.unit());
-                if instant
-                    .and_then(|instant| timestamps.write(instant, out))
-                    .is_none()
-                {
-                    return Err(refusal(
-                        token,
-                        text,
-                        "a timestamp within the years 0000 to 9999",
-                    ));
+                if instant.and_then(|instant| timestamps.write(instant, out)).is_none() {
+                    return Err(refusal(token, text, "a timestamp within the years 0000 to 9999"));
                 }
             }
             Self::Text if token.is_text() => append(out, text, token.start(), token.end()),
@@ -51,8 +44,7 @@ impl Convert {
                 append(out, text, digits.start(), digits.end());
             }
             Self::Integer => {
-                let digits =
-                    integer(token, text).ok_or_else(|| refusal(token, text, "a 64-bit integer"))?;
+                let digits = integer(token, text).ok_or_else(|| refusal(token, text, "a 64-bit integer"))?;
                 append(out, text, digits.start(), digits.end());
             }
             Self::Boolean => match boolean(token, text) {
@@ -82,9 +74,7 @@ fn float(token: Token, text: &[u8]) -> Option<Token> {
     let number = numeric(token, text)?;
     let raw = number.raw(text);
     // Below a hundred digits only an exponent can make it too large.
-    if raw.len() < 100
-        && !(number.kind == Kind::Decimal && raw.iter().any(|byte| byte | 0x20 == b'e'))
-    {
+    if raw.len() < 100 && !(number.kind == Kind::Decimal && raw.iter().any(|byte| byte | 0x20 == b'e')) {
         return Some(number);
     }
     let value: f64 = std::str::from_utf8(raw).ok()?.parse().ok()?;
@@ -122,15 +112,7 @@ pub fn excerpt(raw: &[u8]) -> String {
     let cut = String::from_utf8_lossy(&raw[..raw.len().min(LONGEST)]);
     let dots = if raw.len() > LONGEST { "…" } else { "" };
     // The text's own quotes stay as they are; only what a terminal would obey is escaped.
-    let shown: String = cut
-        .chars()
-        .flat_map(|c| {
-            if c.is_control() {
-                c.escape_default().collect()
-            } else {
-                vec![c]
-            }
-        })
-        .collect();
+    let shown: String =
+        cut.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect();
     format!("{shown}{dots}")
 }

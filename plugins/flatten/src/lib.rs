@@ -59,33 +59,21 @@ impl Transform for Flatten {
             labels: Vec::new(),
         };
         if let Some(picks) = &plugin.picks {
-            let column = |pick: &Pick| Column {
-                label: 0,
-                leaf: None,
-                convert: pick.convert.clone(),
-            };
+            let column = |pick: &Pick| Column { label: 0, leaf: None, convert: pick.convert.clone() };
             plugin.columns.extend(picks.iter().map(column));
-            label(&mut plugin.columns, &mut plugin.labels, |index| {
-                &picks[index].name
-            });
+            label(&mut plugin.columns, &mut plugin.labels, |index| &picks[index].name);
         }
         Ok(plugin)
     }
 
     fn fields(&self) -> Vec<Field> {
-        let field = |pick: &Pick| Field {
-            name: pick.name.clone(),
-            kind: pick.kind(),
-            nullable: true,
-        };
+        let field = |pick: &Pick| Field { name: pick.name.clone(), kind: pick.kind(), nullable: true };
         self.picks.iter().flatten().map(field).collect()
     }
 
     #[inline]
     fn process(&mut self, message: Message<'_>, out: &mut Output) -> Result<(), Rejection> {
-        let text = message
-            .value
-            .ok_or("not a JSON object: the value is null")?;
+        let text = message.value.ok_or("not a JSON object: the value is null")?;
         match self.reader.read(text) {
             Ok(Seen::Same) => {}
             Ok(Seen::New) => self.resolve(),
@@ -93,9 +81,7 @@ impl Transform for Flatten {
         }
         let timestamp = match &self.event_time {
             None => message.timestamp,
-            Some(event_time) => {
-                event_time.of(self.event_leaf.map(|leaf| self.reader.tokens()[leaf]), text)?
-            }
+            Some(event_time) => event_time.of(self.event_leaf.map(|leaf| self.reader.tokens()[leaf]), text)?,
         };
         self.write(text, out.value())?;
         for header in message.headers {
@@ -109,12 +95,7 @@ impl Transform for Flatten {
 impl Flatten {
     /// Looks up in the present shape what is to be put out.
     fn resolve(&mut self) {
-        let Self {
-            reader,
-            columns,
-            labels,
-            ..
-        } = self;
+        let Self { reader, columns, labels, .. } = self;
         match &self.picks {
             Some(picks) => {
                 for (column, pick) in columns.iter_mut().zip(picks) {
@@ -122,20 +103,13 @@ impl Flatten {
                 }
             }
             None => {
-                let keep = |leaf| Column {
-                    label: 0,
-                    leaf: Some(leaf),
-                    convert: Convert::Keep,
-                };
+                let keep = |leaf| Column { label: 0, leaf: Some(leaf), convert: Convert::Keep };
                 columns.clear();
                 columns.extend((0..reader.len()).map(keep));
                 label(columns, labels, |index| reader.name(index));
             }
         }
-        self.event_leaf = self
-            .event_time
-            .as_ref()
-            .and_then(|event_time| self.reader.find(&event_time.field));
+        self.event_leaf = self.event_time.as_ref().and_then(|event_time| self.reader.find(&event_time.field));
     }
 
     /// Writes the outgoing object.
@@ -151,14 +125,11 @@ impl Flatten {
             label = column.label;
             match column.leaf.and_then(|leaf| tokens.get(leaf)) {
                 None => value.extend_from_slice(b"null"),
-                Some(token) => column
-                    .convert
-                    .write(*token, text, value)
-                    .map_err(|problem| {
-                        // Only what was asked for by `fields` is converted.
-                        let from = self.picks.as_ref().map_or("", |picks| &picks[index].from);
-                        format!("field `{from}`: {problem}")
-                    })?,
+                Some(token) => column.convert.write(*token, text, value).map_err(|problem| {
+                    // Only what was asked for by `fields` is converted.
+                    let from = self.picks.as_ref().map_or("", |picks| &picks[index].from);
+                    format!("field `{from}`: {problem}")
+                })?,
             }
         }
         value.push(b'}');

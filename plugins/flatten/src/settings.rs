@@ -22,11 +22,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self {
-            separator: "_".to_owned(),
-            fields: None,
-            event_time: None,
-        }
+        Self { separator: "_".to_owned(), fields: None, event_time: None }
     }
 }
 
@@ -73,17 +69,11 @@ impl EventTime {
     /// The event time in milliseconds since the Unix epoch. A number or a numeric string.
     #[inline]
     pub fn of(&self, token: Option<Token>, text: &[u8]) -> Result<i64, Rejection> {
-        let instant = token
-            .filter(|token| token.kind != Kind::Null)
-            .map(|token| Instant::read(token, text, self.unit));
+        let instant = token.filter(|token| token.kind != Kind::Null).map(|token| Instant::read(token, text, self.unit));
         match instant {
-            Some(Some(instant)) if let Some(milliseconds) = instant.milliseconds() => {
-                Ok(milliseconds)
-            }
+            Some(Some(instant)) if let Some(milliseconds) = instant.milliseconds() => Ok(milliseconds),
             Some(_) => {
-                let found = token
-                    .map(|token| excerpt(token.raw(text)))
-                    .unwrap_or_default();
+                let found = token.map(|token| excerpt(token.raw(text))).unwrap_or_default();
                 Err(format!("event time `{}`: {found} is not a time", self.field).into())
             }
             None => Err(format!("event time `{}`: missing or null", self.field).into()),
@@ -140,11 +130,7 @@ pub fn picks(fields: Vec<FieldSettings>) -> Result<Vec<Pick>, String> {
             Some(Type::Float) => Convert::Float,
             Some(Type::Text) => Convert::Text,
         };
-        picks.push(Pick {
-            from: field.from,
-            name,
-            convert,
-        });
+        picks.push(Pick { from: field.from, name, convert });
     }
     Ok(picks)
 }

@@ -58,10 +58,7 @@ impl Instant {
         if let (Kind::Integer, Unit::S) = (token.kind, unit)
             && let Some(seconds) = small(text, token)
         {
-            return Some(Self {
-                seconds,
-                nanoseconds: 0,
-            });
+            return Some(Self { seconds, nanoseconds: 0 });
         }
         Self::exact(token, text, unit)
     }
@@ -77,12 +74,7 @@ impl Instant {
         let fraction = &fraction[..fraction.len().min(18)];
         let digits: i128 = format!("{whole}{fraction}").parse().ok()?;
         // How many places the point moves to the right to give nanoseconds.
-        let places = exponent
-            .parse::<i32>()
-            .ok()?
-            .checked_sub(fraction.len() as i32)?
-            + 9
-            - unit.exponent() as i32;
+        let places = exponent.parse::<i32>().ok()?.checked_sub(fraction.len() as i32)? + 9 - unit.exponent() as i32;
         let scale = 10_i128.checked_pow(places.unsigned_abs());
         let nanoseconds = match scale {
             Some(scale) if places >= 0 => digits.checked_mul(scale)?,
@@ -101,9 +93,7 @@ impl Instant {
     /// Since the Unix epoch, rounded down; `None` if it does not fit.
     #[inline]
     pub fn milliseconds(self) -> Option<i64> {
-        self.seconds
-            .checked_mul(1000)?
-            .checked_add(i64::from(self.nanoseconds / 1_000_000))
+        self.seconds.checked_mul(1000)?.checked_add(i64::from(self.nanoseconds / 1_000_000))
     }
 }
 
@@ -115,9 +105,7 @@ fn small(text: &[u8], number: Token) -> Option<i64> {
     let value = match end - start {
         // What follows the digits is shifted out.
         length @ 1..=8 => eight(word(start)? << (64 - 8 * length)),
-        length @ 9..=16 => {
-            eight(word(start)? << (128 - 8 * length)) * 100_000_000 + eight(word(end - 8)?)
-        }
+        length @ 9..=16 => eight(word(start)? << (128 - 8 * length)) * 100_000_000 + eight(word(end - 8)?),
         _ => return None,
     };
     (text[start] != b'-').then_some(value as i64)
@@ -162,14 +150,8 @@ impl Timestamps {
                 (known.seconds().into(), offset)
             }
         };
-        let mut timestamps = Self {
-            unit,
-            offset,
-            suffix: suffix.to_owned(),
-            midnight: 0,
-            line: [b'"'; LINE],
-            length: 0,
-        };
+        let mut timestamps =
+            Self { unit, offset, suffix: suffix.to_owned(), midnight: 0, line: [b'"'; LINE], length: 0 };
         timestamps.turn(0)?;
         Some(timestamps)
     }
@@ -191,11 +173,7 @@ impl Timestamps {
         out.extend_from_slice(&self.line);
         let line = out.get_mut(start..)?.first_chunk_mut::<LINE>()?;
         let second = second as u32;
-        for (at, value) in [
-            (12, second / 3600),
-            (15, second / 60 % 60),
-            (18, second % 60),
-        ] {
+        for (at, value) in [(12, second / 3600), (15, second / 60 % 60), (18, second % 60)] {
             line[at] = b'0' + (value / 10) as u8;
             line[at + 1] = b'0' + (value % 10) as u8;
         }
@@ -213,9 +191,7 @@ impl Timestamps {
         let day = YEARS.contains(&local).then(|| local.div_euclid(DAY))?;
         let date = Date::constant(1970, 1, 1).checked_add(day.days()).ok()?;
         let line = format!("\"{date}T00:00:00{}\"", self.suffix);
-        self.line
-            .get_mut(..line.len())?
-            .copy_from_slice(line.as_bytes());
+        self.line.get_mut(..line.len())?.copy_from_slice(line.as_bytes());
         self.length = line.len();
         self.midnight = day * DAY;
         Some(())
@@ -225,11 +201,7 @@ impl Timestamps {
     #[inline(never)]
     fn write_fraction(&self, nanoseconds: u32, start: usize, out: &mut Vec<u8>) {
         out.truncate(start + FRACTION);
-        out.extend_from_slice(
-            format!(".{nanoseconds:09}")
-                .trim_end_matches('0')
-                .as_bytes(),
-        );
+        out.extend_from_slice(format!(".{nanoseconds:09}").trim_end_matches('0').as_bytes());
         out.extend_from_slice(&self.line[FRACTION..self.length]);
     }
 }

@@ -19,26 +19,15 @@ pub fn open(settings: &str) -> Flatten {
 }
 
 pub fn refused(settings: &str) -> String {
-    apogee_sdk::open::<Flatten>(settings)
-        .err()
-        .expect("refused settings")
+    apogee_sdk::open::<Flatten>(settings).err().expect("refused settings")
 }
 
 /// Puts texts through as one batch; each has its index as its timestamp.
 pub fn flatten<T: AsRef<[u8]>>(plugin: &mut Flatten, texts: &[T]) -> Vec<Outcome> {
-    let bytes = texts
-        .iter()
-        .flat_map(|text| text.as_ref().to_vec())
-        .collect();
-    let lengths = texts
-        .iter()
-        .map(|text| text.as_ref().len() as i32)
-        .collect();
+    let bytes = texts.iter().flat_map(|text| text.as_ref().to_vec()).collect();
+    let lengths = texts.iter().map(|text| text.as_ref().len() as i32).collect();
     let batch = Batch {
-        keys: Column {
-            bytes: Vec::new(),
-            lengths: vec![-1; texts.len()],
-        },
+        keys: Column { bytes: Vec::new(), lengths: vec![-1; texts.len()] },
         values: Column { bytes, lengths },
         timestamps: (0..texts.len() as i64).collect(),
         headers: Vec::new(),
@@ -46,35 +35,17 @@ pub fn flatten<T: AsRef<[u8]>>(plugin: &mut Flatten, texts: &[T]) -> Vec<Outcome
     let output = apogee_sdk::process(plugin, batch);
     let mut outcomes = vec![None; texts.len()];
     let mut values = &output.messages.values.bytes[..];
-    let lengths = output
-        .messages
-        .values
-        .lengths
-        .iter()
-        .zip(&output.messages.timestamps);
+    let lengths = output.messages.values.lengths.iter().zip(&output.messages.timestamps);
     for (origin, (length, timestamp)) in output.origins.iter().zip(lengths) {
         let (value, rest) = values.split_at(*length as usize);
         values = rest;
         let value = String::from_utf8(value.to_vec()).expect("UTF-8");
-        assert!(
-            outcomes[*origin as usize]
-                .replace(Ok((value, *timestamp)))
-                .is_none(),
-            "once"
-        );
+        assert!(outcomes[*origin as usize].replace(Ok((value, *timestamp))).is_none(), "once");
     }
     for rejection in output.rejected {
-        assert!(
-            outcomes[rejection.message as usize]
-                .replace(Err(rejection.reason))
-                .is_none(),
-            "once"
-        );
+        assert!(outcomes[rejection.message as usize].replace(Err(rejection.reason)).is_none(), "once");
     }
-    outcomes
-        .into_iter()
-        .map(|outcome| outcome.expect("an outcome for each"))
-        .collect()
+    outcomes.into_iter().map(|outcome| outcome.expect("an outcome for each")).collect()
 }
 
 /// The outgoing value of a single text.
@@ -96,10 +67,7 @@ fn everything_is_kept_as_it_stands() {
     assert_eq!(value(plugin, text).as_deref(), Ok(expected));
     assert_eq!(value(plugin, "{}").as_deref(), Ok("{}"));
     assert!(plugin.fields().is_empty());
-    assert_eq!(
-        value(&mut open(r#"{"separator":"."}"#), r#"{"a":{"b":1}}"#).as_deref(),
-        Ok(r#"{"a.b":1}"#)
-    );
+    assert_eq!(value(&mut open(r#"{"separator":"."}"#), r#"{"a":{"b":1}}"#).as_deref(), Ok(r#"{"a.b":1}"#));
 }
 
 #[test]
@@ -112,11 +80,7 @@ fn fields_are_picked_in_order_and_missing_ones_are_null() {
             {"from": "altitude"}
         ]}"#,
     );
-    let fields: Vec<_> = plugin
-        .fields()
-        .into_iter()
-        .map(|field| (field.name, field.kind, field.nullable))
-        .collect();
+    let fields: Vec<_> = plugin.fields().into_iter().map(|field| (field.name, field.kind, field.nullable)).collect();
     let expected = [
         ("local_time", Kind::Timestamp),
         ("longitude", Kind::Text),
@@ -125,20 +89,16 @@ fn fields_are_picked_in_order_and_missing_ones_are_null() {
     ];
     assert_eq!(fields.len(), expected.len());
     for ((name, kind, nullable), expected) in fields.iter().zip(expected) {
-        assert_eq!(
-            (name.as_str(), *kind as u8, nullable),
-            (expected.0, expected.1 as u8, &true)
-        );
+        assert_eq!((name.as_str(), *kind as u8, nullable), (expected.0, expected.1 as u8, &true));
     }
-    let expected = r#"{"local_time":"2023-07-22T04:26:40Z","longitude":"-85.6433","latitude":-15.3433,"altitude":null}"#;
+    let expected =
+        r#"{"local_time":"2023-07-22T04:26:40Z","longitude":"-85.6433","latitude":-15.3433,"altitude":null}"#;
     // The second time along the remembered shape, then another shape, then the first one again.
     let other = r#"{"altitude": 1e2, "timestamp": "1690000000"}"#;
     let outcomes = flatten(plugin, &[ISS, ISS, other, ISS]);
     for (index, outcome) in outcomes.iter().enumerate() {
         let expected = match index {
-            2 => {
-                r#"{"local_time":"2023-07-22T04:26:40Z","longitude":null,"latitude":null,"altitude":1e2}"#
-            }
+            2 => r#"{"local_time":"2023-07-22T04:26:40Z","longitude":null,"latitude":null,"altitude":1e2}"#,
             _ => expected,
         };
         assert_eq!(outcome, &Ok((expected.to_owned(), index as i64)));
@@ -148,43 +108,18 @@ fn fields_are_picked_in_order_and_missing_ones_are_null() {
 #[test]
 fn key_and_headers_are_kept() {
     let batch = Batch {
-        keys: Column {
-            bytes: b"key".to_vec(),
-            lengths: vec![3, -1],
-        },
-        values: Column {
-            bytes: b"{}nonsense".to_vec(),
-            lengths: vec![2, 8],
-        },
+        keys: Column { bytes: b"key".to_vec(), lengths: vec![3, -1] },
+        values: Column { bytes: b"{}nonsense".to_vec(), lengths: vec![2, 8] },
         timestamps: vec![7, 8],
         headers: vec![
-            Header {
-                message: 0,
-                name: "trace".to_owned(),
-                value: vec![1, 2],
-            },
-            Header {
-                message: 1,
-                name: "lost".to_owned(),
-                value: vec![3],
-            },
+            Header { message: 0, name: "trace".to_owned(), value: vec![1, 2] },
+            Header { message: 1, name: "lost".to_owned(), value: vec![3] },
         ],
     };
     let output = apogee_sdk::process(&mut open(""), batch);
-    assert_eq!(
-        (
-            &output.messages.keys.bytes[..],
-            &output.messages.keys.lengths[..]
-        ),
-        (&b"key"[..], &[3][..])
-    );
+    assert_eq!((&output.messages.keys.bytes[..], &output.messages.keys.lengths[..]), (&b"key"[..], &[3][..]));
     assert_eq!(output.messages.timestamps, [7]);
-    let headers: Vec<_> = output
-        .messages
-        .headers
-        .iter()
-        .map(|header| (header.message, header.name.as_str()))
-        .collect();
+    let headers: Vec<_> = output.messages.headers.iter().map(|header| (header.message, header.name.as_str())).collect();
     assert_eq!(headers, [(0, "trace")]);
     assert_eq!(output.rejected.len(), 1);
 }
@@ -195,10 +130,7 @@ fn settings_that_cannot_be_meant_are_refused() {
         refused(r#"{"seperator":"."}"#),
         "settings: unknown field `seperator`, expected one of `separator`, `fields`, `event_time` at line 1 column 12"
     );
-    assert_eq!(
-        refused(r#"{"fields":[]}"#),
-        "settings: `fields` is empty; leave it out to keep everything"
-    );
+    assert_eq!(refused(r#"{"fields":[]}"#), "settings: `fields` is empty; leave it out to keep everything");
     assert_eq!(
         refused(r#"{"fields":[{"from":"a"},{"from":"b","name":"a"}]}"#),
         "settings: field `a`: the name is there twice; set `name` of one"
@@ -207,25 +139,13 @@ fn settings_that_cannot_be_meant_are_refused() {
         refused(r#"{"fields":[{"from":"a","unit":"s"}]}"#),
         "settings: field `a`: `unit` needs `type` \"timestamp\""
     );
-    for offset in [
-        "+2",
-        "02:00",
-        "+02:00:30",
-        "Europe/Berlin",
-        "+25:00",
-        "[+02]",
-        "",
-    ] {
+    for offset in ["+2", "02:00", "+02:00:30", "Europe/Berlin", "+25:00", "[+02]", ""] {
         assert_eq!(
-            refused(&format!(
-                r#"{{"fields":[{{"from":"a","type":"timestamp","offset":"{offset}"}}]}}"#
-            )),
+            refused(&format!(r#"{{"fields":[{{"from":"a","type":"timestamp","offset":"{offset}"}}]}}"#)),
             "settings: field `a`: `offset` is no UTC offset such as \"+02:00\"",
             "{offset}"
         );
     }
-    assert!(
-        refused(r#"{"fields":[{"from":"a","type":"date"}]}"#).contains("unknown variant `date`")
-    );
+    assert!(refused(r#"{"fields":[{"from":"a","type":"date"}]}"#).contains("unknown variant `date`"));
     assert!(refused(r#"{"event_time":{"field":"t"}}"#).contains("missing field `unit`"));
 }

@@ -35,17 +35,12 @@ impl Guest for Hostile {
     }
 
     fn open(settings: String) -> Result<Vec<Field>, String> {
-        let settings: Settings =
-            serde_json::from_str(&settings).map_err(|error| error.to_string())?;
+        let settings: Settings = serde_json::from_str(&settings).map_err(|error| error.to_string())?;
         SETTINGS.set(settings);
         match settings.how {
             How::LoopInOpen => take::time(),
             How::BadFields => {
-                let field = |i| Field {
-                    name: format!("field{i}"),
-                    kind: Kind::Text,
-                    nullable: true,
-                };
+                let field = |i| Field { name: format!("field{i}"), kind: Kind::Text, nullable: true };
                 Ok((0..settings.count_or(1_000_000)).map(field).collect())
             }
             _ => Ok(Vec::new()),
@@ -65,17 +60,13 @@ impl Guest for Hostile {
             How::HoardHandles => take::handles(),
             How::LogFlood => take::log(count(10_000_000), batch),
             How::LengthsTooLong => lie::with(batch, |output| lie::lengthen(output, 1_000_000)),
-            How::LengthsNegative => {
-                lie::with(batch, |output| output.messages.values.lengths.fill(-2))
-            }
+            How::LengthsNegative => lie::with(batch, |output| output.messages.values.lengths.fill(-2)),
             How::LengthsShort => lie::with(batch, |output| lie::lengthen(output, -1)),
             How::ColumnsUneven => lie::with(batch, |output| output.messages.timestamps.clear()),
             How::HeadersOutOfRange => lie::with(batch, lie::header_of_nothing),
             How::OriginsOutOfRange => lie::with(batch, |output| output.origins.fill(u32::MAX)),
             How::OriginsMissing => lie::with(batch, |output| output.origins.clear()),
-            How::RejectedOutOfRange => lie::with(batch, |output| {
-                lie::reject(output, &[u32::MAX], "out of range")
-            }),
+            How::RejectedOutOfRange => lie::with(batch, |output| lie::reject(output, &[u32::MAX], "out of range")),
             How::RejectedTwice => lie::with(batch, |output| lie::reject(output, &[0, 0], "twice")),
             How::GiantReason => {
                 let reason = "\u{1b}[31mgiant ".repeat(count(1 << 20) as usize);

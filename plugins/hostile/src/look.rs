@@ -15,9 +15,7 @@ pub fn around() -> String {
         Ok(()) => "written".to_owned(),
         Err(error) => format!("{:?}", error.kind()),
     };
-    let clock = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or(Duration::ZERO);
+    let clock = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
     serde_json::json!({
         "clock_ns": clock.as_nanos().to_string(),
         "elapsed_ns": start.elapsed().as_nanos().to_string(),

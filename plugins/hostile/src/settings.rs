@@ -86,13 +86,9 @@ mod tests {
 
     #[test]
     fn settings_say_how() {
-        let settings: Settings =
-            serde_json::from_str(r#"{"how":"log-flood","count":3}"#).expect("settings");
+        let settings: Settings = serde_json::from_str(r#"{"how":"log-flood","count":3}"#).expect("settings");
         assert_eq!((settings.how, settings.count_or(9)), (How::LogFlood, 3));
         assert!(serde_json::from_str::<Settings>(r#"{"how":"nicely"}"#).is_err());
-        assert!(
-            serde_json::from_str::<serde_json::Value>(SCHEMA)
-                .is_ok_and(|schema| schema["required"][0] == "how")
-        );
+        assert!(serde_json::from_str::<serde_json::Value>(SCHEMA).is_ok_and(|schema| schema["required"][0] == "how"));
     }
 }

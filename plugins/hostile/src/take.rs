@@ -25,11 +25,7 @@ pub fn memory() -> ! {
 /// Deeper at each call, with something on the stack that cannot be optimised away.
 pub fn stack(depth: u64) -> String {
     let frame = black_box([depth; 64]);
-    let deeper = if black_box(true) {
-        stack(depth + 1)
-    } else {
-        String::new()
-    };
+    let deeper = if black_box(true) { stack(depth + 1) } else { String::new() };
     format!("{deeper}{}", frame[black_box(0)])
 }
 
@@ -40,9 +36,7 @@ pub fn handles() -> ! {
         #[cfg(target_family = "wasm")]
         {
             std::mem::forget(wasip2::cli::stdout::get_stdout());
-            std::mem::forget(wasip2::clocks::monotonic_clock::subscribe_duration(
-                u64::MAX,
-            ));
+            std::mem::forget(wasip2::clocks::monotonic_clock::subscribe_duration(u64::MAX));
         }
     }
 }

@@ -27,26 +27,11 @@ impl Guest for Hostile {
     /// Puts out, for the whole batch, how a connection went.
     fn process(batch: Batch) -> Output {
         let went = format!("{:?}", std::net::TcpStream::connect("127.0.0.1:9"));
-        let none = || Column {
-            bytes: Vec::new(),
-            lengths: vec![-1],
-        };
-        let values = Column {
-            lengths: vec![went.len() as i32],
-            bytes: went.into_bytes(),
-        };
+        let none = || Column { bytes: Vec::new(), lengths: vec![-1] };
+        let values = Column { lengths: vec![went.len() as i32], bytes: went.into_bytes() };
         let timestamps = batch.timestamps.first().copied().into_iter().collect();
-        let messages = Batch {
-            keys: none(),
-            values,
-            timestamps,
-            headers: Vec::new(),
-        };
-        Output {
-            messages,
-            origins: vec![0],
-            rejected: Vec::new(),
-        }
+        let messages = Batch { keys: none(), values, timestamps, headers: Vec::new() };
+        Output { messages, origins: vec![0], rejected: Vec::new() }
     }
 }
 

@@ -71,11 +71,7 @@ impl Token {
     #[inline(always)]
     pub(crate) fn new(kind: Kind, start: usize, end: usize) -> Self {
         // `Scanner` and `Reader` refuse texts of 4 GiB.
-        Self {
-            kind,
-            start: start as u32,
-            end: end as u32,
-        }
+        Self { kind, start: start as u32, end: end as u32 }
     }
 
     /// The index of the first byte.

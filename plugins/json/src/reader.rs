@@ -80,12 +80,7 @@ impl Reader {
     }
 
     fn new(separator: Option<String>) -> Self {
-        Self {
-            separator,
-            shape: Shape::default(),
-            draft: Shape::default(),
-            tokens: Vec::new(),
-        }
+        Self { separator, shape: Shape::default(), draft: Shape::default(), tokens: Vec::new() }
     }
 
     /// Reads `text`, one JSON object. After an error the names are those of the last good text, and there
@@ -97,8 +92,7 @@ impl Reader {
         }
         let learnt = self.learn(text);
         // After an error the shape is still the last one; `follow` needs a token for each of its leaves.
-        self.tokens
-            .resize(self.shape.leaves.len(), Token::new(Kind::Null, 0, 0));
+        self.tokens.resize(self.shape.leaves.len(), Token::new(Kind::Null, 0, 0));
         learnt.map(|()| Seen::New)
     }
 
@@ -126,21 +120,14 @@ impl Reader {
     /// The index of the leaf called `name`.
     pub fn find(&self, name: &str) -> Option<usize> {
         let order = &self.shape.order;
-        let at = order
-            .binary_search_by(|leaf| self.name(*leaf as usize).cmp(name))
-            .ok()?;
+        let at = order.binary_search_by(|leaf| self.name(*leaf as usize).cmp(name)).ok()?;
         Some(order[at] as usize)
     }
 
     /// Reads a text of the known shape; `None` if it has another, or a mistake.
     #[inline]
     fn follow(&mut self, text: &[u8]) -> Option<()> {
-        let Self {
-            shape,
-            tokens,
-            separator,
-            ..
-        } = self;
+        let Self { shape, tokens, separator, .. } = self;
         let mut words = 0;
         let mut at = 0;
         for (leaf, token) in shape.leaves.iter().zip(tokens.iter_mut()) {
@@ -192,10 +179,7 @@ impl Reader {
             let depth = scanner.depth();
             let value = scanner.value()?;
             if self.draft.names.len() + path.len() > NAMES {
-                return Err(Error {
-                    byte: key.start(),
-                    what: "names of more than 1 MiB together",
-                });
+                return Err(Error { byte: key.start(), what: "names of more than 1 MiB together" });
             }
             self.draft.leaf(&text[end..value.start()], &path, depth);
             self.tokens.push(value);
@@ -205,10 +189,7 @@ impl Reader {
         scanner.end()?;
         self.draft.tail = self.draft.literal(&text[end..]);
         if let Some(leaf) = self.draft.sort() {
-            return Err(Error {
-                byte: self.tokens[leaf].start(),
-                what: "a second value of the same name",
-            });
+            return Err(Error { byte: self.tokens[leaf].start(), what: "a second value of the same name" });
         }
         std::mem::swap(&mut self.shape, &mut self.draft);
         Ok(())
@@ -227,43 +208,25 @@ impl Shape {
         let start = self.names.len();
         self.names.push_str(name);
         let before = self.literal(before);
-        self.leaves.push(Leaf {
-            before,
-            name: start..self.names.len(),
-            depth,
-        });
+        self.leaves.push(Leaf { before, name: start..self.names.len(), depth });
     }
 
     fn literal(&mut self, text: &[u8]) -> Literal {
         let words = text.chunks(8).map(|chunk| {
             let mask = u64::MAX >> (64 - 8 * chunk.len());
-            Word {
-                bytes: load(chunk, 0),
-                mask,
-            }
+            Word { bytes: load(chunk, 0), mask }
         });
         self.words.extend(words);
-        Literal {
-            words: self.words.len(),
-            length: text.len(),
-        }
+        Literal { words: self.words.len(), length: text.len() }
     }
 
     /// Puts the names in order; answers a leaf whose name was there before.
     fn sort(&mut self) -> Option<usize> {
-        let Self {
-            order,
-            leaves,
-            names,
-            ..
-        } = self;
+        let Self { order, leaves, names, .. } = self;
         let name = |leaf: u32| &names[leaves[leaf as usize].name.clone()];
         order.extend(0..leaves.len() as u32);
         order.sort_by(|a, b| name(*a).cmp(name(*b)));
-        order
-            .windows(2)
-            .find(|pair| name(pair[0]) == name(pair[1]))
-            .map(|pair| pair[1] as usize)
+        order.windows(2).find(|pair| name(pair[0]) == name(pair[1])).map(|pair| pair[1] as usize)
     }
 }
 
@@ -294,20 +257,11 @@ mod tests {
         let raw = |token: &Token| String::from_utf8_lossy(token.raw(text.as_bytes())).into_owned();
         let values = reader.tokens().iter().map(raw);
         assert_eq!(reader.len(), reader.tokens().len());
-        Ok((
-            seen,
-            (0..reader.len())
-                .map(|leaf| reader.name(leaf).to_owned())
-                .zip(values)
-                .collect(),
-        ))
+        Ok((seen, (0..reader.len()).map(|leaf| reader.name(leaf).to_owned()).zip(values).collect()))
     }
 
     fn expect(reader: &mut Reader, text: &str, seen: Seen, expected: &[(&str, &str)]) {
-        let expected = expected
-            .iter()
-            .map(|(name, value)| (name.to_string(), value.to_string()))
-            .collect();
+        let expected = expected.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
         assert_eq!(leaves(reader, text), Ok((seen, expected)), "{text}");
     }
 
@@ -315,29 +269,14 @@ mod tests {
     fn a_shape_is_followed_and_left() {
         let reader = &mut Reader::deep("_");
         let text = r#" {"a": {"b": 1, "c": "x"}, "d": [1, {"e": 2}], "f": {} } "#;
-        let expected = [
-            ("a_b", "1"),
-            ("a_c", "\"x\""),
-            ("d", "[1, {\"e\": 2}]"),
-            ("f", "{}"),
-        ];
+        let expected = [("a_b", "1"), ("a_c", "\"x\""), ("d", "[1, {\"e\": 2}]"), ("f", "{}")];
         expect(reader, text, Seen::New, &expected);
         expect(reader, text, Seen::Same, &expected);
         let other = r#" {"a": {"b": null, "c": 1.5e3}, "d": "grün \" or not", "f": true } "#;
-        let expected = [
-            ("a_b", "null"),
-            ("a_c", "1.5e3"),
-            ("d", "\"grün \\\" or not\""),
-            ("f", "true"),
-        ];
+        let expected = [("a_b", "null"), ("a_c", "1.5e3"), ("d", "\"grün \\\" or not\""), ("f", "true")];
         expect(reader, other, Seen::Same, &expected);
         let members = r#" {"a": {"b": null, "c": 1.5e3}, "d": 1, "f": {"g": 1} } "#;
-        expect(
-            reader,
-            members,
-            Seen::New,
-            &[("a_b", "null"), ("a_c", "1.5e3"), ("d", "1"), ("f_g", "1")],
-        );
+        expect(reader, members, Seen::New, &[("a_b", "null"), ("a_c", "1.5e3"), ("d", "1"), ("f_g", "1")]);
         expect(reader, "{}", Seen::New, &[]);
         expect(reader, "{}", Seen::Same, &[]);
         assert_eq!((reader.find("a_b"), reader.is_empty()), (None, true));
@@ -346,56 +285,26 @@ mod tests {
     #[test]
     fn a_bad_text_is_refused_where_it_is_and_changes_nothing() {
         let reader = &mut Reader::deep("_");
-        expect(
-            reader,
-            r#"{"a":1,"b":{"c":2}}"#,
-            Seen::New,
-            &[("a", "1"), ("b_c", "2")],
-        );
+        expect(reader, r#"{"a":1,"b":{"c":2}}"#, Seen::New, &[("a", "1"), ("b_c", "2")]);
         for (bad, byte, what) in [
             ("", 0, "the end of the text where an object should be"),
             ("  null", 2, "null instead of an object"),
             ("[1]", 0, "an array instead of an object"),
             ("nul", 0, "something that is no value"),
-            (
-                r#"{"a":1,"b":{"c":2}"#,
-                18,
-                "no comma or closing bracket after a value",
-            ),
-            (
-                r#"{"a":1,"b":2,"c":3,"d":4"#,
-                24,
-                "no comma or closing bracket after a value",
-            ),
+            (r#"{"a":1,"b":{"c":2}"#, 18, "no comma or closing bracket after a value"),
+            (r#"{"a":1,"b":2,"c":3,"d":4"#, 24, "no comma or closing bracket after a value"),
             (r#"{"a":1,"b":{"c":2}}}"#, 19, "more text after the object"),
             (r#"{"a":1,"b":{"c":2}} x"#, 20, "more text after the object"),
-            (
-                r#"{"a":01,"b":{"c":2}}"#,
-                6,
-                "no comma or closing bracket after a value",
-            ),
+            (r#"{"a":01,"b":{"c":2}}"#, 6, "no comma or closing bracket after a value"),
             (r#"{"a":1,"b":{"c":}}"#, 16, "something that is no value"),
             (r#"{"a":1,"a":2}"#, 11, "a second value of the same name"),
-            (
-                r#"{"b_c":1,"b":{"c":2}}"#,
-                18,
-                "a second value of the same name",
-            ),
-            (
-                r#"{"b_c":1,"b":{"\u0063":2}}"#,
-                23,
-                "a second value of the same name",
-            ),
+            (r#"{"b_c":1,"b":{"c":2}}"#, 18, "a second value of the same name"),
+            (r#"{"b_c":1,"b":{"\u0063":2}}"#, 23, "a second value of the same name"),
         ] {
             assert_eq!(leaves(reader, bad), Err(Error { byte, what }), "{bad}");
             // What was learnt before still holds.
             assert_eq!(reader.find("b_c"), Some(1));
-            expect(
-                reader,
-                r#"{"a":3,"b":{"c":4}}"#,
-                Seen::Same,
-                &[("a", "3"), ("b_c", "4")],
-            );
+            expect(reader, r#"{"a":3,"b":{"c":4}}"#, Seen::Same, &[("a", "3"), ("b_c", "4")]);
         }
     }
 
@@ -404,34 +313,18 @@ mod tests {
         let nest = |depth: usize| "{\"k\":".repeat(depth) + "1" + &"}".repeat(depth);
         let reader = &mut Reader::deep("_");
         assert!(reader.read(nest(64).as_bytes()).is_ok());
-        assert_eq!(
-            reader.read(nest(65).as_bytes()).map_err(|error| error.what),
-            Err("nesting deeper than 64")
-        );
+        assert_eq!(reader.read(nest(65).as_bytes()).map_err(|error| error.what), Err("nesting deeper than 64"));
         assert!(Reader::flat().read(nest(64).as_bytes()).is_ok());
         let members: Vec<String> = (0..20_000).map(|i| format!("\"{i}\":1")).collect();
         let long = format!("{{\"{}\":{{{}}}}}", "k".repeat(100_000), members.join(","));
-        assert_eq!(
-            reader.read(long.as_bytes()).map_err(|error| error.what),
-            Err("names of more than 1 MiB together")
-        );
+        assert_eq!(reader.read(long.as_bytes()).map_err(|error| error.what), Err("names of more than 1 MiB together"));
     }
 
     #[test]
     fn flat_reads_the_outermost_members() {
         let reader = &mut Reader::flat();
-        expect(
-            reader,
-            r#"{"a":{"b":1},"c":2}"#,
-            Seen::New,
-            &[("a", "{\"b\":1}"), ("c", "2")],
-        );
-        expect(
-            reader,
-            r#"{"a":{"b":[]},"c":2}"#,
-            Seen::Same,
-            &[("a", "{\"b\":[]}"), ("c", "2")],
-        );
+        expect(reader, r#"{"a":{"b":1},"c":2}"#, Seen::New, &[("a", "{\"b\":1}"), ("c", "2")]);
+        expect(reader, r#"{"a":{"b":[]},"c":2}"#, Seen::Same, &[("a", "{\"b\":[]}"), ("c", "2")]);
         assert_eq!((reader.find("c"), reader.find("b")), (Some(1), None));
     }
 }

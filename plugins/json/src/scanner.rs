@@ -31,12 +31,7 @@ pub struct Scanner<'a> {
 impl<'a> Scanner<'a> {
     #[inline]
     pub fn new(text: &'a [u8]) -> Self {
-        Self {
-            text,
-            at: space(text, 0),
-            depth: 0,
-            first: true,
-        }
+        Self { text, at: space(text, 0), depth: 0, first: true }
     }
 
     /// Steps into the object that comes next: the text itself, or the value of the key just read.
@@ -87,8 +82,7 @@ impl<'a> Scanner<'a> {
     /// due rather than [`value`](Self::value).
     #[inline]
     pub fn has_members(&self) -> bool {
-        self.text.get(self.at) == Some(&b'{')
-            && self.text.get(space(self.text, self.at + 1)) != Some(&b'}')
+        self.text.get(self.at) == Some(&b'{') && self.text.get(space(self.text, self.at + 1)) != Some(&b'}')
     }
 
     /// How many objects the scanner is inside of.
@@ -109,17 +103,10 @@ impl<'a> Scanner<'a> {
     /// Nothing may follow the object.
     #[inline]
     pub fn end(&self) -> Result<(), Error> {
-        if self.at == self.text.len() {
-            Ok(())
-        } else {
-            self.refuse("more text after the object")
-        }
+        if self.at == self.text.len() { Ok(()) } else { self.refuse("more text after the object") }
     }
 
     fn refuse<T>(&self, what: &'static str) -> Result<T, Error> {
-        Err(Error {
-            byte: self.at,
-            what,
-        })
+        Err(Error { byte: self.at, what })
     }
 }

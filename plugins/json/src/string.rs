@@ -31,11 +31,7 @@ pub fn plain(text: &[u8], mut at: usize) -> Result<usize, usize> {
         at += 8;
     };
     // ASCII up to the quote: nothing is left to check.
-    if seen & HIGH == 0 && text.get(special) == Some(&b'"') {
-        Ok(special)
-    } else {
-        Err(special)
-    }
+    if seen & HIGH == 0 && text.get(special) == Some(&b'"') { Ok(special) } else { Err(special) }
 }
 
 /// The rest of a string with escapes or beyond ASCII; it is plain up to `at`.
@@ -50,29 +46,20 @@ fn rare(text: &[u8], start: usize, mut at: usize) -> Result<Token, Error> {
                 at = escape(text, at)?.1;
             }
             Some(0..0x20) => {
-                return Err(Error {
-                    byte: at,
-                    what: "a control character in a string",
-                });
+                return Err(Error { byte: at, what: "a control character in a string" });
             }
             Some(_) => {
                 let special = specials(load(text, at));
                 at += before(special);
             }
             None => {
-                return Err(Error {
-                    byte: start,
-                    what: "a string without end",
-                });
+                return Err(Error { byte: start, what: "a string without end" });
             }
         }
     }
     match std::str::from_utf8(&text[start..at]) {
         Ok(_) => Ok(Token::new(kind, start, at + 1)),
-        Err(error) => Err(Error {
-            byte: start + error.valid_up_to(),
-            what: "bytes that are not UTF-8",
-        }),
+        Err(error) => Err(Error { byte: start + error.valid_up_to(), what: "bytes that are not UTF-8" }),
     }
 }
 
@@ -89,10 +76,7 @@ fn escape(text: &[u8], at: usize) -> Result<(char, usize), Error> {
         Some(b't') => '\t',
         Some(b'u') => return unicode(text, at),
         _ => {
-            return Err(Error {
-                byte: at,
-                what: "an unknown escape in a string",
-            });
+            return Err(Error { byte: at, what: "an unknown escape in a string" });
         }
     };
     Ok((plain, at + 2))
@@ -101,26 +85,18 @@ fn escape(text: &[u8], at: usize) -> Result<(char, usize), Error> {
 /// `\uXXXX`, or two of them that make a surrogate pair.
 fn unicode(text: &[u8], at: usize) -> Result<(char, usize), Error> {
     let unit = |at: usize| {
-        let digits = text
-            .get(at..at + 6)
-            .and_then(|unit| unit.strip_prefix(b"\\u"));
+        let digits = text.get(at..at + 6).and_then(|unit| unit.strip_prefix(b"\\u"));
         let digits = digits.filter(|digits| digits.iter().all(u8::is_ascii_hexdigit));
         digits.and_then(|digits| u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok())
     };
-    let first = unit(at).ok_or(Error {
-        byte: at,
-        what: "an escape without its four hexadecimal digits",
-    })?;
+    let first = unit(at).ok_or(Error { byte: at, what: "an escape without its four hexadecimal digits" })?;
     if let Some(character) = char::from_u32(first.into()) {
         return Ok((character, at + 6));
     }
     let pair = unit(at + 6).and_then(|second| char::decode_utf16([first, second]).next()?.ok());
     match pair {
         Some(character) => Ok((character, at + 12)),
-        None => Err(Error {
-            byte: at,
-            what: "half a surrogate pair",
-        }),
+        None => Err(Error { byte: at, what: "half a surrogate pair" }),
     }
 }
 
@@ -129,10 +105,7 @@ pub fn unescape(inside: &[u8]) -> Vec<u8> {
     let mut said = Vec::with_capacity(inside.len());
     let mut at = 0;
     while at < inside.len() {
-        let run = inside[at..]
-            .iter()
-            .position(|byte| *byte == b'\\')
-            .unwrap_or(inside.len() - at);
+        let run = inside[at..].iter().position(|byte| *byte == b'\\').unwrap_or(inside.len() - at);
         said.extend_from_slice(&inside[at..at + run]);
         at += run;
         // At the end there is no escape; elsewhere it is known to be a good one.
@@ -181,45 +154,21 @@ mod tests {
 
     #[test]
     fn strings_say_what_they_say() {
-        for plain in [
-            "",
-            "a",
-            "1234567",
-            "12345678",
-            "123456789",
-            "grün",
-            "日本語 and more than eight",
-            "\u{7f}",
-        ] {
+        for plain in ["", "a", "1234567", "12345678", "123456789", "grün", "日本語 and more than eight", "\u{7f}"] {
             assert_eq!(said(&format!("\"{plain}\"")), plain);
         }
         assert_eq!(said(r#""\"\\\/\b\f\n\r\t""#), "\"\\/\u{8}\u{c}\n\r\t");
-        assert_eq!(
-            said(r#""long enough \u0041\u00e9\ud83d\ude80 and on""#),
-            "long enough Aé🚀 and on"
-        );
+        assert_eq!(said(r#""long enough \u0041\u00e9\ud83d\ude80 and on""#), "long enough Aé🚀 and on");
     }
 
     #[test]
     fn strings_are_refused_with_the_byte() {
         assert_eq!(refused(b"\"abc"), (0, "a string without end"));
-        assert_eq!(
-            refused(b"\"abc\ndefghij\""),
-            (4, "a control character in a string")
-        );
-        assert_eq!(
-            refused(b"\"abc\0\""),
-            (4, "a control character in a string")
-        );
+        assert_eq!(refused(b"\"abc\ndefghij\""), (4, "a control character in a string"));
+        assert_eq!(refused(b"\"abc\0\""), (4, "a control character in a string"));
         assert_eq!(refused(br#""a\x""#), (2, "an unknown escape in a string"));
-        assert_eq!(
-            refused(br#""a\u12g4""#),
-            (2, "an escape without its four hexadecimal digits")
-        );
-        assert_eq!(
-            refused(br#""a\u+123""#),
-            (2, "an escape without its four hexadecimal digits")
-        );
+        assert_eq!(refused(br#""a\u12g4""#), (2, "an escape without its four hexadecimal digits"));
+        assert_eq!(refused(br#""a\u+123""#), (2, "an escape without its four hexadecimal digits"));
         assert_eq!(refused(br#""\ud800""#), (1, "half a surrogate pair"));
         assert_eq!(refused(br#""\ud800\u0041""#), (1, "half a surrogate pair"));
         assert_eq!(refused(b"\"ab\xff\""), (3, "bytes that are not UTF-8"));
@@ -230,9 +179,6 @@ mod tests {
         let all: String = ('\0'..'\u{180}').collect();
         let mut json = Vec::new();
         quote(all.as_bytes(), &mut json);
-        assert_eq!(
-            string(&json, 0).expect("a string").content(&json),
-            all.as_bytes()
-        );
+        assert_eq!(string(&json, 0).expect("a string").content(&json), all.as_bytes());
     }
 }

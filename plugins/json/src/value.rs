@@ -12,27 +12,17 @@ pub fn value(text: &[u8], start: usize, depth: usize) -> Result<Token, Error> {
         Some(b'-' | b'0'..=b'9') => number(text, start),
         Some(b'{' | b'[') => nested(text, start, depth),
         Some(_) => literal(text, start),
-        None => Err(Error {
-            byte: start,
-            what: "the end of the text where a value should be",
-        }),
+        None => Err(Error { byte: start, what: "the end of the text where a value should be" }),
     }
 }
 
 fn literal(text: &[u8], start: usize) -> Result<Token, Error> {
-    for (literal, kind) in [
-        ("null", Kind::Null),
-        ("true", Kind::True),
-        ("false", Kind::False),
-    ] {
+    for (literal, kind) in [("null", Kind::Null), ("true", Kind::True), ("false", Kind::False)] {
         if text[start..].starts_with(literal.as_bytes()) {
             return Ok(Token::new(kind, start, start + literal.len()));
         }
     }
-    Err(Error {
-        byte: start,
-        what: "something that is no value",
-    })
+    Err(Error { byte: start, what: "something that is no value" })
 }
 
 /// Reads the number that starts at `start`; what follows it is not looked at.
@@ -40,10 +30,7 @@ fn literal(text: &[u8], start: usize) -> Result<Token, Error> {
 pub fn number(text: &[u8], start: usize) -> Result<Token, Error> {
     match number_end(text, start) {
         Ok((kind, end)) => Ok(Token::new(kind, start, end)),
-        Err(byte) => Err(Error {
-            byte,
-            what: "a number without a digit",
-        }),
+        Err(byte) => Err(Error { byte, what: "a number without a digit" }),
     }
 }
 
@@ -122,10 +109,7 @@ fn nested(text: &[u8], start: usize, around: usize) -> Result<Token, Error> {
         match text.get(at) {
             Some(open @ (b'{' | b'[')) => {
                 if around + depth == DEPTH {
-                    return Err(Error {
-                        byte: at,
-                        what: "nesting deeper than 64",
-                    });
+                    return Err(Error { byte: at, what: "nesting deeper than 64" });
                 }
                 depth += 1;
                 objects = objects << 1 | u64::from(*open == b'{');
@@ -143,21 +127,14 @@ fn nested(text: &[u8], start: usize, around: usize) -> Result<Token, Error> {
                 (Some(b','), _) => break,
                 (Some(b'}'), 1) | (Some(b']'), 0) => {}
                 _ => {
-                    return Err(Error {
-                        byte: at,
-                        what: "no comma or closing bracket after a value",
-                    });
+                    return Err(Error { byte: at, what: "no comma or closing bracket after a value" });
                 }
             }
             depth -= 1;
             objects >>= 1;
             at += 1;
             if depth == 0 {
-                let kind = if text[start] == b'{' {
-                    Kind::Object
-                } else {
-                    Kind::Array
-                };
+                let kind = if text[start] == b'{' { Kind::Object } else { Kind::Array };
                 return Ok(Token::new(kind, start, at));
             }
             at = space(text, at);
@@ -168,29 +145,19 @@ fn nested(text: &[u8], start: usize, around: usize) -> Result<Token, Error> {
 
 /// Steps over the key where the innermost level is an object, to where the value starts.
 fn key(text: &[u8], at: usize, objects: u64) -> Result<usize, Error> {
-    if objects & 1 == 0 {
-        Ok(at)
-    } else {
-        member(text, at).map(|(_, value)| value)
-    }
+    if objects & 1 == 0 { Ok(at) } else { member(text, at).map(|(_, value)| value) }
 }
 
 /// The key that starts at `at`, and where its value starts.
 #[inline]
 pub fn member(text: &[u8], at: usize) -> Result<(Token, usize), Error> {
     if text.get(at) != Some(&b'"') {
-        return Err(Error {
-            byte: at,
-            what: "no key in quotes",
-        });
+        return Err(Error { byte: at, what: "no key in quotes" });
     }
     let key = string(text, at)?;
     let colon = space(text, key.end());
     if text.get(colon) != Some(&b':') {
-        return Err(Error {
-            byte: colon,
-            what: "no colon after a key",
-        });
+        return Err(Error { byte: colon, what: "no colon after a key" });
     }
     Ok((key, space(text, colon + 1)))
 }
@@ -219,11 +186,7 @@ mod tests {
             ("{ \"a\" : { \"b\" : [ ] } , \"c\" : 1 }", Kind::Object),
         ] {
             let padded = format!("{text} ,");
-            assert_eq!(
-                value(padded.as_bytes(), 0, 0),
-                Ok(Token::new(kind, 0, text.len())),
-                "{text}"
-            );
+            assert_eq!(value(padded.as_bytes(), 0, 0), Ok(Token::new(kind, 0, text.len())), "{text}");
         }
     }
 
@@ -246,11 +209,7 @@ mod tests {
             ("{\"a\" 1}", 5, "no colon after a key"),
             ("[1", 2, "no comma or closing bracket after a value"),
         ] {
-            assert_eq!(
-                value(text.as_bytes(), 0, 0),
-                Err(Error { byte, what }),
-                "{text}"
-            );
+            assert_eq!(value(text.as_bytes(), 0, 0), Err(Error { byte, what }), "{text}");
         }
     }
 
@@ -259,10 +218,7 @@ mod tests {
         let nested = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
         assert!(value(nested(64).as_bytes(), 0, 0).is_ok());
         assert!(value(nested(63).as_bytes(), 0, 1).is_ok());
-        let refused = Err(Error {
-            byte: 64,
-            what: "nesting deeper than 64",
-        });
+        let refused = Err(Error { byte: 64, what: "nesting deeper than 64" });
         assert_eq!(value(nested(65).as_bytes(), 0, 0), refused);
         assert_eq!(value(nested(1_000_000).as_bytes(), 0, 0), refused);
     }

@@ -25,13 +25,8 @@ fn load_end(text: &[u8], at: usize) -> u64 {
     let Some(rest) = text.get(at..) else { return 0 };
     match text.last_chunk() {
         // Less than 8 bytes are left; none left would be a shift by 64.
-        Some(bytes) => u64::from_le_bytes(*bytes)
-            .checked_shr(64 - 8 * rest.len() as u32)
-            .unwrap_or(0),
-        None => rest
-            .iter()
-            .rev()
-            .fold(0, |word, byte| word << 8 | u64::from(*byte)),
+        Some(bytes) => u64::from_le_bytes(*bytes).checked_shr(64 - 8 * rest.len() as u32).unwrap_or(0),
+        None => rest.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)),
     }
 }
 
@@ -71,17 +66,9 @@ mod tests {
                 bytes[place] = byte;
                 let word = u64::from_le_bytes(bytes);
                 let special = byte < 0x20 || byte == b'"' || byte == b'\\';
-                assert_eq!(
-                    before(specials(word)),
-                    if special { place } else { 8 },
-                    "{byte:#x} at {place}"
-                );
+                assert_eq!(before(specials(word)), if special { place } else { 8 }, "{byte:#x} at {place}");
                 let digit = byte.is_ascii_digit();
-                assert_eq!(
-                    before(not_digits(word)),
-                    if digit { 8 } else { place },
-                    "{byte:#x} at {place}"
-                );
+                assert_eq!(before(not_digits(word)), if digit { 8 } else { place }, "{byte:#x} at {place}");
             }
         }
     }
@@ -91,13 +78,8 @@ mod tests {
         for length in 0..20 {
             let text: Vec<u8> = (1..=length).collect();
             for at in 0..24_usize {
-                let expected: [u8; 8] =
-                    std::array::from_fn(|i| text.get(at + i).copied().unwrap_or(0));
-                assert_eq!(
-                    load(&text, at).to_le_bytes(),
-                    expected,
-                    "{length} bytes, from {at}"
-                );
+                let expected: [u8; 8] = std::array::from_fn(|i| text.get(at + i).copied().unwrap_or(0));
+                assert_eq!(load(&text, at).to_le_bytes(), expected, "{length} bytes, from {at}");
             }
         }
     }

@@ -20,11 +20,7 @@ impl Random {
     }
 
     fn space(&mut self) -> &'static str {
-        if self.below(4) > 0 {
-            ""
-        } else {
-            self.pick(&[" ", "  ", "\n", "\t", "\r\n ", ""])
-        }
+        if self.below(4) > 0 { "" } else { self.pick(&[" ", "  ", "\n", "\t", "\r\n ", ""]) }
     }
 
     fn string(&mut self) -> String {
@@ -49,10 +45,7 @@ impl Random {
             "\u{7f}",
         ];
         let length = self.below(4);
-        format!(
-            "\"{}\"",
-            (0..length).map(|_| self.pick(&pieces)).collect::<String>()
-        )
+        format!("\"{}\"", (0..length).map(|_| self.pick(&pieces)).collect::<String>())
     }
 
     fn value(&mut self, depth: usize) -> String {
@@ -61,17 +54,7 @@ impl Random {
             1 => self.pick(&["null", "true", "false"]).to_owned(),
             2 => format!("{}", self.below(1 << 40)),
             3 => self
-                .pick(&[
-                    "0",
-                    "-0",
-                    "-1",
-                    "1.5",
-                    "-85.6433",
-                    "1e5",
-                    "2E-3",
-                    "1.25e+10",
-                    "123456789012345678901",
-                ])
+                .pick(&["0", "-0", "-1", "1.5", "-85.6433", "1e5", "2E-3", "1.25e+10", "123456789012345678901"])
                 .to_owned(),
             4 => format!("-{}.{}", self.below(1000), self.below(1 << 40)),
             5 => {
@@ -90,14 +73,7 @@ impl Random {
         let members: Vec<_> = (0..self.below(4))
             .map(|_| {
                 let key = self.string();
-                format!(
-                    "{}{key}{}:{}{}{}",
-                    self.space(),
-                    self.space(),
-                    self.space(),
-                    self.value(depth),
-                    self.space()
-                )
+                format!("{}{key}{}:{}{}{}", self.space(), self.space(), self.space(), self.value(depth), self.space())
             })
             .collect();
         format!("{{{}{}}}", self.space(), members.join(","))
@@ -151,20 +127,14 @@ fn says_the_same(reader: &Reader, text: &[u8]) {
 
 #[test]
 fn the_same_texts_are_accepted_and_refused() {
-    let now = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .map_or(1, |now| now.as_nanos() as u64);
-    let seed = std::env::var("SEED")
-        .ok()
-        .and_then(|seed| seed.parse().ok())
-        .unwrap_or(now);
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(1, |now| now.as_nanos() as u64);
+    let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(now);
     println!("SEED={seed}");
     let mut random = Random(seed | 1);
     let (mut deep, mut flat) = (Reader::deep("_"), Reader::flat());
     let (mut good, mut bad) = (0, 0);
     for _ in 0..2_000 {
-        let mut text =
-            format!("{}{}{}", random.space(), random.object(4), random.space()).into_bytes();
+        let mut text = format!("{}{}{}", random.space(), random.object(4), random.space()).into_bytes();
         let original = text.clone();
         for step in 0..12 {
             let Some(expected) = serde_accepts(&text) else {
@@ -175,17 +145,9 @@ fn the_same_texts_are_accepted_and_refused() {
             // Twice: the second time along the shape of the first.
             for _ in 0..2 {
                 let result = deep.read(&text).map(drop);
-                assert_eq!(
-                    accepted(result),
-                    expected,
-                    "SEED={seed} {result:?}: {shown}"
-                );
+                assert_eq!(accepted(result), expected, "SEED={seed} {result:?}: {shown}");
                 let result = flat.read(&text).map(drop);
-                assert_eq!(
-                    accepted(result),
-                    expected,
-                    "SEED={seed} {result:?}: {shown}"
-                );
+                assert_eq!(accepted(result), expected, "SEED={seed} {result:?}: {shown}");
                 if result.is_ok() {
                     says_the_same(&flat, &text);
                 }
@@ -201,10 +163,7 @@ fn the_same_texts_are_accepted_and_refused() {
             random.mutate(&mut text);
         }
     }
-    assert!(
-        good > 4_000 && bad > 4_000,
-        "both kinds were tried: {good} good, {bad} bad"
-    );
+    assert!(good > 4_000 && bad > 4_000, "both kinds were tried: {good} good, {bad} bad");
 }
 
 #[test]
@@ -214,10 +173,6 @@ fn every_beginning_of_a_text_is_refused() {
     for end in 0..text.len() {
         assert!(reader.read(text.as_bytes()).is_ok());
         let result = reader.read(&text.as_bytes()[..end]);
-        assert!(
-            result.is_err(),
-            "{}",
-            &text[..text.floor_char_boundary(end)]
-        );
+        assert!(result.is_err(), "{}", &text[..text.floor_char_boundary(end)]);
     }
 }

@@ -20,10 +20,7 @@ pub(crate) struct Strings<'a> {
 
 impl<'a> Strings<'a> {
     pub(crate) fn of(column: &'a Column) -> Self {
-        Self {
-            bytes: &column.bytes,
-            lengths: column.lengths.iter(),
-        }
+        Self { bytes: &column.bytes, lengths: column.lengths.iter() }
     }
 }
 

@@ -62,11 +62,7 @@ impl Output {
     pub fn header(&mut self, name: &str, value: &[u8]) {
         // Of what is put out, the host takes far less than 2³² messages.
         let message = self.origins.len() as u32;
-        self.messages.headers.push(Header {
-            message,
-            name: name.to_owned(),
-            value: value.to_owned(),
-        });
+        self.messages.headers.push(Header { message, name: name.to_owned(), value: value.to_owned() });
     }
 
     /// Puts out a message with what was written to [`value`](Self::value).
@@ -78,9 +74,7 @@ impl Output {
     #[inline]
     pub fn emit(&mut self, key: Option<&[u8]>, timestamp: i64) {
         let end = self.messages.values.bytes.len();
-        let length = end
-            .checked_sub(self.start)
-            .expect("a plugin only appends to `Output::value`");
+        let length = end.checked_sub(self.start).expect("a plugin only appends to `Output::value`");
         self.start = end;
         self.push(key, length_of(length), timestamp);
     }
@@ -93,12 +87,7 @@ impl Output {
 
     #[inline]
     fn push(&mut self, key: Option<&[u8]>, value: i32, timestamp: i64) {
-        let Batch {
-            keys,
-            values,
-            timestamps,
-            ..
-        } = &mut self.messages;
+        let Batch { keys, values, timestamps, .. } = &mut self.messages;
         match key {
             None => keys.lengths.push(-1),
             Some(key) => {
@@ -129,21 +118,14 @@ impl Output {
         self.messages.values.bytes.truncate(self.start);
         if !self.messages.headers.is_empty() {
             let count = self.origins.len() as u32;
-            self.messages
-                .headers
-                .retain(|header| header.message < count);
+            self.messages.headers.retain(|header| header.message < count);
         }
     }
 
     /// Takes back all that was put out for the message, and rejects it.
     #[cold]
     pub(crate) fn reject(&mut self, reason: String) {
-        let Lengths {
-            messages,
-            keys,
-            values,
-            headers,
-        } = self.before;
+        let Lengths { messages, keys, values, headers } = self.before;
         self.messages.keys.bytes.truncate(keys);
         self.messages.keys.lengths.truncate(messages);
         self.messages.values.bytes.truncate(values);
@@ -151,18 +133,11 @@ impl Output {
         self.messages.timestamps.truncate(messages);
         self.messages.headers.truncate(headers);
         self.origins.truncate(messages);
-        self.rejected.push(wire::Rejection {
-            message: self.incoming,
-            reason,
-        });
+        self.rejected.push(wire::Rejection { message: self.incoming, reason });
     }
 
     pub(crate) fn finish(self) -> wire::Output {
-        wire::Output {
-            messages: self.messages,
-            origins: self.origins,
-            rejected: self.rejected,
-        }
+        wire::Output { messages: self.messages, origins: self.origins, rejected: self.rejected }
     }
 }
 

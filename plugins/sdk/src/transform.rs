@@ -59,11 +59,7 @@ pub fn describe<T: Transform>() -> Description {
 
 /// Opens a plugin as the component does: `settings` is a JSON object; an empty text is one without members.
 pub fn open<T: Transform>(settings: &str) -> Result<T, String> {
-    let settings = if settings.trim().is_empty() {
-        "{}"
-    } else {
-        settings
-    };
+    let settings = if settings.trim().is_empty() { "{}" } else { settings };
     T::open(serde_json::from_str(settings).map_err(|error| format!("settings: {error}"))?)
 }
 
@@ -76,22 +72,11 @@ pub fn process<T: Transform>(plugin: &mut T, mut batch: Batch) -> wire::Output {
     let mut headers = batch.headers.as_slice();
     let strings = Strings::of(&batch.keys).zip(Strings::of(&batch.values));
     for (incoming, ((key, value), timestamp)) in (0..).zip(strings.zip(&batch.timestamps)) {
-        let count = headers
-            .iter()
-            .take_while(|header| header.message <= incoming)
-            .count();
+        let count = headers.iter().take_while(|header| header.message <= incoming).count();
         let (own, rest) = headers.split_at(count);
         headers = rest;
         out.begin(incoming);
-        match plugin.process(
-            Message {
-                key,
-                value,
-                timestamp: *timestamp,
-                headers: own,
-            },
-            &mut out,
-        ) {
+        match plugin.process(Message { key, value, timestamp: *timestamp, headers: own }, &mut out) {
             Ok(()) => out.end(),
             Err(Rejection(reason)) => out.reject(reason),
         }
@@ -126,11 +111,7 @@ mod tests {
         type Settings = Settings;
 
         fn open(settings: Settings) -> Result<Self, String> {
-            if settings.times > 9 {
-                Err("too often".to_owned())
-            } else {
-                Ok(Self(settings.times))
-            }
+            if settings.times > 9 { Err("too often".to_owned()) } else { Ok(Self(settings.times)) }
         }
 
         fn process(&mut self, message: Message<'_>, out: &mut Output) -> Result<(), Rejection> {
@@ -140,42 +121,24 @@ mod tests {
             };
             for _ in 0..self.0 {
                 out.value().extend_from_slice(value);
-                message
-                    .headers
-                    .iter()
-                    .for_each(|header| out.header(&header.name, &header.value));
+                message.headers.iter().for_each(|header| out.header(&header.name, &header.value));
                 out.emit(message.key, message.timestamp + 1);
             }
             out.value().extend_from_slice(b"unfinished");
             out.header("unfinished", b"");
-            if value == b"bad" {
-                Err(format!("bad at {}", message.timestamp).into())
-            } else {
-                Ok(())
-            }
+            if value == b"bad" { Err(format!("bad at {}", message.timestamp).into()) } else { Ok(()) }
         }
     }
 
     fn column(strings: &[Option<&str>]) -> Column {
         Column {
-            bytes: strings
-                .iter()
-                .flatten()
-                .flat_map(|string| string.bytes())
-                .collect(),
-            lengths: strings
-                .iter()
-                .map(|string| string.map_or(-1, |string| string.len() as i32))
-                .collect(),
+            bytes: strings.iter().flatten().flat_map(|string| string.bytes()).collect(),
+            lengths: strings.iter().map(|string| string.map_or(-1, |string| string.len() as i32)).collect(),
         }
     }
 
     fn header(message: u32, name: &str) -> Header {
-        Header {
-            message,
-            name: name.to_owned(),
-            value: name.into(),
-        }
+        Header { message, name: name.to_owned(), value: name.into() }
     }
 
     #[test]
@@ -184,77 +147,38 @@ mod tests {
             keys: column(&[Some("k"), None, Some(""), Some("n")]),
             values: column(&[Some("one"), Some("bad"), Some(""), None]),
             timestamps: vec![10, 20, 30, 40],
-            headers: vec![
-                header(2, "c"),
-                header(0, "a"),
-                header(1, "b"),
-                header(0, "z"),
-            ],
+            headers: vec![header(2, "c"), header(0, "a"), header(1, "b"), header(0, "z")],
         };
         let mut plugin: Repeat = open("").expect("settings");
         let out = process(&mut plugin, batch);
         let expected = column(&[Some("one"), Some("one"), Some(""), Some(""), None]);
-        assert_eq!(
-            (out.messages.values.bytes, out.messages.values.lengths),
-            (expected.bytes, expected.lengths)
-        );
+        assert_eq!((out.messages.values.bytes, out.messages.values.lengths), (expected.bytes, expected.lengths));
         let expected = column(&[Some("k"), Some("k"), Some(""), Some(""), Some("n")]);
-        assert_eq!(
-            (out.messages.keys.bytes, out.messages.keys.lengths),
-            (expected.bytes, expected.lengths)
-        );
+        assert_eq!((out.messages.keys.bytes, out.messages.keys.lengths), (expected.bytes, expected.lengths));
         assert_eq!(out.messages.timestamps, [11, 11, 31, 31, 40]);
         assert_eq!(out.origins, [0, 0, 2, 2, 3]);
-        let headers: Vec<_> = out
-            .messages
-            .headers
-            .iter()
-            .map(|header| (header.message, header.name.as_str()))
-            .collect();
-        assert_eq!(
-            headers,
-            [(0, "a"), (0, "z"), (1, "a"), (1, "z"), (2, "c"), (3, "c")]
-        );
-        let rejected: Vec<_> = out
-            .rejected
-            .iter()
-            .map(|r| (r.message, r.reason.as_str()))
-            .collect();
+        let headers: Vec<_> =
+            out.messages.headers.iter().map(|header| (header.message, header.name.as_str())).collect();
+        assert_eq!(headers, [(0, "a"), (0, "z"), (1, "a"), (1, "z"), (2, "c"), (3, "c")]);
+        let rejected: Vec<_> = out.rejected.iter().map(|r| (r.message, r.reason.as_str())).collect();
         assert_eq!(rejected, [(1, "bad at 20")]);
     }
 
     #[test]
     fn settings_are_read_and_refused() {
-        assert_eq!(
-            open::<Repeat>(r#"{"times":3}"#).map(|plugin| plugin.0),
-            Ok(3)
-        );
+        assert_eq!(open::<Repeat>(r#"{"times":3}"#).map(|plugin| plugin.0), Ok(3));
         assert_eq!(open::<Repeat>(" ").map(|plugin| plugin.0), Ok(2));
-        assert_eq!(
-            open::<Repeat>(r#"{"times":10}"#).map(|plugin| plugin.0),
-            Err("too often".to_owned())
-        );
-        let error = open::<Repeat>(r#"{"tims":3}"#)
-            .map(|plugin| plugin.0)
-            .expect_err("an unknown setting");
-        assert_eq!(
-            error,
-            "settings: unknown field `tims`, expected `times` at line 1 column 7"
-        );
+        assert_eq!(open::<Repeat>(r#"{"times":10}"#).map(|plugin| plugin.0), Err("too often".to_owned()));
+        let error = open::<Repeat>(r#"{"tims":3}"#).map(|plugin| plugin.0).expect_err("an unknown setting");
+        assert_eq!(error, "settings: unknown field `tims`, expected `times` at line 1 column 7");
     }
 
     #[test]
     fn the_description_has_the_schema() {
         let description = describe::<Repeat>();
-        assert_eq!(
-            (description.name.as_str(), description.version.as_str()),
-            ("repeat", "1.2.3")
-        );
+        assert_eq!((description.name.as_str(), description.version.as_str()), ("repeat", "1.2.3"));
         let schema: serde_json::Value = serde_json::from_str(&description.settings).expect("JSON");
-        assert_eq!(
-            schema["properties"]["times"]["description"],
-            "How often each message is put out."
-        );
+        assert_eq!(schema["properties"]["times"]["description"], "How often each message is put out.");
         assert_eq!(schema["additionalProperties"], false);
     }
 }

@@ -42,20 +42,12 @@ struct Running {
 impl Broker {
     /// Starts a broker with its data and its `broker.log` in `dir`; ready when this returns.
     pub fn start(dir: &Path) -> Result<Self> {
-        let mut broker = Self {
-            dir: dir.to_owned(),
-            ports: [0; 2],
-            running: None,
-            _lock: None,
-        };
+        let mut broker = Self { dir: dir.to_owned(), ports: [0; 2], running: None, _lock: None };
         for _ in 0..5 {
             broker.ports = free_ports()?;
             format(dir, broker.ports)?;
             let (java, thread) = spawn_owned(launch(dir)?)?;
-            broker.running = Some(Running {
-                java,
-                _thread: thread,
-            });
+            broker.running = Some(Running { java, _thread: thread });
             if broker.ready()? {
                 return Ok(broker);
             }
@@ -101,10 +93,7 @@ impl Broker {
         let ended = until(STOP_WITHIN, || Ok(running.java.try_wait()?.is_some()))?;
         if !ended {
             end(&mut running.java);
-            bail!(
-                "the Kafka broker in {} did not stop within {STOP_WITHIN:?} and was killed",
-                self.dir.display()
-            );
+            bail!("the Kafka broker in {} did not stop within {STOP_WITHIN:?} and was killed", self.dir.display());
         }
         Ok(())
     }
@@ -122,26 +111,18 @@ impl Broker {
         let deadline = Instant::now() + START_WITHIN;
         while Instant::now() < deadline {
             let (java, thread) = spawn_owned(launch(&self.dir)?)?;
-            self.running = Some(Running {
-                java,
-                _thread: thread,
-            });
+            self.running = Some(Running { java, _thread: thread });
             // A connection elsewhere may have the port for a moment.
             if self.ready()? {
                 return Ok(());
             }
         }
-        bail!(
-            "port {} is still taken after {START_WITHIN:?}",
-            self.ports[0]
-        )
+        bail!("port {} is still taken after {START_WITHIN:?}", self.ports[0])
     }
 
     /// Whether it got its port; an error when it ended for another reason or took too long.
     fn ready(&mut self) -> Result<bool> {
-        let Some(running) = &mut self.running else {
-            bail!("the broker is not running")
-        };
+        let Some(running) = &mut self.running else { bail!("the broker is not running") };
         let ready = wait_ready(&self.dir, &mut running.java, self.ports[0]);
         if !matches!(ready, Ok(true)) {
             self.kill();
@@ -166,10 +147,7 @@ pub(super) fn log_file(dir: &Path) -> PathBuf {
 
 /// Two ports that were free a moment ago. Both are held at once, so they differ.
 pub(super) fn free_ports() -> Result<[u16; 2]> {
-    let [a, b] = [
-        TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?,
-        TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?,
-    ];
+    let [a, b] = [TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?, TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?];
     Ok([a.local_addr()?.port(), b.local_addr()?.port()])
 }
 
@@ -179,14 +157,7 @@ pub(super) fn format(dir: &Path, ports: [u16; 2]) -> Result<()> {
     fs::write(settings_file(dir), settings(dir, ports))?;
     if !dir.join("data/meta.properties").exists() {
         let mut tool = java()?;
-        tool.args([
-            "kafka.tools.StorageTool",
-            "format",
-            "--cluster-id",
-            CLUSTER,
-            "--config",
-        ])
-        .arg(settings_file(dir));
+        tool.args(["kafka.tools.StorageTool", "format", "--cluster-id", CLUSTER, "--config"]).arg(settings_file(dir));
         command::output(&mut tool)?;
     }
     Ok(())
@@ -228,9 +199,7 @@ pub(super) fn launch(dir: &Path) -> Result<Command> {
     let log = File::create(log_file(dir))?;
     let mut java = java()?;
     java.arg("kafka.Kafka").arg(settings_file(dir));
-    java.stdin(Stdio::null())
-        .stdout(log.try_clone()?)
-        .stderr(log);
+    java.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
     Ok(java)
 }
 
@@ -262,13 +231,8 @@ fn spawn_owned(mut java: Command) -> Result<(Child, mpsc::Sender<()>)> {
             let _ = kept.recv();
         }
     })?;
-    let java = started
-        .recv()
-        .context("the thread that starts java ended")?;
-    Ok((
-        java.context("cannot start java; it is in the package openjdk-17-jre-headless")?,
-        keep,
-    ))
+    let java = started.recv().context("the thread that starts java ended")?;
+    Ok((java.context("cannot start java; it is in the package openjdk-17-jre-headless")?, keep))
 }
 
 /// Waits until the broker answers; `false` when another program has the port.
@@ -278,8 +242,7 @@ pub(super) fn wait_ready(dir: &Path, java: &mut Child, port: u16) -> Result<bool
     until(START_WITHIN, || {
         ended = java.try_wait()?;
         said = String::from_utf8_lossy(&fs::read(log_file(dir))?).into_owned();
-        let started =
-            said.contains(READY) && TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok();
+        let started = said.contains(READY) && TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok();
         Ok(started || ended.is_some())
     })?;
     if ended.is_none() && said.contains(READY) {
@@ -289,15 +252,8 @@ pub(super) fn wait_ready(dir: &Path, java: &mut Child, port: u16) -> Result<bool
     if said.contains(TAKEN) {
         return Ok(false);
     }
-    let how = ended.map_or_else(
-        || format!("is not ready after {START_WITHIN:?}"),
-        |status| format!("ended: {status}"),
-    );
-    bail!(
-        "the Kafka broker {how}; the end of {}:\n{}",
-        log_file(dir).display(),
-        command::tail(said.as_bytes())
-    )
+    let how = ended.map_or_else(|| format!("is not ready after {START_WITHIN:?}"), |status| format!("ended: {status}"));
+    bail!("the Kafka broker {how}; the end of {}:\n{}", log_file(dir).display(), command::tail(said.as_bytes()))
 }
 
 /// Looks every 50 ms whether it is `done`; `false` when the time is over first.
@@ -313,12 +269,8 @@ pub(super) fn until(time: Duration, mut done: impl FnMut() -> Result<bool>) -> R
 }
 
 pub(super) fn terminate(pid: u32) -> Result<()> {
-    let pid = i32::try_from(pid)
-        .ok()
-        .and_then(Pid::from_raw)
-        .context("not a process number")?;
-    kill_process(pid, Signal::TERM)
-        .with_context(|| format!("cannot stop process {}", pid.as_raw_nonzero()))
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).context("not a process number")?;
+    kill_process(pid, Signal::TERM).with_context(|| format!("cannot stop process {}", pid.as_raw_nonzero()))
 }
 
 /// kill -9. It fails only for a process that has ended.

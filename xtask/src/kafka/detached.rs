@@ -7,9 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use super::broker::{
-    STOP_WITHIN, format, free_ports, launch, log_file, settings_file, terminate, until, wait_ready,
-};
+use super::broker::{STOP_WITHIN, format, free_ports, launch, log_file, settings_file, terminate, until, wait_ready};
 use crate::command;
 
 /// A broker that outlives the process that started it, known by the files `pid` and `address` in its folder.
@@ -22,32 +20,21 @@ impl Detached {
     /// Starts a broker that stays when this process ends; port 0 is a free one.
     pub fn start(dir: &Path, port: u16) -> Result<Self> {
         if let Some(detached) = Self::find(dir) {
-            bail!(
-                "a broker runs in {} already, on {}, process {}",
-                dir.display(),
-                detached.address,
-                detached.pid
-            );
+            bail!("a broker runs in {} already, on {}, process {}", dir.display(), detached.address, detached.pid);
         }
         let [mut client, controller] = free_ports()?;
         if port != 0 {
             client = port;
         }
         format(dir, [client, controller])?;
-        let mut java = launch(dir)?
-            .process_group(0)
-            .spawn()
-            .context("cannot start java")?;
+        let mut java = launch(dir)?.process_group(0).spawn().context("cannot start java")?;
         let address = format!("127.0.0.1:{client}");
         if !wait_ready(dir, &mut java, client)? {
             bail!("port {client} is taken; choose another with --port, or 0 for any");
         }
         fs::write(dir.join("pid"), java.id().to_string())?;
         fs::write(dir.join("address"), &address)?;
-        Ok(Self {
-            address,
-            pid: java.id(),
-        })
+        Ok(Self { address, pid: java.id() })
     }
 
     /// The broker that runs with its data in `dir`.
@@ -55,14 +42,7 @@ impl Detached {
         let pid: u32 = fs::read_to_string(dir.join("pid")).ok()?.parse().ok()?;
         let address = fs::read_to_string(dir.join("address")).ok()?;
         // The number may be another program's by now.
-        let named = command::output(Command::new("ps").args([
-            "-ww",
-            "-o",
-            "command=",
-            "-p",
-            &pid.to_string(),
-        ]))
-        .ok()?;
+        let named = command::output(Command::new("ps").args(["-ww", "-o", "command=", "-p", &pid.to_string()])).ok()?;
         let ours = String::from_utf8_lossy(&named).contains(&*settings_file(dir).to_string_lossy());
         ours.then_some(Self { address, pid })
     }
@@ -71,11 +51,7 @@ impl Detached {
     pub fn stop(&self, dir: &Path) -> Result<()> {
         terminate(self.pid)?;
         if !until(STOP_WITHIN, || Ok(Self::find(dir).is_none()))? {
-            bail!(
-                "process {} did not stop within {STOP_WITHIN:?}; see {}",
-                self.pid,
-                log_file(dir).display()
-            );
+            bail!("process {} did not stop within {STOP_WITHIN:?}; see {}", self.pid, log_file(dir).display());
         }
         Ok(())
     }
@@ -87,9 +63,7 @@ mod tests {
 
     #[test]
     fn a_process_number_that_is_another_programs_by_now_is_not_our_broker() {
-        let dir = crate::target()
-            .join("tmp")
-            .join(format!("detached-{}", std::process::id()));
+        let dir = crate::target().join("tmp").join(format!("detached-{}", std::process::id()));
         fs::create_dir_all(&dir).unwrap();
         fs::write(dir.join("address"), "127.0.0.1:9092").unwrap();
         fs::write(dir.join("pid"), std::process::id().to_string()).unwrap();

@@ -18,11 +18,7 @@ pub fn folder() -> Result<PathBuf> {
 }
 
 fn cache() -> Result<PathBuf> {
-    let set = |name| {
-        std::env::var_os(name)
-            .filter(|value| !value.is_empty())
-            .map(PathBuf::from)
-    };
+    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     match set("XDG_CACHE_HOME").or_else(|| set("HOME").map(|home| home.join(".cache"))) {
         Some(cache) => Ok(cache.join("apogee")),
         None => {
@@ -73,9 +69,7 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
     fn empty(name: &str) -> PathBuf {
-        let folder = crate::target()
-            .join("tmp")
-            .join(format!("jars-{name}-{}", std::process::id()));
+        let folder = crate::target().join("tmp").join(format!("jars-{name}-{}", std::process::id()));
         let _ = fs::remove_dir_all(&folder);
         folder
     }

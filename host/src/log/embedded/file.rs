@@ -55,20 +55,14 @@ pub(super) struct Shared {
 impl Shared {
     pub(super) fn open(path: &Path) -> Result<Self, LogError> {
         let shown = path.display().to_string();
-        if let Some(folder) = path
-            .parent()
-            .filter(|folder| !folder.as_os_str().is_empty())
-        {
+        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             std::fs::create_dir_all(folder).map_err(|e| LogError::Broken {
                 log: format!("embedded log {shown}"),
                 error: format!("cannot make its folder: {e}; name another place for the log"),
             })?;
         }
-        let connection =
-            connect(path).and_then(|mut c| prepare(&mut c).map(|outcome| outcome.map(|()| c)));
-        let connection = connection
-            .map_err(|e| broken(path, &e))?
-            .map_err(|error| named(path, error))?;
+        let connection = connect(path).and_then(|mut c| prepare(&mut c).map(|outcome| outcome.map(|()| c)));
+        let connection = connection.map_err(|e| broken(path, &e))?.map_err(|error| named(path, error))?;
         Ok(Self {
             path: path.to_owned(),
             connection: Mutex::new(connection),
@@ -86,18 +80,12 @@ impl Shared {
         connect(&self.path).map_err(|e| broken(&self.path, &e))
     }
 
-    pub(super) fn read<T>(
-        &self,
-        f: impl FnOnce(&Connection) -> rusqlite::Result<T>,
-    ) -> Result<T, LogError> {
+    pub(super) fn read<T>(&self, f: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, LogError> {
         f(&self.lock()).map_err(|e| broken(&self.path, &e))
     }
 
     /// Runs `f` in one transaction: all of it is durable afterwards, or nothing of it happened.
-    pub(super) fn write<T>(
-        &self,
-        f: impl FnOnce(&Transaction) -> rusqlite::Result<T>,
-    ) -> Result<T, LogError> {
+    pub(super) fn write<T>(&self, f: impl FnOnce(&Transaction) -> rusqlite::Result<T>) -> Result<T, LogError> {
         let mut connection = self.lock();
         let outcome = connection
             .transaction_with_behavior(TransactionBehavior::Immediate)
@@ -123,11 +111,7 @@ impl Shared {
             if left.is_zero() {
                 return;
             }
-            commits = self
-                .committed
-                .wait_timeout(commits, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            commits = self.committed.wait_timeout(commits, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
@@ -140,9 +124,7 @@ impl Shared {
     }
 
     fn lock(&self) -> MutexGuard<'_, Connection> {
-        self.connection
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -150,16 +132,8 @@ impl Shared {
 pub(super) fn bounds(c: &Connection, topic: i64, partition: i32) -> rusqlite::Result<(i64, i64)> {
     let first = r#"SELECT min("offset") FROM messages WHERE topic = ?1 AND partition = ?2"#;
     let last = r#"SELECT max("offset") FROM messages WHERE topic = ?1 AND partition = ?2"#;
-    let one = |sql| {
-        c.prepare_cached(sql)?
-            .query_row(params![topic, partition], |row| {
-                row.get::<_, Option<i64>>(0)
-            })
-    };
-    Ok((
-        one(first)?.unwrap_or(0),
-        one(last)?.map_or(0, |last| last + 1),
-    ))
+    let one = |sql| c.prepare_cached(sql)?.query_row(params![topic, partition], |row| row.get::<_, Option<i64>>(0));
+    Ok((one(first)?.unwrap_or(0), one(last)?.map_or(0, |last| last + 1)))
 }
 
 fn connect(path: &Path) -> rusqlite::Result<Connection> {
@@ -194,9 +168,7 @@ fn check(c: &Connection) -> rusqlite::Result<Option<String>> {
         return Ok(None);
     }
     if application != APPLICATION {
-        return Ok(Some(
-            "the file is a database of another program; name another file for the log".to_owned(),
-        ));
+        return Ok(Some("the file is a database of another program; name another file for the log".to_owned()));
     }
     Ok((version != VERSION).then(|| {
         format!(
@@ -211,38 +183,25 @@ fn number(c: &Connection, pragma: &str) -> rusqlite::Result<i32> {
 }
 
 fn named(path: &Path, error: String) -> LogError {
-    LogError::Broken {
-        log: format!("embedded log {}", path.display()),
-        error,
-    }
+    LogError::Broken { log: format!("embedded log {}", path.display()), error }
 }
 
 fn broken(path: &Path, error: &rusqlite::Error) -> LogError {
     let next = match error.sqlite_error_code() {
-        Some(ErrorCode::NotADatabase) => {
-            "the file is not a SQLite database; name another file for the log"
-        }
+        Some(ErrorCode::NotADatabase) => "the file is not a SQLite database; name another file for the log",
         Some(ErrorCode::DatabaseCorrupt) => {
             "the file is damaged; restore it from a copy, or save what is left with: sqlite3 FILE .recover"
         }
-        Some(ErrorCode::DiskFull) => {
-            "the disk is full; make room and run again, nothing was half written"
-        }
+        Some(ErrorCode::DiskFull) => "the disk is full; make room and run again, nothing was half written",
         Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
             "the file cannot be opened; check that it is a file and that this user may write it and its folder"
         }
-        Some(ErrorCode::ReadOnly) => {
-            "the file cannot be written; give this user the right to write it and its folder"
-        }
+        Some(ErrorCode::ReadOnly) => "the file cannot be written; give this user the right to write it and its folder",
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
             "another process keeps the file locked; end it, or wait until it is done"
         }
-        Some(ErrorCode::SystemIoFailure) => {
-            "the disk fails; look at the system's log, nothing was half written"
-        }
-        _ => {
-            "the file is not as the host left it; restore it from a copy, or name another file for the log"
-        }
+        Some(ErrorCode::SystemIoFailure) => "the disk fails; look at the system's log, nothing was half written",
+        _ => "the file is not as the host left it; restore it from a copy, or name another file for the log",
     };
     named(path, format!("{next} (SQLite: {error})"))
 }

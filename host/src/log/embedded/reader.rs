@@ -48,13 +48,10 @@ impl EmbeddedReader {
         let lock = lock(&shared, name, group)?;
         // `Latest` is written down at once: what comes after this moment belongs to the group, read or not.
         let next = shared.write(|t| {
-            let mut known = t.prepare_cached(
-                "SELECT next FROM positions WHERE grp = ?1 AND topic = ?2 AND partition = ?3",
-            )?;
+            let mut known =
+                t.prepare_cached("SELECT next FROM positions WHERE grp = ?1 AND topic = ?2 AND partition = ?3")?;
             let positions = (0..topic.partitions as i32).map(|partition| {
-                let position = known
-                    .query_row(params![group, topic.id, partition], |row| row.get(0))
-                    .optional()?;
+                let position = known.query_row(params![group, topic.id, partition], |row| row.get(0)).optional()?;
                 match (position, start) {
                     (Some(position), _) => Ok(position),
                     (None, Start::Earliest) => Ok(0),
@@ -68,16 +65,7 @@ impl EmbeddedReader {
             positions.collect::<rusqlite::Result<Vec<i64>>>()
         })?;
         let connection = shared.connect()?;
-        Ok(Self {
-            shared,
-            connection,
-            topic,
-            group: group.to_owned(),
-            next,
-            ends: None,
-            turn: 0,
-            _lock: lock,
-        })
+        Ok(Self { shared, connection, topic, group: group.to_owned(), next, ends: None, turn: 0, _lock: lock })
     }
 
     /// A batch of the next partition that has one.
@@ -86,15 +74,8 @@ impl EmbeddedReader {
             let index = (self.turn + step) % self.next.len();
             let end = self.ends.as_ref().map_or(i64::MAX, |ends| ends[index]);
             let partition = index as i32;
-            let fetch = scan(
-                &self.connection,
-                self.topic.id,
-                partition,
-                self.next[index],
-                end,
-                BATCH_MESSAGES,
-                BATCH_BYTES,
-            )?;
+            let fetch =
+                scan(&self.connection, self.topic.id, partition, self.next[index], end, BATCH_MESSAGES, BATCH_BYTES)?;
             if !fetch.batch.is_empty() {
                 self.next[index] = fetch.next;
                 self.turn = index + 1;
@@ -105,16 +86,12 @@ impl EmbeddedReader {
     }
 
     fn drained(&self) -> bool {
-        self.ends
-            .as_ref()
-            .is_some_and(|ends| self.next.iter().zip(ends).all(|(next, end)| next >= end))
+        self.ends.as_ref().is_some_and(|ends| self.next.iter().zip(ends).all(|(next, end)| next >= end))
     }
 
     /// A number that changes when another process has written.
     fn data_version(&self) -> rusqlite::Result<i64> {
-        self.connection
-            .prepare_cached("PRAGMA data_version")?
-            .query_row([], |row| row.get(0))
+        self.connection.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))
     }
 
     fn try_poll(&mut self, deadline: Instant) -> rusqlite::Result<Poll> {
@@ -140,8 +117,7 @@ impl EmbeddedReader {
 
 impl Source for EmbeddedReader {
     fn poll(&mut self, wait: Duration) -> Result<Poll, SourceError> {
-        self.try_poll(Instant::now() + wait)
-            .map_err(|e| self.shared.error(&e).into())
+        self.try_poll(Instant::now() + wait).map_err(|e| self.shared.error(&e).into())
     }
 
     /// Durable when it returns (Invariant 1).
@@ -149,23 +125,15 @@ impl Source for EmbeddedReader {
         if !(0..self.next.len() as i64).contains(&i64::from(partition)) {
             return Err(self
                 .shared
-                .broken(format!(
-                    "there is no partition {partition} to commit; this is a bug of the host"
-                ))
+                .broken(format!("there is no partition {partition} to commit; this is a bug of the host"))
                 .into());
         }
-        Ok(self
-            .shared
-            .write(|t| remember(t, &self.group, self.topic.id, partition, next))?)
+        Ok(self.shared.write(|t| remember(t, &self.group, self.topic.id, partition, next))?)
     }
 
     fn drain(&mut self) -> Result<(), SourceError> {
-        let ends = (0..self.next.len())
-            .map(|p| bounds(&self.connection, self.topic.id, p as i32).map(|(_, end)| end));
-        self.ends = Some(
-            ends.collect::<Result<_, _>>()
-                .map_err(|e| self.shared.error(&e))?,
-        );
+        let ends = (0..self.next.len()).map(|p| bounds(&self.connection, self.topic.id, p as i32).map(|(_, end)| end));
+        self.ends = Some(ends.collect::<Result<_, _>>().map_err(|e| self.shared.error(&e))?);
         Ok(())
     }
 }
@@ -216,33 +184,21 @@ fn add_headers(c: &Connection, topic: i64, fetch: &mut Fetch) -> rusqlite::Resul
         let Ok(message) = fetch.offsets.binary_search(&offset) else {
             continue;
         };
-        fetch.batch.headers.push(Header {
-            message: message as u32,
-            name: row.get(1)?,
-            value: row.get(2)?,
-        });
+        fetch.batch.headers.push(Header { message: message as u32, name: row.get(1)?, value: row.get(2)? });
     }
     Ok(())
 }
 
 fn blob<'a>(row: &'a Row, column: usize) -> rusqlite::Result<Option<&'a [u8]>> {
     let value = row.get_ref(column)?;
-    value.as_blob_or_null().map_err(|e: FromSqlError| {
-        rusqlite::Error::FromSqlConversionFailure(column, value.data_type(), Box::new(e))
-    })
+    value
+        .as_blob_or_null()
+        .map_err(|e: FromSqlError| rusqlite::Error::FromSqlConversionFailure(column, value.data_type(), Box::new(e)))
 }
 
-fn remember(
-    c: &Connection,
-    group: &str,
-    topic: i64,
-    partition: i32,
-    next: i64,
-) -> rusqlite::Result<()> {
-    c.prepare_cached(
-        "INSERT OR REPLACE INTO positions (grp, topic, partition, next) VALUES (?1, ?2, ?3, ?4)",
-    )?
-    .execute(params![group, topic, partition, next])?;
+fn remember(c: &Connection, group: &str, topic: i64, partition: i32, next: i64) -> rusqlite::Result<()> {
+    c.prepare_cached("INSERT OR REPLACE INTO positions (grp, topic, partition, next) VALUES (?1, ?2, ?3, ?4)")?
+        .execute(params![group, topic, partition, next])?;
     Ok(())
 }
 
@@ -251,29 +207,14 @@ fn remember(
 fn lock(shared: &Shared, topic: &str, group: &str) -> Result<File, LogError> {
     let mut folder = shared.path().as_os_str().to_owned();
     folder.push(".readers");
-    let hash = Sha256::new()
-        .chain_update(topic)
-        .chain_update([0])
-        .chain_update(group)
-        .finalize();
-    let name: String = hash[..12]
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let hash = Sha256::new().chain_update(topic).chain_update([0]).chain_update(group).finalize();
+    let name: String = hash[..12].iter().map(|byte| format!("{byte:02x}")).collect();
     let path = std::path::Path::new(&folder).join(name);
     let failed = |e: std::io::Error| {
-        shared.broken(format!(
-            "cannot lock {}: {e}; give this user the right to write there",
-            path.display()
-        ))
+        shared.broken(format!("cannot lock {}: {e}; give this user the right to write there", path.display()))
     };
     std::fs::create_dir_all(&folder).map_err(failed)?;
-    let file = File::options()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(&path);
+    let file = File::options().read(true).write(true).create(true).truncate(false).open(&path);
     let mut file = file.map_err(failed)?;
     match file.try_lock() {
         Ok(()) => {}
@@ -289,9 +230,7 @@ fn lock(shared: &Shared, topic: &str, group: &str) -> Result<File, LogError> {
         }
         Err(TryLockError::Error(e)) => return Err(failed(e)),
     }
-    file.set_len(0)
-        .and_then(|()| file.rewind())
-        .map_err(failed)?;
+    file.set_len(0).and_then(|()| file.rewind()).map_err(failed)?;
     writeln!(file, "{}", std::process::id()).map_err(failed)?;
     Ok(file)
 }

@@ -27,14 +27,7 @@ pub(super) struct EmbeddedWriter {
 
 impl EmbeddedWriter {
     pub(super) fn new(shared: Arc<Shared>, topic: TopicRow) -> Self {
-        Self {
-            shared,
-            topic,
-            pending: Vec::new(),
-            messages: 0,
-            bytes: 0,
-            keyless: 0,
-        }
+        Self { shared, topic, pending: Vec::new(), messages: 0, bytes: 0, keyless: 0 }
     }
 }
 
@@ -42,24 +35,14 @@ impl Writer for EmbeddedWriter {
     /// Takes the batch whole or, where one message is too large, not at all.
     fn append(&mut self, batch: &Batch) -> Result<(), LogError> {
         let largest = batch.keys.lengths.iter().zip(&batch.values.lengths);
-        let largest = largest
-            .map(|(&key, &value)| key.max(0) as usize + value.max(0) as usize)
-            .max();
+        let largest = largest.map(|(&key, &value)| key.max(0) as usize + value.max(0) as usize).max();
         if let Some(bytes) = largest.filter(|&bytes| bytes > MESSAGE_BYTES) {
-            return Err(LogError::TooLarge {
-                log: NAME.to_owned(),
-                bytes,
-                limit: MESSAGE_BYTES,
-            });
+            return Err(LogError::TooLarge { log: NAME.to_owned(), bytes, limit: MESSAGE_BYTES });
         }
         self.messages += batch.len();
         self.bytes += batch.bytes();
         self.pending.push(batch.clone());
-        if self.bytes > PENDING_BYTES || self.messages > PENDING_MESSAGES {
-            self.flush()
-        } else {
-            Ok(())
-        }
+        if self.bytes > PENDING_BYTES || self.messages > PENDING_MESSAGES { self.flush() } else { Ok(()) }
     }
 
     /// After an error nothing of this was written, and it can be flushed again.
@@ -69,9 +52,7 @@ impl Writer for EmbeddedWriter {
         }
         self.shared.write(|t| {
             let mut ends = vec![None; self.topic.partitions as usize];
-            self.pending
-                .iter()
-                .try_for_each(|batch| insert(t, self.topic, &mut ends, self.keyless, batch))
+            self.pending.iter().try_for_each(|batch| insert(t, self.topic, &mut ends, self.keyless, batch))
         })?;
         self.keyless = (self.keyless + 1) % self.topic.partitions as i32;
         self.pending.clear();

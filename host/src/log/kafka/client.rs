@@ -30,36 +30,24 @@ pub(super) struct Cluster {
 
 impl Cluster {
     pub(super) fn new(brokers: &str, client: &BTreeMap<String, String>) -> Self {
-        Self {
-            name: format!("kafka://{brokers}"),
-            brokers: brokers.to_owned(),
-            client: client.clone(),
-        }
+        Self { name: format!("kafka://{brokers}"), brokers: brokers.to_owned(), client: client.clone() }
     }
 
     /// The user's settings, and those that nobody may change.
     pub(super) fn config(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
-        config
-            .set("client.id", "apogee")
-            .set("log.connection.close", "false");
+        config.set("client.id", "apogee").set("log.connection.close", "false");
         for (key, value) in &self.client {
             config.set(key, value);
         }
-        config
-            .set("bootstrap.servers", &self.brokers)
-            .set("allow.auto.create.topics", "false");
+        config.set("bootstrap.servers", &self.brokers).set("allow.auto.create.topics", "false");
         config.set_log_level(RDKafkaLogLevel::Warning);
         config
     }
 
     /// A consumer that reads only what is committed and commits only what it is told to. Without a group
     /// it can only ask questions.
-    pub(super) fn consumer(
-        &self,
-        group: Option<&str>,
-        context: Context,
-    ) -> Result<BaseConsumer<Context>, LogError> {
+    pub(super) fn consumer(&self, group: Option<&str>, context: Context) -> Result<BaseConsumer<Context>, LogError> {
         let mut config = ClientConfig::new();
         // Bounds memory at about 40 MB whatever the topic holds (Invariant 8): what is fetched ahead, and
         // one answer of a broker more.
@@ -89,19 +77,13 @@ impl Cluster {
     }
 
     pub(super) fn broken(&self, error: String) -> LogError {
-        LogError::Broken {
-            log: self.name.clone(),
-            error,
-        }
+        LogError::Broken { log: self.name.clone(), error }
     }
 
     pub(super) fn error(&self, topic: &str, error: &KafkaError) -> LogError {
         match error.rdkafka_error_code() {
             Some(Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition) => {
-                LogError::NoTopic {
-                    topic: topic.to_owned(),
-                    log: self.name.clone(),
-                }
+                LogError::NoTopic { topic: topic.to_owned(), log: self.name.clone() }
             }
             Some(code) => self.broken(explain(topic, code)),
             None => self.broken(text(error)),
@@ -113,9 +95,7 @@ impl Cluster {
 pub(super) fn text(error: &KafkaError) -> String {
     match error {
         KafkaError::ClientConfig(_, _, key, _) => {
-            format!(
-                "Kafka setting {key:?} has a value that librdkafka does not take; correct it under [kafka]"
-            )
+            format!("Kafka setting {key:?} has a value that librdkafka does not take; correct it under [kafka]")
         }
         error => error.to_string(),
     }
@@ -124,15 +104,9 @@ pub(super) fn text(error: &KafkaError) -> String {
 /// What an error means and what to do; `topic` is empty where it concerns the cluster.
 pub(super) fn explain(topic: &str, code: Code) -> String {
     let next = match code {
-        Code::TopicAuthorizationFailed => {
-            "this user may not use the topic; grant it the right (kafka-acls)"
-        }
-        Code::GroupAuthorizationFailed => {
-            "this user may not use the consumer group; grant it the right (kafka-acls)"
-        }
-        Code::ClusterAuthorizationFailed => {
-            "this user may not do that in the cluster; grant it the right (kafka-acls)"
-        }
+        Code::TopicAuthorizationFailed => "this user may not use the topic; grant it the right (kafka-acls)",
+        Code::GroupAuthorizationFailed => "this user may not use the consumer group; grant it the right (kafka-acls)",
+        Code::ClusterAuthorizationFailed => "this user may not do that in the cluster; grant it the right (kafka-acls)",
         Code::Authentication | Code::SaslAuthenticationFailed | Code::SSL => {
             "the broker does not accept who we are; check security.protocol, sasl.* and ssl.* under [kafka]"
         }
@@ -141,9 +115,7 @@ pub(super) fn explain(topic: &str, code: Code) -> String {
             "the topic does not take a timestamp so far from the broker's clock; raise message.timestamp.after.max.ms \
              and message.timestamp.before.max.ms of the topic"
         }
-        Code::InvalidReplicationFactor => {
-            "the cluster has fewer brokers than its default.replication.factor asks for"
-        }
+        Code::InvalidReplicationFactor => "the cluster has fewer brokers than its default.replication.factor asks for",
         Code::NotEnoughReplicas | Code::NotEnoughReplicasAfterAppend => {
             "too few replicas are in sync; see that all brokers run"
         }
@@ -162,11 +134,7 @@ pub(super) fn explain(topic: &str, code: Code) -> String {
 }
 
 /// How many partitions a topic has; `None` where there is no such topic.
-pub(super) fn partitions(
-    consumer: &BaseConsumer<Context>,
-    topic: &str,
-    wait: Duration,
-) -> KafkaResult<Option<u32>> {
+pub(super) fn partitions(consumer: &BaseConsumer<Context>, topic: &str, wait: Duration) -> KafkaResult<Option<u32>> {
     let metadata = consumer.fetch_metadata(Some(topic), wait)?;
     let Some(found) = metadata.topics().first() else {
         return Ok(None);
@@ -226,22 +194,12 @@ impl Context {
 
     /// What has changed since the last call, in order.
     pub(super) fn changes(&self) -> Vec<Change> {
-        std::mem::take(
-            &mut *self
-                .0
-                .changes
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner),
-        )
+        std::mem::take(&mut *self.0.changes.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// What the connection suffers from, as far as it is known.
     pub(super) fn last_error(&self) -> Option<String> {
-        let last = self
-            .0
-            .last_error
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let last = self.0.last_error.lock().unwrap_or_else(PoisonError::into_inner);
         last.as_ref().map(|(text, _)| text.clone())
     }
 }
@@ -249,36 +207,20 @@ impl Context {
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         let name = &self.0.name;
-        tracing::debug!(
-            "{name}: librdkafka ({level:?}, {facility}): {}",
-            bounded(message)
-        );
+        tracing::debug!("{name}: librdkafka ({level:?}, {facility}): {}", bounded(message));
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        let mut last = self
-            .0
-            .last_error
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.0.last_error.lock().unwrap_or_else(PoisonError::into_inner);
         // "All brokers are down" follows upon what is wrong with each, and says less.
         if last.is_some() && error == KafkaError::Global(Code::AllBrokersDown) {
             return;
         }
-        let quiet = last
-            .as_ref()
-            .is_some_and(|(_, at)| at.elapsed() < WARN_EVERY);
+        let quiet = last.as_ref().is_some_and(|(_, at)| at.elapsed() < WARN_EVERY);
         if !quiet {
-            tracing::warn!(
-                "{}: {}; librdkafka goes on trying",
-                self.0.name,
-                bounded(reason)
-            );
+            tracing::warn!("{}: {}; librdkafka goes on trying", self.0.name, bounded(reason));
         }
-        let at = last
-            .as_ref()
-            .filter(|_| quiet)
-            .map_or_else(Instant::now, |(_, at)| *at);
+        let at = last.as_ref().filter(|_| quiet).map_or_else(Instant::now, |(_, at)| *at);
         *last = Some((bounded(reason), at));
     }
 }
@@ -299,25 +241,15 @@ impl ConsumerContext for Context {
             // The consumer hears of the error itself.
             Rebalance::Error(_) => return,
         };
-        self.0
-            .changes
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(change);
+        self.0.changes.lock().unwrap_or_else(PoisonError::into_inner).push(change);
     }
 }
 
 fn numbers(list: &TopicPartitionList) -> Vec<i32> {
-    list.elements()
-        .iter()
-        .map(|element| element.partition())
-        .collect()
+    list.elements().iter().map(|element| element.partition()).collect()
 }
 
 /// Foreign text for the log: short and without control characters.
 fn bounded(text: &str) -> String {
-    text.chars()
-        .take(TEXT)
-        .flat_map(char::escape_debug)
-        .collect()
+    text.chars().take(TEXT).flat_map(char::escape_debug).collect()
 }

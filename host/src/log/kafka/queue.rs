@@ -41,11 +41,7 @@ impl Wake {
             if left.is_zero() {
                 return false;
             }
-            ready = self
-                .signal
-                .wait_timeout(ready, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            ready = self.signal.wait_timeout(ready, left).unwrap_or_else(PoisonError::into_inner).0;
         }
         *ready = false;
         true
@@ -82,21 +78,13 @@ impl Queue {
     }
 
     /// The queue of a partition, which wakes the consumer's reader.
-    pub(super) fn of_partition(
-        consumer: &BaseConsumer<Context>,
-        topic: &str,
-        partition: i32,
-    ) -> Option<Self> {
+    pub(super) fn of_partition(consumer: &BaseConsumer<Context>, topic: &str, partition: i32) -> Option<Self> {
         let wake = consumer.context().wake().clone();
         let queue = Self::wrap(native(consumer, topic, partition), wake, TAKE)?;
         // SAFETY: `_wake` outlives the registration, which `drop` ends; `on_ready` takes a `Wake`.
         unsafe {
             let wake: *const Wake = Arc::as_ptr(&queue._wake);
-            rd::rd_kafka_queue_cb_event_enable(
-                queue.queue.as_ptr(),
-                Some(on_ready),
-                wake.cast_mut().cast(),
-            );
+            rd::rd_kafka_queue_cb_event_enable(queue.queue.as_ptr(), Some(on_ready), wake.cast_mut().cast());
         }
         // What came before the registration did not wake anybody.
         queue._wake.set();
@@ -117,13 +105,7 @@ impl Queue {
 
     fn wrap(queue: *mut rd::rd_kafka_queue_t, wake: Arc<Wake>, capacity: usize) -> Option<Self> {
         let taken = vec![ptr::null_mut(); capacity].into_boxed_slice();
-        Some(Self {
-            queue: NonNull::new(queue)?,
-            _wake: wake,
-            taken,
-            head: 0,
-            tail: 0,
-        })
+        Some(Self { queue: NonNull::new(queue)?, _wake: wake, taken, head: 0, tail: 0 })
     }
 
     /// How many events wait, at least.
@@ -134,13 +116,7 @@ impl Queue {
 
     /// Adds what is there to `fetch`, up to a batch and to offset `end`, without waiting. Stops after
     /// something special, and gives that.
-    pub(super) fn take(
-        &mut self,
-        fetch: &mut Fetch,
-        messages: usize,
-        bytes: usize,
-        end: i64,
-    ) -> Option<Special> {
+    pub(super) fn take(&mut self, fetch: &mut Fetch, messages: usize, bytes: usize, end: i64) -> Option<Special> {
         while fetch.batch.len() < messages {
             if self.head == self.tail && !self.refill() {
                 return None;
@@ -171,12 +147,7 @@ impl Queue {
     fn refill(&mut self) -> bool {
         // SAFETY: the array has room for as many pointers as we say. Without a timeout nothing blocks.
         let count = unsafe {
-            rd::rd_kafka_consume_batch_queue(
-                self.queue.as_ptr(),
-                0,
-                self.taken.as_mut_ptr(),
-                self.taken.len(),
-            )
+            rd::rd_kafka_consume_batch_queue(self.queue.as_ptr(), 0, self.taken.as_mut_ptr(), self.taken.len())
         };
         self.head = 0;
         self.tail = usize::try_from(count).unwrap_or(0);
@@ -231,18 +202,12 @@ unsafe extern "C" fn on_ready(_client: *mut rd::rd_kafka_t, wake: *mut c_void) {
     wake.set();
 }
 
-fn native(
-    consumer: &BaseConsumer<Context>,
-    topic: &str,
-    partition: i32,
-) -> *mut rd::rd_kafka_queue_t {
+fn native(consumer: &BaseConsumer<Context>, topic: &str, partition: i32) -> *mut rd::rd_kafka_queue_t {
     let Ok(topic) = CString::new(topic) else {
         return ptr::null_mut();
     };
     // SAFETY: the client lives as long as `consumer`, and the name is copied.
-    unsafe {
-        rd::rd_kafka_queue_get_partition(consumer.client().native_ptr(), topic.as_ptr(), partition)
-    }
+    unsafe { rd::rd_kafka_queue_get_partition(consumer.client().native_ptr(), topic.as_ptr(), partition) }
 }
 
 fn special(message: &rd::rd_kafka_message_t) -> Special {
@@ -254,12 +219,7 @@ fn special(message: &rd::rd_kafka_message_t) -> Special {
 
 fn push(fetch: &mut Fetch, message: &rd::rd_kafka_message_t) {
     // SAFETY: key and payload are null or point at as many bytes, alive as long as the message.
-    let (key, value) = unsafe {
-        (
-            bytes(message.key, message.key_len),
-            bytes(message.payload, message.len),
-        )
-    };
+    let (key, value) = unsafe { (bytes(message.key, message.key_len), bytes(message.payload, message.len)) };
     // SAFETY: the message is alive; the kind of timestamp may be left out.
     let timestamp = unsafe { rd::rd_kafka_message_timestamp(message, ptr::null_mut()) };
     if may_have_headers(message) {
@@ -279,10 +239,7 @@ fn may_have_headers(message: &rd::rd_kafka_message_t) -> bool {
     // SAFETY: only messages of record batches of format 2 have a leader epoch. librdkafka hands out their
     // values where they lie in the batch, and there the number of headers follows (Kafka's protocol
     // guide, "Record"), so there is one byte more.
-    unsafe {
-        rd::rd_kafka_message_leader_epoch(message) < 0
-            || *message.payload.cast::<u8>().add(message.len) != 0
-    }
+    unsafe { rd::rd_kafka_message_leader_epoch(message) < 0 || *message.payload.cast::<u8>().add(message.len) != 0 }
 }
 
 fn push_headers(fetch: &mut Fetch, message: &rd::rd_kafka_message_t) {
@@ -295,26 +252,16 @@ fn push_headers(fetch: &mut Fetch, message: &rd::rd_kafka_message_t) {
     }
     let index = fetch.batch.len() as u32;
     for place in 0.. {
-        let (mut name, mut value, mut size): (*const c_char, *const c_void, usize) =
-            (ptr::null(), ptr::null(), 0);
+        let (mut name, mut value, mut size): (*const c_char, *const c_void, usize) = (ptr::null(), ptr::null(), 0);
         // SAFETY: `headers` is alive as long as the message; past the last one the call fails.
-        let error = unsafe {
-            rd::rd_kafka_header_get_all(headers, place, &mut name, &mut value, &mut size)
-        };
+        let error = unsafe { rd::rd_kafka_header_get_all(headers, place, &mut name, &mut value, &mut size) };
         if error != rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
             return;
         }
         // SAFETY: a name ends with a zero byte; a value is null or points at `size` bytes.
         let (name, value) = unsafe { (CStr::from_ptr(name), bytes(value, size)) };
-        let (name, value) = (
-            name.to_string_lossy().into_owned(),
-            value.unwrap_or_default().to_vec(),
-        );
-        fetch.batch.headers.push(Header {
-            message: index,
-            name,
-            value,
-        });
+        let (name, value) = (name.to_string_lossy().into_owned(), value.unwrap_or_default().to_vec());
+        fetch.batch.headers.push(Header { message: index, name, value });
     }
 }
 

@@ -56,13 +56,7 @@ struct Partition {
 }
 
 impl KafkaReader {
-    pub(super) fn new(
-        cluster: Cluster,
-        topic: &str,
-        count: u32,
-        group: &str,
-        start: Start,
-    ) -> Result<Self, LogError> {
+    pub(super) fn new(cluster: Cluster, topic: &str, count: u32, group: &str, start: Start) -> Result<Self, LogError> {
         let reset = match start {
             Start::Earliest => "earliest",
             Start::Latest => "latest",
@@ -71,15 +65,12 @@ impl KafkaReader {
         let wake = context.wake().clone();
         let mut consumer = cluster.consumer(Some(group), context)?;
         consumer.set_nonempty_callback(move || wake.set());
-        let events = Queue::of_consumer(&consumer).ok_or_else(|| {
-            cluster.broken("librdkafka has no queue for the consumer; this is a bug".to_owned())
-        })?;
+        let events = Queue::of_consumer(&consumer)
+            .ok_or_else(|| cluster.broken("librdkafka has no queue for the consumer; this is a bug".to_owned()))?;
         if start == Start::Latest {
             pin(&cluster, &consumer, topic, count)?;
         }
-        consumer
-            .subscribe(&[topic])
-            .map_err(|e| cluster.error(topic, &e))?;
+        consumer.subscribe(&[topic]).map_err(|e| cluster.error(topic, &e))?;
         Ok(Self {
             partitions: BTreeMap::new(),
             events,
@@ -103,10 +94,8 @@ impl KafkaReader {
                 None => {}
                 Some(Ok(message)) => {
                     // Its queue was separated before fetching began; going on would lose it.
-                    let (partition, offset) = (
-                        rdkafka::Message::partition(&message),
-                        rdkafka::Message::offset(&message),
-                    );
+                    let (partition, offset) =
+                        (rdkafka::Message::partition(&message), rdkafka::Message::offset(&message));
                     return Err(self.cluster.broken(format!(
                         "message {}-{partition}-{offset} came the wrong way; this is a bug of the host, run again",
                         self.topic
@@ -134,10 +123,8 @@ impl KafkaReader {
             Change::Assigned(partitions) => {
                 self.joined = true;
                 for partition in partitions {
-                    if let Some(queue) = Queue::of_partition(&self.consumer, &self.topic, partition)
-                    {
-                        self.partitions
-                            .insert(partition, Partition { queue, position: 0 });
+                    if let Some(queue) = Queue::of_partition(&self.consumer, &self.topic, partition) {
+                        self.partitions.insert(partition, Partition { queue, position: 0 });
                     }
                 }
             }
@@ -158,11 +145,7 @@ impl KafkaReader {
         }
         let answer = client::partitions(&self.consumer, &self.topic, LOOK_ANSWER);
         self.looked = Instant::now();
-        self.missing = if let Ok(None) = answer {
-            self.missing + 1
-        } else {
-            0
-        };
+        self.missing = if let Ok(None) = answer { self.missing + 1 } else { 0 };
         if self.missing < 2 {
             return Ok(());
         }
@@ -197,30 +180,17 @@ impl KafkaReader {
 
     /// A batch of the next partition that has one.
     fn take(&mut self) -> Result<Option<Fetch>, LogError> {
-        let after = self
-            .partitions
-            .range(self.turn + 1..)
-            .map(|(&partition, _)| partition);
-        let before = self
-            .partitions
-            .range(..=self.turn)
-            .map(|(&partition, _)| partition);
+        let after = self.partitions.range(self.turn + 1..).map(|(&partition, _)| partition);
+        let before = self.partitions.range(..=self.turn).map(|(&partition, _)| partition);
         let order: Vec<i32> = after.chain(before).collect();
         for number in order {
-            let end = self.ends.as_ref().map_or(i64::MAX, |ends| {
-                ends.get(number as usize).copied().unwrap_or(i64::MAX)
-            });
-            let Some(partition) = self
-                .partitions
-                .get_mut(&number)
-                .filter(|p| p.position < end)
-            else {
+            let end =
+                self.ends.as_ref().map_or(i64::MAX, |ends| ends.get(number as usize).copied().unwrap_or(i64::MAX));
+            let Some(partition) = self.partitions.get_mut(&number).filter(|p| p.position < end) else {
                 continue;
             };
             let mut fetch = Fetch::new(number, partition.position);
-            let special = partition
-                .queue
-                .take(&mut fetch, BATCH_MESSAGES, BATCH_BYTES, end);
+            let special = partition.queue.take(&mut fetch, BATCH_MESSAGES, BATCH_BYTES, end);
             if let Some(Special::End(offset)) = special {
                 fetch.next = fetch.next.max(offset.min(end));
             }
@@ -240,8 +210,7 @@ impl KafkaReader {
     fn drained(&self) -> bool {
         let Some(ends) = &self.ends else { return false };
         let reached = |(&number, partition): (&i32, &Partition)| {
-            ends.get(number as usize)
-                .is_none_or(|&end| partition.position >= end)
+            ends.get(number as usize).is_none_or(|&end| partition.position >= end)
         };
         self.joined && self.partitions.iter().all(reached)
     }
@@ -263,13 +232,7 @@ impl Source for KafkaReader {
             }
             self.look()?;
             let now = Instant::now();
-            if !self
-                .consumer
-                .context()
-                .wake()
-                .wait(deadline.min(now + SERVE))
-                && Instant::now() >= deadline
-            {
+            if !self.consumer.context().wake().wait(deadline.min(now + SERVE)) && Instant::now() >= deadline {
                 return Ok(Poll::Idle);
             }
         }
@@ -291,21 +254,15 @@ impl Source for KafkaReader {
                 return Err(self.cluster.error(&self.topic, &error).into());
             }
             // What it waits for comes through the consumer's queue.
-            self.consumer
-                .context()
-                .wake()
-                .wait(Instant::now() + Duration::from_millis(50));
+            self.consumer.context().wake().wait(Instant::now() + Duration::from_millis(50));
             self.serve()?;
         }
         Ok(())
     }
 
     fn drain(&mut self) -> Result<(), SourceError> {
-        let ends =
-            (0..self.count as i32).map(|p| self.consumer.fetch_watermarks(&self.topic, p, ANSWER));
-        let ends = ends
-            .map(|bounds| bounds.map(|(_, end)| end))
-            .collect::<Result<Vec<i64>, _>>();
+        let ends = (0..self.count as i32).map(|p| self.consumer.fetch_watermarks(&self.topic, p, ANSWER));
+        let ends = ends.map(|bounds| bounds.map(|(_, end)| end)).collect::<Result<Vec<i64>, _>>();
         self.ends = Some(ends.map_err(|e| self.cluster.error(&self.topic, &e))?);
         Ok(())
     }
@@ -313,12 +270,7 @@ impl Source for KafkaReader {
 
 /// Commits the end of each partition that the group has no position in, so that what comes after this
 /// moment belongs to the group, also when it dies before its first commit.
-fn pin(
-    cluster: &Cluster,
-    consumer: &BaseConsumer<Context>,
-    topic: &str,
-    count: u32,
-) -> Result<(), LogError> {
+fn pin(cluster: &Cluster, consumer: &BaseConsumer<Context>, topic: &str, count: u32) -> Result<(), LogError> {
     let failed = |e: KafkaError| cluster.error(topic, &e);
     let mut list = TopicPartitionList::new();
     list.add_partition_range(topic, 0, count as i32 - 1);
@@ -326,21 +278,15 @@ fn pin(
     let mut ends = TopicPartitionList::new();
     for element in known.elements() {
         if element.offset() == Offset::Invalid {
-            let (_, end) = consumer
-                .fetch_watermarks(topic, element.partition(), ANSWER)
-                .map_err(failed)?;
-            ends.add_partition_offset(topic, element.partition(), Offset::Offset(end))
-                .map_err(failed)?;
+            let (_, end) = consumer.fetch_watermarks(topic, element.partition(), ANSWER).map_err(failed)?;
+            ends.add_partition_offset(topic, element.partition(), Offset::Offset(end)).map_err(failed)?;
         }
     }
     if ends.count() > 0
         && let Err(error) = consumer.commit(&ends, CommitMode::Sync)
     {
         // Only an empty group lets others commit; this one has members, who see to it themselves.
-        tracing::debug!(
-            "{}: topic {topic:?}: no first position: {error}",
-            cluster.name
-        );
+        tracing::debug!("{}: topic {topic:?}: no first position: {error}", cluster.name);
     }
     Ok(())
 }
@@ -371,10 +317,7 @@ pub(super) fn read(
     limit: usize,
 ) -> Result<Fetch, LogError> {
     // librdkafka asks for a group's name, though this consumer never joins it nor commits.
-    let consumer = cluster.consumer(
-        Some("apogee-read"),
-        Context::reading(&cluster.name, topic, "earliest"),
-    )?;
+    let consumer = cluster.consumer(Some("apogee-read"), Context::reading(&cluster.name, topic, "earliest"))?;
     let bounds = consumer.fetch_watermarks(topic, partition, ANSWER);
     let (first, end) = bounds.map_err(|e| cluster.error(topic, &e))?;
     let mut fetch = Fetch::new(partition, offset.max(first));
@@ -384,15 +327,10 @@ pub(super) fn read(
     Queue::separate(&consumer, topic, partition);
     let mut list = TopicPartitionList::new();
     let added = list.add_partition_offset(topic, partition, Offset::Offset(fetch.next));
-    added
-        .and_then(|()| consumer.assign(&list))
-        .map_err(|e| cluster.error(topic, &e))?;
+    added.and_then(|()| consumer.assign(&list)).map_err(|e| cluster.error(topic, &e))?;
     // Declared after its client, so dropped before it.
-    let mut queue = Queue::of_partition(&consumer, topic, partition).ok_or_else(|| {
-        cluster.broken(format!(
-            "librdkafka has no queue for {topic}-{partition}; this is a bug"
-        ))
-    })?;
+    let mut queue = Queue::of_partition(&consumer, topic, partition)
+        .ok_or_else(|| cluster.broken(format!("librdkafka has no queue for {topic}-{partition}; this is a bug")))?;
     let mut deadline = Instant::now() + ANSWER;
     while fetch.next < end && fetch.batch.len() < limit {
         let before = fetch.next;
@@ -409,10 +347,7 @@ pub(super) fn read(
             return Err(cluster.broken(client::explain(topic, Code::OperationTimedOut)));
         } else {
             let _ = consumer.poll(Duration::ZERO);
-            consumer
-                .context()
-                .wake()
-                .wait(now + Duration::from_millis(100));
+            consumer.context().wake().wait(now + Duration::from_millis(100));
         }
     }
     Ok(fetch)

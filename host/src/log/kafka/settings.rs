@@ -82,83 +82,29 @@ const REFUSED: &[(&str, &str)] = &[
     ("ssl.engine.", "it loads code into the host"),
     ("ssl_engine_callback_data", "it loads code into the host"),
     ("ssl.providers", "it loads code into the host"),
-    (
-        "sasl.kerberos.kinit.cmd",
-        "it runs a command; get the ticket before the host starts",
-    ),
-    (
-        "sasl.kerberos.min.time.before.relogin",
-        "it says when to run a command; get the ticket before the host starts",
-    ),
-    (
-        "sasl.oauthbearer.",
-        "it makes the host call addresses and read files of its choosing",
-    ),
-    (
-        "enable.sasl.oauthbearer.unsecure.jwt",
-        "tokens that nobody signed protect nothing",
-    ),
-    (
-        "bootstrap.servers",
-        "the address of the topic says it: kafka://HOST:PORT/TOPIC",
-    ),
-    (
-        "metadata.broker.list",
-        "the address of the topic says it: kafka://HOST:PORT/TOPIC",
-    ),
+    ("sasl.kerberos.kinit.cmd", "it runs a command; get the ticket before the host starts"),
+    ("sasl.kerberos.min.time.before.relogin", "it says when to run a command; get the ticket before the host starts"),
+    ("sasl.oauthbearer.", "it makes the host call addresses and read files of its choosing"),
+    ("enable.sasl.oauthbearer.unsecure.jwt", "tokens that nobody signed protect nothing"),
+    ("bootstrap.servers", "the address of the topic says it: kafka://HOST:PORT/TOPIC"),
+    ("metadata.broker.list", "the address of the topic says it: kafka://HOST:PORT/TOPIC"),
     ("group.id", "the pipeline's `group` says it"),
     ("auto.offset.reset", "the pipeline's `start` says it"),
-    (
-        "isolation.level",
-        "the host reads only what is committed, for its exactly-once promise",
-    ),
-    (
-        "enable.auto.commit",
-        "the host commits an offset only when its message has had its effect",
-    ),
-    (
-        "auto.commit.",
-        "the host commits an offset only when its message has had its effect",
-    ),
-    (
-        "enable.auto.offset.store",
-        "the host commits an offset only when its message has had its effect",
-    ),
+    ("isolation.level", "the host reads only what is committed, for its exactly-once promise"),
+    ("enable.auto.commit", "the host commits an offset only when its message has had its effect"),
+    ("auto.commit.", "the host commits an offset only when its message has had its effect"),
+    ("enable.auto.offset.store", "the host commits an offset only when its message has had its effect"),
     ("offset.store.", "the host keeps offsets in Kafka"),
-    (
-        "transactional.id",
-        "the host names its transactions itself, to fence off former owners",
-    ),
-    (
-        "enable.idempotence",
-        "the host relies on it, so that nothing is written twice",
-    ),
-    (
-        "acks",
-        "the host relies on all replicas in sync, so that nothing is lost",
-    ),
-    (
-        "request.required.acks",
-        "the host relies on all replicas in sync, so that nothing is lost",
-    ),
-    (
-        "partitioner",
-        "the host uses Java's choice, so that all clients agree where a key is",
-    ),
-    (
-        "partition.assignment.strategy",
-        "the host relies on cooperative-sticky",
-    ),
+    ("transactional.id", "the host names its transactions itself, to fence off former owners"),
+    ("enable.idempotence", "the host relies on it, so that nothing is written twice"),
+    ("acks", "the host relies on all replicas in sync, so that nothing is lost"),
+    ("request.required.acks", "the host relies on all replicas in sync, so that nothing is lost"),
+    ("partitioner", "the host uses Java's choice, so that all clients agree where a key is"),
+    ("partition.assignment.strategy", "the host relies on cooperative-sticky"),
     ("group.protocol", "the host relies on the classic protocol"),
-    (
-        "allow.auto.create.topics",
-        "topics are created on purpose: host topics create",
-    ),
+    ("allow.auto.create.topics", "topics are created on purpose: host topics create"),
     ("message.max.bytes", "the topic's max.message.bytes says it"),
-    (
-        "batch.size",
-        "it follows from the topic's max.message.bytes",
-    ),
+    ("batch.size", "it follows from the topic's max.message.bytes"),
     ("debug", "the host's own log level says it"),
 ];
 
@@ -170,27 +116,18 @@ pub fn check_client_setting(key: &str) -> Result<(), String> {
         None => key == name,
     };
     if let Some((_, reason)) = REFUSED.iter().find(|(name, _)| matches(name)) {
-        return Err(format!(
-            "Kafka setting {key:?} may not be set here: {reason}"
-        ));
+        return Err(format!("Kafka setting {key:?} may not be set here: {reason}"));
     }
     if ALLOWED.iter().any(|name| matches(name)) {
         return Ok(());
     }
     let shown: String = key.chars().take(100).collect();
     let all = ALLOWED.iter().chain(REFUSED.iter().map(|(name, _)| name));
-    let nearest = all
-        .max_by(|a, b| strsim::jaro_winkler(a, &shown).total_cmp(&strsim::jaro_winkler(b, &shown)));
-    Err(
-        match nearest
-            .filter(|name| strsim::jaro_winkler(name, &shown) > 0.9 && ALLOWED.contains(name))
-        {
-            Some(name) => format!(
-                "Kafka setting {shown:?} is not one that may be set here; did you mean {name:?}?"
-            ),
-            None => format!("Kafka setting {shown:?} is not one that may be set here"),
-        },
-    )
+    let nearest = all.max_by(|a, b| strsim::jaro_winkler(a, &shown).total_cmp(&strsim::jaro_winkler(b, &shown)));
+    Err(match nearest.filter(|name| strsim::jaro_winkler(name, &shown) > 0.9 && ALLOWED.contains(name)) {
+        Some(name) => format!("Kafka setting {shown:?} is not one that may be set here; did you mean {name:?}?"),
+        None => format!("Kafka setting {shown:?} is not one that may be set here"),
+    })
 }
 
 #[cfg(test)]
@@ -272,26 +209,12 @@ mod tests {
 
     #[test]
     fn allows_the_rest_and_suggests() {
-        for key in [
-            "security.protocol",
-            "sasl.username",
-            "socket.timeout.ms",
-            "ssl.ca.location",
-            "linger.ms",
-        ] {
+        for key in ["security.protocol", "sasl.username", "socket.timeout.ms", "ssl.ca.location", "linger.ms"] {
             assert_eq!(check_client_setting(key), Ok(()), "{key}");
         }
         let error = check_client_setting("security.protokol").unwrap_err();
-        assert!(
-            error.ends_with("did you mean \"security.protocol\"?"),
-            "{error}"
-        );
+        assert!(error.ends_with("did you mean \"security.protocol\"?"), "{error}");
         assert!(check_client_setting("socket.").is_err());
-        assert!(
-            check_client_setting(&"x".repeat(100_000))
-                .unwrap_err()
-                .len()
-                < 300
-        );
+        assert!(check_client_setting(&"x".repeat(100_000)).unwrap_err().len() < 300);
     }
 }

@@ -73,10 +73,7 @@ impl ProducerContext for Deliveries {
 impl KafkaWriter {
     pub(super) fn new(cluster: Cluster, topic: &str, limit: usize) -> Result<Self, LogError> {
         let mut config = rdkafka::ClientConfig::new();
-        config
-            .set("linger.ms", "5")
-            .set("message.timeout.ms", "120000")
-            .set("queue.buffering.max.kbytes", "16384");
+        config.set("linger.ms", "5").set("message.timeout.ms", "120000").set("queue.buffering.max.kbytes", "16384");
         for (key, value) in cluster.config().config_map() {
             config.set(key, value);
         }
@@ -85,26 +82,14 @@ impl KafkaWriter {
             .set("enable.idempotence", "true")
             .set("partitioner", "murmur2_random")
             .set("delivery.report.only.error", "true")
-            .set(
-                "message.max.bytes",
-                limit.clamp(1000, 1_000_000_000).to_string(),
-            )
+            .set("message.max.bytes", limit.clamp(1000, 1_000_000_000).to_string())
             .set("batch.size", limit.clamp(1, BATCH).to_string())
             .set_log_level(RDKafkaLogLevel::Warning);
         let failure = Arc::default();
-        let deliveries = Deliveries {
-            context: Context::new(&cluster.name),
-            failure: Arc::clone(&failure),
-        };
+        let deliveries = Deliveries { context: Context::new(&cluster.name), failure: Arc::clone(&failure) };
         let producer = BaseProducer::from_config_and_context(&config, deliveries);
         let producer = producer.map_err(|e| cluster.broken(client::text(&e)))?;
-        Ok(Self {
-            producer,
-            failure,
-            cluster,
-            topic: topic.to_owned(),
-            limit,
-        })
+        Ok(Self { producer, failure, cluster, topic: topic.to_owned(), limit })
     }
 
     /// Hands one message to librdkafka, waiting while its queue is full.
@@ -146,11 +131,7 @@ impl KafkaWriter {
 
     /// The first failure since the last call, if any.
     fn check(&self) -> Result<(), LogError> {
-        let failure = self
-            .failure
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner).take();
         failure.map_or(Ok(()), |failure| Err(self.error(&failure)))
     }
 
@@ -158,17 +139,10 @@ impl KafkaWriter {
         match failure.code {
             Code::MessageSizeTooLarge | Code::InvalidMessageSize => {
                 let log = format!("topic {:?} in {}", self.topic, self.cluster.name);
-                LogError::TooLarge {
-                    log,
-                    bytes: failure.bytes,
-                    limit: self.limit,
-                }
+                LogError::TooLarge { log, bytes: failure.bytes, limit: self.limit }
             }
             Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition => {
-                LogError::NoTopic {
-                    topic: self.topic.clone(),
-                    log: self.cluster.name.clone(),
-                }
+                LogError::NoTopic { topic: self.topic.clone(), log: self.cluster.name.clone() }
             }
             code => match self.producer.client().fatal_error() {
                 Some((fatal, _)) => self.cluster.broken(client::explain(&self.topic, fatal)),
@@ -181,11 +155,7 @@ impl KafkaWriter {
         if last.elapsed() >= WARN_EVERY {
             *last = Instant::now();
             let waiting = self.producer.in_flight_count();
-            tracing::warn!(
-                "{}: topic {:?}: {waiting} messages wait for the broker",
-                self.cluster.name,
-                self.topic
-            );
+            tracing::warn!("{}: topic {:?}: {waiting} messages wait for the broker", self.cluster.name, self.topic);
         }
     }
 }
@@ -200,10 +170,7 @@ impl Writer for KafkaWriter {
         for (index, ((key, value), &timestamp)) in (0u32..).zip(messages) {
             let mut own: Option<OwnedHeaders> = None;
             while let Some(h) = headers.next_if(|h| h.message == index) {
-                let header = KafkaHeader {
-                    key: &h.name,
-                    value: Some(&h.value),
-                };
+                let header = KafkaHeader { key: &h.name, value: Some(&h.value) };
                 own = Some(own.unwrap_or_default().insert(header));
             }
             // librdkafka takes 0 for "now", which would make the same input give another output.

@@ -21,36 +21,17 @@ pub fn creates_topics_once(log: &dyn Log) {
              change `partitions` in the pipeline, or the topic"
         )
     );
-    let found = log
-        .topics()
-        .unwrap()
-        .into_iter()
-        .find(|topic| topic.name == name)
-        .unwrap();
+    let found = log.topics().unwrap().into_iter().find(|topic| topic.name == name).unwrap();
     assert_eq!(found.partitions, [(0, 0), (0, 0)]);
     write(log, &name, &numbers(Some("a"), 0, 3));
-    let found = log
-        .topics()
-        .unwrap()
-        .into_iter()
-        .find(|topic| topic.name == name)
-        .unwrap();
+    let found = log.topics().unwrap().into_iter().find(|topic| topic.name == name).unwrap();
     assert_eq!(found.partitions.iter().map(|(_, end)| end).sum::<i64>(), 3);
 }
 
 pub fn refuses_names_and_missing_topics(log: &dyn Log) {
     for name in ["", ".", "..", "a b", "a/b", "ä", &"x".repeat(250)] {
-        assert!(
-            matches!(log.create_topic(name, 1), Err(LogError::Name(_))),
-            "{name}"
-        );
-        assert!(
-            matches!(
-                log.reader(name, "g", Start::Earliest),
-                Err(LogError::Name(_))
-            ),
-            "{name}"
-        );
+        assert!(matches!(log.create_topic(name, 1), Err(LogError::Name(_))), "{name}");
+        assert!(matches!(log.reader(name, "g", Start::Earliest), Err(LogError::Name(_))), "{name}");
     }
     let name = unique("missing");
     let errors = [
@@ -59,15 +40,11 @@ pub fn refuses_names_and_missing_topics(log: &dyn Log) {
         log.read(&name, 0, 0, 1).unwrap_err(),
     ];
     for error in errors {
-        let LogError::NoTopic { log: at, .. } = &error else {
-            panic!("{error}")
-        };
+        let LogError::NoTopic { log: at, .. } = &error else { panic!("{error}") };
         assert!(at.starts_with("kafka://"));
         assert_eq!(
             error.to_string(),
-            format!(
-                "topic {name:?} does not exist in {at}; create it with: host topics create {at}/{name}"
-            )
+            format!("topic {name:?} does not exist in {at}; create it with: host topics create {at}/{name}")
         );
     }
     // Asking for it has not created it.
@@ -83,11 +60,7 @@ pub fn gives_back_every_byte(log: &dyn Log) {
         (Some(b""), Some(b""), 1_700_000_000_001),
         (Some(&all), Some(b"\0"), 1_600_000_000_000),
         (None, None, 5),
-        (
-            Some(b"\0"),
-            Some("{\"a\": \"\u{fffd}\"}".as_bytes()),
-            1_700_000_000_002,
-        ),
+        (Some(b"\0"), Some("{\"a\": \"\u{fffd}\"}".as_bytes()), 1_700_000_000_002),
     ];
     let mut batch = Batch::new();
     for (key, value, timestamp) in messages {
@@ -95,11 +68,7 @@ pub fn gives_back_every_byte(log: &dyn Log) {
     }
     // Not in the messages' order, one name twice, an empty value, a message in between without any.
     for (message, name, value) in [(3, "b", "2"), (0, "a", "1"), (0, "a", ""), (5, "ü", "\0")] {
-        batch.headers.push(Header {
-            message,
-            name: name.to_owned(),
-            value: value.as_bytes().to_vec(),
-        });
+        batch.headers.push(Header { message, name: name.to_owned(), value: value.as_bytes().to_vec() });
     }
     write(log, &topic, &batch);
     let read = log.read(&topic, 0, 0, 100).unwrap();
@@ -112,21 +81,9 @@ pub fn gives_back_every_byte(log: &dyn Log) {
         assert_eq!(keys, messages.map(|(key, ..)| key));
         let values: Vec<_> = fetch.batch.values.iter().collect();
         assert_eq!(values, messages.map(|(_, value, _)| value));
-        assert_eq!(
-            fetch.batch.timestamps,
-            messages.map(|(.., timestamp)| timestamp)
-        );
-        let headers = fetch
-            .batch
-            .headers
-            .iter()
-            .map(|h| (h.message, &*h.name, &*h.value));
-        let expected: [(u32, &str, &[u8]); 4] = [
-            (0, "a", b"1"),
-            (0, "a", b""),
-            (3, "b", b"2"),
-            (5, "ü", b"\0"),
-        ];
+        assert_eq!(fetch.batch.timestamps, messages.map(|(.., timestamp)| timestamp));
+        let headers = fetch.batch.headers.iter().map(|h| (h.message, &*h.name, &*h.value));
+        let expected: [(u32, &str, &[u8]); 4] = [(0, "a", b"1"), (0, "a", b""), (3, "b", b"2"), (5, "ü", b"\0")];
         assert_eq!(headers.collect::<Vec<_>>(), expected);
     }
 }
@@ -144,10 +101,7 @@ pub fn chooses_javas_partitions(log: &dyn Log) {
         write(log, &topic, &numbers(Some(key), 0, 1));
         let partition = (hash & 0x7fff_ffff) % 7;
         let found = log.read(&topic, partition, 0, 100).unwrap();
-        assert!(
-            found.batch.keys.iter().any(|k| k == Some(key.as_bytes())),
-            "{key} is not in {partition}"
-        );
+        assert!(found.batch.keys.iter().any(|k| k == Some(key.as_bytes())), "{key} is not in {partition}");
     }
 }
 
@@ -171,10 +125,7 @@ pub fn groups_keep_their_positions(log: &dyn Log) {
     third.drain().unwrap();
     assert!(matches!(next(&mut *third), Poll::End));
     // Another group has a position of its own.
-    assert_eq!(
-        values(&fetch(&mut *reader(log, &topic, &unique("other")), 10)),
-        texts(0, 10)
-    );
+    assert_eq!(values(&fetch(&mut *reader(log, &topic, &unique("other")), 10)), texts(0, 10));
 }
 
 pub fn latest_skips_what_was_there(log: &dyn Log) {
@@ -187,11 +138,7 @@ pub fn latest_skips_what_was_there(log: &dyn Log) {
     drop(source);
     write(log, &topic, &numbers(None, 10, 12));
     let mut source = log.reader(&topic, &group, Start::Latest).unwrap();
-    assert_eq!(
-        values(&fetch(&mut *source, 2)),
-        texts(10, 12),
-        "written after the group began"
-    );
+    assert_eq!(values(&fetch(&mut *source, 2)), texts(10, 12), "written after the group began");
 }
 
 pub fn drain_ends_where_the_topic_ended(log: &dyn Log) {
@@ -211,10 +158,7 @@ pub fn drain_ends_where_the_topic_ended(log: &dyn Log) {
         }
     }
     assert_eq!(seen, 15);
-    assert!(
-        matches!(source.poll(Duration::ZERO).unwrap(), Poll::End),
-        "it stays at its end"
-    );
+    assert!(matches!(source.poll(Duration::ZERO).unwrap(), Poll::End), "it stays at its end");
 }
 
 pub fn keeps_order_of_100_000_messages(log: &dyn Log) {
@@ -222,35 +166,17 @@ pub fn keeps_order_of_100_000_messages(log: &dyn Log) {
     let mut writer = log.writer(&topic).unwrap();
     for from in (0..50_000).step_by(5_000) {
         // "21" and "abc" belong to different partitions of two.
-        writer
-            .append(&numbers(Some("21"), from, from + 5_000))
-            .unwrap();
-        writer
-            .append(&numbers(Some("abc"), from, from + 5_000))
-            .unwrap();
+        writer.append(&numbers(Some("21"), from, from + 5_000)).unwrap();
+        writer.append(&numbers(Some("abc"), from, from + 5_000)).unwrap();
     }
     writer.flush().unwrap();
     let mut source = reader(log, &topic, &unique("g"));
     let fetches = fetch(&mut *source, 100_000);
     for partition in 0..2 {
-        let own: Vec<_> = fetches
-            .iter()
-            .filter(|fetch| fetch.partition == partition)
-            .cloned()
-            .collect();
-        let offsets: Vec<i64> = own
-            .iter()
-            .flat_map(|fetch| fetch.offsets.iter().copied())
-            .collect();
-        assert_eq!(
-            offsets,
-            (0..50_000).collect::<Vec<_>>(),
-            "partition {partition}"
-        );
-        assert!(
-            values(&own) == texts(0, 50_000),
-            "partition {partition} is out of order"
-        );
+        let own: Vec<_> = fetches.iter().filter(|fetch| fetch.partition == partition).cloned().collect();
+        let offsets: Vec<i64> = own.iter().flat_map(|fetch| fetch.offsets.iter().copied()).collect();
+        assert_eq!(offsets, (0..50_000).collect::<Vec<_>>(), "partition {partition}");
+        assert!(values(&own) == texts(0, 50_000), "partition {partition} is out of order");
     }
     assert!(fetches.iter().all(|fetch| fetch.batch.len() <= 4096));
 }
@@ -275,21 +201,12 @@ pub fn reads_outside_of_groups(log: &dyn Log) {
     assert_eq!((empty.batch.len(), empty.next), (0, 0));
     write(log, &topic, &numbers(None, 0, 10));
     let middle = log.read(&topic, 0, 3, 4).unwrap();
-    assert_eq!(
-        (values(std::slice::from_ref(&middle)), middle.next),
-        (texts(3, 7), 7)
-    );
+    assert_eq!((values(std::slice::from_ref(&middle)), middle.next), (texts(3, 7), 7));
     let rest = log.read(&topic, 0, 7, usize::MAX).unwrap();
-    assert_eq!(
-        (values(std::slice::from_ref(&rest)), rest.next),
-        (texts(7, 10), 10)
-    );
+    assert_eq!((values(std::slice::from_ref(&rest)), rest.next), (texts(7, 10), 10));
     assert_eq!(log.read(&topic, 0, 10, 5).unwrap().batch.len(), 0);
     let error = log.read(&topic, 1, 0, 5).unwrap_err().to_string();
-    assert!(
-        error.ends_with(&format!("topic {topic:?} has no partition 1; it has 1")),
-        "{error}"
-    );
+    assert!(error.ends_with(&format!("topic {topic:?} has no partition 1; it has 1")), "{error}");
 }
 
 pub fn refuses_a_message_too_large(log: &dyn Log) {
@@ -298,9 +215,7 @@ pub fn refuses_a_message_too_large(log: &dyn Log) {
     let mut batch = Batch::new();
     batch.push(Some(b"key"), Some(&vec![b'x'; 17 << 20]), 1);
     let outcome = writer.append(&batch).and_then(|()| writer.flush());
-    let Err(LogError::TooLarge { bytes, limit, .. }) = outcome else {
-        panic!("{outcome:?}")
-    };
+    let Err(LogError::TooLarge { bytes, limit, .. }) = outcome else { panic!("{outcome:?}") };
     assert_eq!(bytes, (17 << 20) + 3);
     assert!(limit < bytes);
     // The writer goes on.

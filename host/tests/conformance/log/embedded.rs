@@ -29,10 +29,7 @@ fn keeps_everything_when_reopened() {
     }
     let log = open_embedded(folder.path());
     write(&log, &name, &numbers(None, 5, 6));
-    assert_eq!(
-        values(&fetch(&mut *reader(&log, &name, &group), 3)),
-        ["3", "4", "5"]
-    );
+    assert_eq!(values(&fetch(&mut *reader(&log, &name, &group), 3)), ["3", "4", "5"]);
     assert_eq!(log.position("g", "file:/a.csv").unwrap(), Some(7));
     assert_eq!(log.position("other", "file:/a.csv").unwrap(), None);
     log.set_position("g", "file:/a.csv", None).unwrap();
@@ -47,10 +44,7 @@ fn keeps_any_timestamp() {
     let mut batch = numbers(None, 0, 4);
     batch.timestamps = vec![i64::MIN, -1, 0, i64::MAX];
     write(&log, &name, &batch);
-    assert_eq!(
-        log.read(&name, 0, 0, 9).unwrap().batch.timestamps,
-        batch.timestamps
-    );
+    assert_eq!(log.read(&name, 0, 0, 9).unwrap().batch.timestamps, batch.timestamps);
 }
 
 #[test]
@@ -60,11 +54,7 @@ fn a_second_reader_is_refused() {
     let name = topic(&log, 1);
     let first = reader(&log, &name, "g");
     for log in [log.clone(), open_embedded(folder.path())] {
-        let error = log
-            .reader(&name, "g", Start::Earliest)
-            .err()
-            .unwrap()
-            .to_string();
+        let error = log.reader(&name, "g", Start::Earliest).err().unwrap().to_string();
         let file = folder.path().join("log.sqlite");
         assert_eq!(
             error,
@@ -103,21 +93,14 @@ fn a_killed_process_leaves_whole_messages_and_no_lock() {
     let log = open_embedded(folder.path());
     log.create_topic("shared", 1).unwrap();
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args([
-            "--exact",
-            "conformance::log::embedded::other_process",
-            "--nocapture",
-        ])
+        .args(["--exact", "conformance::log::embedded::other_process", "--nocapture"])
         .env(FILE, folder.path().join("log.sqlite"))
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
     assert!(lines.map_while(Result::ok).any(|line| line == "reading"));
-    assert!(
-        log.reader("shared", "g", Start::Earliest).is_err(),
-        "the other process reads as this group"
-    );
+    assert!(log.reader("shared", "g", Start::Earliest).is_err(), "the other process reads as this group");
     // What the other process writes is seen here while it runs.
     let mut other_group = reader(&log, "shared", "another group");
     let before = values(&[match super::next(&mut *other_group) {
@@ -178,15 +161,8 @@ fn refuses_files_that_are_not_its_own() {
         let path = folder.path().join(name);
         let before = std::fs::read(&path).ok();
         let error = Embedded::open(&path).err().unwrap().to_string();
-        assert_eq!(
-            error,
-            format!("embedded log {}: {expected}", path.display())
-        );
-        assert_eq!(
-            std::fs::read(&path).ok(),
-            before,
-            "{name} is left as it was"
-        );
+        assert_eq!(error, format!("embedded log {}: {expected}", path.display()));
+        assert_eq!(std::fs::read(&path).ok(), before, "{name} is left as it was");
     };
     std::fs::write(folder.path().join("text"), "id,name\n".repeat(1000)).unwrap();
     refused(
@@ -196,10 +172,7 @@ fn refuses_files_that_are_not_its_own() {
     let foreign = rusqlite::Connection::open(folder.path().join("foreign")).unwrap();
     foreign.execute_batch("CREATE TABLE t (a)").unwrap();
     drop(foreign);
-    refused(
-        "foreign",
-        "the file is a database of another program; name another file for the log",
-    );
+    refused("foreign", "the file is a database of another program; name another file for the log");
     Embedded::open(&folder.path().join("newer")).unwrap();
     let newer = rusqlite::Connection::open(folder.path().join("newer")).unwrap();
     newer.pragma_update(None, "user_version", 2).unwrap();
@@ -210,14 +183,8 @@ fn refuses_files_that_are_not_its_own() {
          use the host that wrote it, or name another file for the log",
     );
     std::fs::create_dir(folder.path().join("folder")).unwrap();
-    let error = Embedded::open(&folder.path().join("folder"))
-        .err()
-        .unwrap()
-        .to_string();
-    assert!(
-        error.contains("the file cannot be opened; check that it is a file"),
-        "{error}"
-    );
+    let error = Embedded::open(&folder.path().join("folder")).err().unwrap().to_string();
+    assert!(error.contains("the file cannot be opened; check that it is a file"), "{error}");
 }
 
 #[test]
@@ -238,8 +205,5 @@ fn finds_damage() {
     std::fs::write(&path, bytes).unwrap();
     let log = open_embedded(folder.path());
     let error = log.read(&name, 0, 0, usize::MAX).unwrap_err().to_string();
-    assert!(
-        error.contains("the file is damaged; restore it from a copy"),
-        "{error}"
-    );
+    assert!(error.contains("the file is damaged; restore it from a copy"), "{error}");
 }

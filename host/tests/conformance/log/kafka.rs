@@ -15,39 +15,20 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use super::{PATIENCE, connect, fetch, next, numbers, reader, texts, topic, unique, values, write};
 
 fn admin() -> AdminClient<DefaultClientContext> {
-    ClientConfig::new()
-        .set("bootstrap.servers", crate::kafka::brokers())
-        .create()
-        .unwrap()
+    ClientConfig::new().set("bootstrap.servers", crate::kafka::brokers()).create().unwrap()
 }
 
 #[test]
 fn a_wrong_address_is_found_out() {
     // A port that was free a moment ago.
-    let port = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let began = Instant::now();
-    let error = Kafka::connect(&format!("127.0.0.1:{port}"), &BTreeMap::new())
-        .err()
-        .unwrap();
+    let error = Kafka::connect(&format!("127.0.0.1:{port}"), &BTreeMap::new()).err().unwrap();
     assert!(began.elapsed() < Duration::from_secs(8));
-    let LogError::Unreachable(text) = error else {
-        panic!("{error}")
-    };
-    assert!(
-        text.starts_with(&format!(
-            "kafka://127.0.0.1:{port} does not answer within 5 s: "
-        )),
-        "{text}"
-    );
+    let LogError::Unreachable(text) = error else { panic!("{error}") };
+    assert!(text.starts_with(&format!("kafka://127.0.0.1:{port} does not answer within 5 s: ")), "{text}");
     assert!(text.contains("Connection refused"), "{text}");
-    assert!(
-        text.ends_with("and the security settings under [kafka]"),
-        "{text}"
-    );
+    assert!(text.ends_with("and the security settings under [kafka]"), "{text}");
 }
 
 #[test]
@@ -73,36 +54,23 @@ fn a_group_spreads_over_readers() {
     let (mut gone, mut came) = (Vec::new(), BTreeSet::new());
     let deadline = Instant::now() + PATIENCE;
     while gone.is_empty() || came.is_empty() {
-        assert!(
-            Instant::now() < deadline,
-            "no rebalance: gone {gone:?}, came {came:?}"
-        );
+        assert!(Instant::now() < deadline, "no rebalance: gone {gone:?}, came {came:?}");
         if let Poll::Revoked(partitions) = first.poll(Duration::from_millis(20)).unwrap() {
             gone.extend(partitions);
         }
         if let Poll::Messages(fetch) = second.poll(Duration::from_millis(20)).unwrap() {
-            assert_eq!(
-                fetch.offsets[0], 0,
-                "nothing was committed, so all comes again"
-            );
+            assert_eq!(fetch.offsets[0], 0, "nothing was committed, so all comes again");
             came.insert(fetch.partition);
         }
     }
-    assert_eq!(
-        gone,
-        came.into_iter().collect::<Vec<_>>(),
-        "one of two went to the other reader"
-    );
+    assert_eq!(gone, came.into_iter().collect::<Vec<_>>(), "one of two went to the other reader");
     first.commit(gone[0], 10).unwrap();
     let kept = 1 - gone[0];
     first.commit(kept, 10).unwrap();
     drop((first, second));
     let mut third = reader(&log, &topic, &group);
     let again = fetch(&mut *third, 10);
-    assert_eq!(
-        again[0].partition, gone[0],
-        "the former owner's commit did not count"
-    );
+    assert_eq!(again[0].partition, gone[0], "the former owner's commit did not count");
 }
 
 #[test]
@@ -119,10 +87,7 @@ fn a_reader_without_partitions_drains() {
     while !ended {
         assert!(Instant::now() < deadline, "no end");
         first.poll(Duration::from_millis(20)).unwrap();
-        ended = matches!(
-            second.poll(Duration::from_millis(20)).unwrap(),
-            Poll::End | Poll::Messages(_)
-        );
+        ended = matches!(second.poll(Duration::from_millis(20)).unwrap(), Poll::End | Poll::Messages(_));
     }
 }
 
@@ -136,24 +101,11 @@ fn aborted_messages_are_not_read_and_marks_do_not_hold_up_the_end() {
         .create()
         .unwrap();
     producer.init_transactions(PATIENCE).unwrap();
-    for (value, commit) in [
-        ("0", true),
-        ("aborted", false),
-        ("1", true),
-        ("aborted too", false),
-    ] {
+    for (value, commit) in [("0", true), ("aborted", false), ("1", true), ("aborted too", false)] {
         producer.begin_transaction().unwrap();
-        producer
-            .send(BaseRecord::<(), str>::to(&topic).payload(value))
-            .map_err(|(e, _)| e)
-            .unwrap();
+        producer.send(BaseRecord::<(), str>::to(&topic).payload(value)).map_err(|(e, _)| e).unwrap();
         producer.flush(PATIENCE).unwrap();
-        if commit {
-            producer.commit_transaction(PATIENCE)
-        } else {
-            producer.abort_transaction(PATIENCE)
-        }
-        .unwrap();
+        if commit { producer.commit_transaction(PATIENCE) } else { producer.abort_transaction(PATIENCE) }.unwrap();
     }
     let mut source = reader(&log, &topic, &unique("g"));
     source.drain().unwrap();
@@ -171,9 +123,7 @@ fn a_message_just_over_the_topics_limit_is_refused_with_both_sizes() {
     let log = connect();
     let name = unique("small");
     let new = NewTopic::new(&name, 1, TopicReplication::Fixed(1)).set("max.message.bytes", "2000");
-    pollster::block_on(admin().create_topics([&new], &AdminOptions::new())).unwrap()[0]
-        .as_ref()
-        .unwrap();
+    pollster::block_on(admin().create_topics([&new], &AdminOptions::new())).unwrap()[0].as_ref().unwrap();
     let deadline = Instant::now() + PATIENCE;
     let mut writer = loop {
         match log.writer(&name) {
@@ -185,10 +135,7 @@ fn a_message_just_over_the_topics_limit_is_refused_with_both_sizes() {
     for bytes in [2_001, 1_999] {
         let mut batch = host::message::Batch::new();
         batch.push(None, Some(&vec![b'x'; bytes]), 1);
-        let error = writer
-            .append(&batch)
-            .and_then(|()| writer.flush())
-            .unwrap_err();
+        let error = writer.append(&batch).and_then(|()| writer.flush()).unwrap_err();
         assert_eq!(
             error.to_string(),
             format!(
@@ -201,10 +148,7 @@ fn a_message_just_over_the_topics_limit_is_refused_with_both_sizes() {
     // Many small ones go in batches that the topic takes.
     writer.append(&numbers(None, 0, 5_000)).unwrap();
     writer.flush().unwrap();
-    assert_eq!(
-        log.read(&name, 0, 0, usize::MAX).unwrap().batch.len(),
-        5_000
-    );
+    assert_eq!(log.read(&name, 0, 0, usize::MAX).unwrap().batch.len(), 5_000);
 }
 
 #[test]
@@ -214,20 +158,10 @@ fn a_topic_deleted_while_read_is_an_error_and_is_not_created_again() {
     write(&log, &topic, &numbers(None, 0, 1));
     let mut source = reader(&log, &topic, &unique("g"));
     fetch(&mut *source, 1);
-    pollster::block_on(admin().delete_topics(&[&topic], &AdminOptions::new())).unwrap()[0]
-        .as_ref()
-        .unwrap();
+    pollster::block_on(admin().delete_topics(&[&topic], &AdminOptions::new())).unwrap()[0].as_ref().unwrap();
     let error = until_error(&mut *source);
-    assert!(
-        error.contains(&format!("topic {topic:?} was deleted while it was read")),
-        "{error}"
-    );
-    assert!(
-        log.topics()
-            .unwrap()
-            .iter()
-            .all(|found| found.name != topic)
-    );
+    assert!(error.contains(&format!("topic {topic:?} was deleted while it was read")), "{error}");
+    assert!(log.topics().unwrap().iter().all(|found| found.name != topic));
 }
 
 fn until_error(source: &mut dyn Source) -> String {
@@ -249,9 +183,7 @@ fn a_trickle_comes_at_once() {
     let mut writer = log.writer(&topic).unwrap();
     let mut waits = Vec::new();
     for i in 0..100 {
-        writer
-            .append(&numbers(Some(&i.to_string()), i, i + 1))
-            .unwrap();
+        writer.append(&numbers(Some(&i.to_string()), i, i + 1)).unwrap();
         writer.flush().unwrap();
         let written = Instant::now();
         fetch(&mut *source, 1);
