@@ -46,11 +46,6 @@ impl Running {
         wait_for("the program to end", || self.0.try_wait().expect("a status"))
     }
 
-    /// Waits for the program to end by itself.
-    pub fn wait(mut self) -> ExitStatus {
-        wait_for("the program to end", || self.0.try_wait().expect("a status"))
-    }
-
     pub fn is_running(&mut self) -> bool {
         self.0.try_wait().expect("a status").is_none()
     }
