@@ -1,9 +1,9 @@
 //! Pipeline 1 from end to end: 10,000 polls of a simulated ISS over real HTTP, through a log, into CSV.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Lines, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{ChildStdout, Stdio};
 
 use host::log::Log;
 use host::log::embedded::Embedded;
@@ -43,14 +43,14 @@ fn end(log: &dyn Log, topic: &str) -> Option<i64> {
 /// Polls until the topic holds enough, stops in the middle, runs again to the topic's end, and compares what was
 /// sent, what the log holds by a reader that is not the pipeline's, and the rows.
 fn polls_become_rows(via: &str, directory: &Path, end: impl Fn() -> Option<i64>, read: impl Fn(usize) -> Vec<String>) {
-    let (mut simulator, url) = simulator(directory);
+    let mut simulator = simulator(directory);
     let pipeline = top().join("pipelines/iss-csv.toml");
     let pipeline = pipeline.to_str().unwrap();
-    let polling = ["run", pipeline, "--from", &url, "--via", via, "--every", "1ms", "--to", "csv:out"];
+    let polling = ["run", pipeline, "--from", &simulator.url, "--via", via, "--every", "1ms", "--to", "csv:out"];
     let polling = Running::start(host(directory, &polling));
     wait_for("the polls", || end().filter(|&end| end >= POLLS));
     assert!(polling.stop("TERM").success());
-    assert!(simulator.is_running());
+    assert!(simulator.process.is_running());
     // What was polled and not yet written when the signal came is written by the next run.
     run_ok(directory, &["run", pipeline, "--from", via, "--to", "csv:out", "--until", "end"]);
 
@@ -64,22 +64,31 @@ fn polls_become_rows(via: &str, directory: &Path, end: impl Fn() -> Option<i64>,
     assert!(rows == sent.1, "the rows are not those of the messages");
 }
 
-/// `host simulate iss`, a second a reply, and its Open Notify URL.
-fn simulator(directory: &Path) -> (Running, String) {
+/// `host simulate iss`, a second a reply.
+struct Simulator {
+    process: Running,
+    /// Its Open Notify URL.
+    url: String,
+    /// Kept open, because a program whose reader has gone ends.
+    _stdout: Lines<BufReader<ChildStdout>>,
+}
+
+fn simulator(directory: &Path) -> Simulator {
     let mut command = host(directory, &["simulate", "iss", "--port", "0", "--step", "1s"]);
     command.stdout(Stdio::piped());
-    let mut simulator = Running::start(command);
-    let lines = BufReader::new(simulator.stdout()).lines();
+    let mut process = Running::start(command);
+    let mut lines = BufReader::new(process.stdout()).lines();
     let url = lines
+        .by_ref()
         .map(Result::unwrap)
         .find_map(|line| line.split_whitespace().find(|word| word.ends_with("/iss-now.json")).map(str::to_owned));
-    (simulator, url.expect("the URL of the simulator"))
+    Simulator { process, url: url.expect("the URL of the simulator"), _stdout: lines }
 }
 
 /// The first replies of another simulator: each starts at the same second.
 fn simulated(directory: &Path, count: usize) -> Vec<String> {
-    let (_simulator, url) = simulator(directory);
-    let url = url::Url::parse(&url).unwrap();
+    let simulator = simulator(directory);
+    let url = url::Url::parse(&simulator.url).unwrap();
     let mut stream = TcpStream::connect(("127.0.0.1", url.port().unwrap())).unwrap();
     let mut reader = BufReader::new(stream.try_clone().unwrap());
     let mut reply = || {

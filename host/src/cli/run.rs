@@ -63,6 +63,9 @@ struct Length {
     /// End after so many minutes
     #[arg(long, value_name = "M", value_parser = clap::value_parser!(u32).range(1..=500_000))]
     minutes: Option<u32>,
+    /// "end" of what there is now, "stopped" by a signal, or a duration
+    #[arg(long, value_name = "WHEN")]
+    until: Option<Until>,
 }
 
 impl Run {
@@ -107,7 +110,7 @@ impl Length {
     fn until(&self) -> Option<Until> {
         let orbits = self.orbit.map(|n| ORBIT * u32::from(n));
         let minutes = self.minutes.map(|n| Duration::from_secs(60) * n);
-        self.duration.map(|period| period.0).or(orbits).or(minutes).map(Until::Elapsed)
+        self.duration.map(|period| period.0).or(orbits).or(minutes).map(Until::Elapsed).or_else(|| self.until.clone())
     }
 }
 
