@@ -3,7 +3,8 @@
 use std::process::Command;
 
 use anyhow::Result;
-use xtask::{command, root};
+use xtask::kafka::Broker;
+use xtask::{command, root, target};
 
 use crate::{plugins, setup};
 
@@ -14,7 +15,14 @@ const MEASURED: &[&str] = &["host", "flatten", "apogee-json", "apogee-sdk"];
 pub fn run(args: &[String]) -> Result<()> {
     setup::check(&[setup::HOST, setup::KAFKA])?;
     plugins::build(false)?;
+    let broker = match std::env::var("KAFKA_BROKERS") {
+        Ok(brokers) if !brokers.is_empty() => None,
+        _ => Some(Broker::scratch(&target().join("tmp"))?),
+    };
     let mut cargo = Command::new("cargo");
+    if let Some(broker) = &broker {
+        cargo.env("KAFKA_BROKERS", broker.address());
+    }
     cargo.current_dir(root()).env("CARGO_INCREMENTAL", "0").args(["bench", "--package", "host", "--profile", "dev"]);
     for name in MEASURED {
         for setting in ["opt-level=3", "codegen-units=1", "debug-assertions=false", "overflow-checks=false"] {
