@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use apogee_json::{Kind, Scanner, Token};
+use apogee_json::{Kind, Reader, Seen, Token};
 
 use crate::message::Batch;
 use crate::metrics::Counters;
@@ -41,14 +41,16 @@ pub struct CsvSink {
     counters: Counters,
     open: Option<(PartFile, Instant)>,
     rows: csv::Writer<Vec<u8>>,
-    /// The cells of one row, kept to reuse its memory.
-    cells: Vec<Option<Token>>,
+    reader: Reader,
+    /// Where each column is among the fields of a message of the present shape.
+    places: Vec<Option<usize>>,
 }
 
 impl CsvSink {
     pub fn new(options: Options, columns: Vec<String>, partition: i32, counters: Counters) -> Self {
-        let cells = vec![None; columns.len()];
-        Self { options, columns, partition, counters, open: None, rows: writer(), cells }
+        let places = vec![None; columns.len()];
+        let reader = Reader::flat();
+        Self { options, columns, partition, counters, open: None, rows: writer(), reader, places }
     }
 
     fn open(&mut self, first: i64) -> Result<&mut PartFile, SinkError> {
@@ -56,8 +58,7 @@ impl CsvSink {
             let started = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%S%.3fZ");
             let name = format!("{started}-{}-{first}.csv", self.partition);
             self.open = Some((PartFile::create(&self.options.directory, &name)?, Instant::now()));
-            let header = self.rows.write_record(&self.columns);
-            self.in_memory(header)?;
+            self.rows.write_record(&self.columns).map_err(|error| self.unwritten(error.into()))?;
         }
         match &mut self.open {
             Some((file, _)) => Ok(file),
@@ -67,25 +68,40 @@ impl CsvSink {
 
     fn row(&mut self, value: Option<&[u8]>) -> Result<(), SinkError> {
         let text = value.unwrap_or(b"null");
-        self.cells.fill(None);
-        if let Err(problem) = cells(text, &self.columns, &mut self.cells) {
+        if let Err(problem) = self.read(text) {
             return Err(SinkError::Message {
                 sink: self.name(),
                 problem,
                 excerpt: quote(&String::from_utf8_lossy(&text[..text.len().min(100)])),
             });
         }
-        for cell in &self.cells {
-            let content = cell.map(|cell| content(cell, text, self.options.escape_formulas)).unwrap_or_default();
-            let written = self.rows.write_field(content);
-            self.in_memory(written)?;
+        let tokens = self.reader.tokens();
+        for place in &self.places {
+            let cell = place.map(|place| content(tokens[place], text, self.options.escape_formulas));
+            let written = self.rows.write_field(cell.unwrap_or_default());
+            written.map_err(|error| self.unwritten(error.into()))?;
         }
-        let ended = self.rows.write_record(None::<&[u8]>);
-        self.in_memory(ended)
+        self.rows.write_record(None::<&[u8]>).map_err(|error| self.unwritten(error.into()))
     }
 
-    fn in_memory(&self, written: csv::Result<()>) -> Result<(), SinkError> {
-        written.map_err(|error| SinkError::File { path: self.options.directory.clone(), error: error.into() })
+    /// Reads a message, and finds the columns anew where it has another shape than the last one.
+    fn read(&mut self, text: &[u8]) -> Result<(), String> {
+        if self.reader.read(text).map_err(|error| error.to_string())? == Seen::Same {
+            return Ok(());
+        }
+        let names = (0..self.reader.len()).map(|field| self.reader.name(field));
+        if let Some(unknown) = names.into_iter().find(|name| !self.columns.iter().any(|column| column == name)) {
+            let problem = format!("a field {unknown:?} that the plugin does not declare");
+            // A shape without places must not be taken for one that has them.
+            self.reader = Reader::flat();
+            return Err(problem);
+        }
+        self.places = self.columns.iter().map(|column| self.reader.find(column)).collect();
+        Ok(())
+    }
+
+    fn unwritten(&self, error: std::io::Error) -> SinkError {
+        SinkError::File { path: self.options.directory.clone(), error }
     }
 
     fn name(&self) -> String {
@@ -100,10 +116,7 @@ impl Sink for CsvSink {
             self.row(value)?;
         }
         let rows = std::mem::replace(&mut self.rows, writer()).into_inner();
-        let mut rows = rows.map_err(|error| SinkError::File {
-            path: self.options.directory.clone(),
-            error: std::io::Error::other(error.to_string()),
-        })?;
+        let mut rows = rows.map_err(|error| self.unwritten(std::io::Error::other(error.to_string())))?;
         self.open(first)?.write(&rows)?;
         rows.clear();
         self.rows = csv::WriterBuilder::new().from_writer(rows);
@@ -127,29 +140,6 @@ impl Sink for CsvSink {
 
 fn writer() -> csv::Writer<Vec<u8>> {
     csv::Writer::from_writer(Vec::new())
-}
-
-/// Finds the value of each column. Most messages have the columns in order, so that comes first.
-fn cells(text: &[u8], columns: &[String], cells: &mut [Option<Token>]) -> Result<(), String> {
-    let mut scanner = Scanner::new(text);
-    let broken = |error: apogee_json::Error| error.to_string();
-    scanner.enter().map_err(broken)?;
-    let mut next = 0;
-    while let Some(key) = scanner.key().map_err(broken)? {
-        let value = scanner.value().map_err(broken)?;
-        let name = key.content(text);
-        let is = |column: &String| column.as_bytes() == &*name;
-        let column = match columns.get(next) {
-            Some(column) if is(column) => Some(next),
-            _ => columns.iter().position(is),
-        };
-        let Some(column) = column else {
-            return Err(format!("a field {:?} that the plugin does not declare", String::from_utf8_lossy(&name)));
-        };
-        cells[column] = Some(value);
-        next = column + 1;
-    }
-    scanner.end().map_err(broken)
 }
 
 fn content(cell: Token, text: &[u8], escape_formulas: bool) -> Cow<'_, [u8]> {
