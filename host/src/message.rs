@@ -8,6 +8,7 @@ pub use crate::plugin::bindings::messages::{Batch, Column, Header};
 /// The length that stands for a null in [`Column::lengths`].
 const NULL: i32 = -1;
 
+#[expect(clippy::derivable_impls, reason = "the type is generated, without this derive")]
 impl Default for Column {
     fn default() -> Self {
         Self { bytes: Vec::new(), lengths: Vec::new() }

@@ -1,7 +1,7 @@
 //! `host check`: what pipeline files would do. Loads and opens the plugins; touches no source, topic or sink.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -40,7 +40,7 @@ impl Check {
 }
 
 /// What a pipeline does, a line for each part. The engine is made for the first file that needs it.
-fn check(file: &PathBuf, engine: &mut Option<Engine>) -> anyhow::Result<Vec<(&'static str, String)>> {
+fn check(file: &Path, engine: &mut Option<Engine>) -> anyhow::Result<Vec<(&'static str, String)>> {
     let pipeline = Pipeline::read(file)?;
     run::plugins_exist(&pipeline)?;
     let engine = match engine {

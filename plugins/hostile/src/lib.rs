@@ -2,7 +2,7 @@
 //! a setting here that runs into it.
 //!
 //! It is written against the bare interface, without the SDK, so that it can lie. `{"how": "echo"}` behaves
-//! well, to compare with. Settings are in [`settings`].
+//! well, to compare with. Settings are in `settings.rs`.
 
 wit_bindgen::generate!({ path: "../../wit", world: "transformer" });
 

@@ -54,7 +54,8 @@ pub fn refuses_names_and_missing_topics(log: &dyn Log) {
 pub fn gives_back_every_byte(log: &dyn Log) {
     let topic = topic(log, 1);
     let all: Vec<u8> = (0..=255).collect();
-    let messages: [(Option<&[u8]>, Option<&[u8]>, i64); 6] = [
+    type Message<'a> = (Option<&'a [u8]>, Option<&'a [u8]>, i64);
+    let messages: [Message<'_>; 6] = [
         (None, Some(&all), 1_700_000_000_000),
         (Some(b"key"), None, 1),
         (Some(b""), Some(b""), 1_700_000_000_001),
