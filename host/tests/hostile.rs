@@ -275,3 +275,53 @@ fn an_import_of_sockets_is_refused_by_name() {
          compute, and have no network, no files and no host of their own; build it without what needs that"
     );
 }
+
+/// Components in text, whose guest code runs before anything of the interface is called: the limits hold there too.
+#[test]
+fn bombs_go_off_harmlessly_while_a_component_starts() {
+    let engine = Engine::new().unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("bomb.wasm");
+    let load = |module: &str, instances: usize| {
+        let instances: String = (0..instances).map(|n| format!("(core instance $i{n} (instantiate $m))")).collect();
+        let component = format!(
+            r#"(component
+                (core module $m {module} (func (export "f")))
+                {instances}
+                (func $f (canon lift (core func $i0 "f")))
+                (instance $t (export "describe" (func $f)) (export "open" (func $f)) (export "process" (func $f)))
+                (export "apogee:plugin/transform@0.1.0" (instance $t)))"#
+        );
+        std::fs::write(&path, wat::parse_str(component).unwrap()).unwrap();
+        engine.load(&path).map(|_| ()).unwrap_err().to_string()
+    };
+    let start = |body: &str| format!("(func $s {body}) (start $s)");
+    for (bomb, instances, text) in [
+        (start("(loop (br 0))"), 1, "it ran longer than 5s; if it needs longer, raise `call` in [plugin.limits]"),
+        (
+            "(memory 32768)".to_owned(),
+            1,
+            "it asked for 2147483648 bytes of memory and may have 268435456; if it needs more, raise `memory` in \
+             [plugin.limits]",
+        ),
+        (
+            format!(
+                "(table $t 10 funcref) {}",
+                start("(loop (drop (table.grow $t (ref.null func) (i32.const 90000))) (br 0))")
+            ),
+            1,
+            "it asked for 180010 table elements and may have 100000; if it needs more, raise `table_elements` in \
+             [plugin.limits]",
+        ),
+        (
+            "(memory 2000)".to_owned(),
+            5,
+            "it asked for 393216000 bytes of memory and may have 268435456; if it needs more, raise `memory` in \
+             [plugin.limits]",
+        ),
+    ] {
+        assert_eq!(load(&bomb, instances), format!("plugin bomb was stopped in its start: {text}"), "{bomb}");
+    }
+    let many = load("", 200);
+    assert!(many.contains("200") && many.contains("instances"), "{many}");
+}

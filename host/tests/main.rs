@@ -12,3 +12,4 @@ mod kill;
 mod program;
 mod readme;
 mod simulate;
+mod stream;

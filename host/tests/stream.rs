@@ -1,0 +1,116 @@
+//! Whole streams through the program: chains, languages, topics, dead letters.
+
+use serde_json::{Value, json};
+
+use crate::program::{host, plugin, run, run_ok};
+
+/// Replies of Open Notify, and two lines that are none.
+const REPLIES: &str = r#"{"iss_position": {"longitude": "-85.6433", "latitude": "-15.3433"}, "timestamp": 1690000000, "message": "success"}
+not json
+{"iss_position": {"longitude": "10.0000", "latitude": "51.5000"}, "timestamp": 1690000001, "message": "success"}
+{"iss_position": {"longitude": "NaN", "latitude": NaN}, "timestamp": 1690000002, "message": "success"}
+"#;
+
+fn lines(stdout: &str) -> Vec<Value> {
+    stdout.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
+}
+
+#[test]
+fn a_component_in_javascript_follows_one_in_rust() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("replies.jsonl"), REPLIES).unwrap();
+    let (flatten, hemisphere) = (plugin("flatten"), plugin("hemisphere"));
+    let out = run_ok(
+        directory.path(),
+        &[
+            "--plugin",
+            flatten.to_str().unwrap(),
+            "--plugin",
+            hemisphere.to_str().unwrap(),
+            "--from",
+            "file:replies.jsonl",
+            "--set",
+            r#"flatten.fields=[{"from":"iss_position_latitude","name":"latitude","type":"float"}]"#,
+        ],
+    );
+    assert_eq!(
+        lines(&out),
+        [json!({"latitude": -15.3433, "hemisphere": "S"}), json!({"latitude": 51.5, "hemisphere": "N"})]
+    );
+}
+
+#[test]
+fn what_is_rejected_is_kept_with_its_origin_and_reason() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("replies.jsonl"), REPLIES).unwrap();
+    let flatten = plugin("flatten");
+    let arguments = ["--plugin", flatten.to_str().unwrap(), "--from", "file:replies.jsonl", "--json"];
+    let output = run(directory.path(), &arguments);
+    assert!(output.status.success());
+    assert_eq!(lines(&String::from_utf8(output.stdout).unwrap()).len(), 2);
+
+    let dead = lines(&run_ok(directory.path(), &["topics", "read", "kafka:///flatten.dead", "--raw"]));
+    assert_eq!(dead.len(), 2);
+    let line = |n: usize| REPLIES.lines().nth(n).unwrap();
+    for (letter, (number, reason)) in
+        dead.iter().zip([(1, "something that is no value at byte 0"), (3, "something that is no value at byte 50")])
+    {
+        let offset: usize = REPLIES.lines().take(number).map(|line| line.len() + 1).sum();
+        assert_eq!(letter["value"], line(number));
+        assert_eq!(letter["offset"], offset);
+        assert_eq!(letter["by"], "flatten");
+        assert_eq!(letter["version"], "0.1.0");
+        assert_eq!(letter["hash"].as_str().unwrap().len(), 64);
+        assert!(letter["reason"].as_str().unwrap().contains(reason), "{letter}");
+    }
+    // Each of the four is accounted for, and a second run of the whole file counts the same.
+    let again = run(directory.path(), &arguments);
+    let summary = String::from_utf8(again.stderr).unwrap();
+    assert!(summary.contains(r#""messages in":4"#) && summary.contains(r#""messages out":2"#), "{summary}");
+    assert!(summary.contains(r#""rejected by flatten":2"#), "{summary}");
+}
+
+#[test]
+fn a_file_goes_into_a_topic_of_kafka_and_out_again() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("replies.jsonl"), REPLIES).unwrap();
+    let topic = format!("flattened-{}", std::process::id());
+    let uri = format!("kafka://{}/{topic}", crate::kafka::brokers());
+    let flatten = plugin("flatten");
+    let flatten = flatten.to_str().unwrap();
+    run_ok(directory.path(), &["--plugin", flatten, "--from", "file:replies.jsonl", "--to", &uri]);
+    let expected = lines(&crate::kafka::console_consumer(&topic).join("\n"));
+    assert_eq!(expected.len(), 2);
+    let again = ["--plugin", flatten, "--from", &uri, "--until", "end", "--name", &format!("again-{topic}")];
+    assert_eq!(lines(&run_ok(directory.path(), &again)), expected);
+    // The group has read all of it.
+    assert_eq!(run_ok(directory.path(), &again), "");
+}
+
+#[test]
+fn a_reader_that_goes_away_ends_the_stream_quietly() {
+    let directory = tempfile::tempdir().unwrap();
+    let command = format!(
+        "'{}' --plugin '{}' --from sim:iss --every 20ms --via none 2>&1 | head -n 2",
+        env!("CARGO_BIN_EXE_host"),
+        plugin("flatten").display()
+    );
+    let output =
+        std::process::Command::new("sh").args(["-c", &command]).current_dir(directory.path()).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(lines(&text).len(), 2, "{text}");
+}
+
+#[test]
+fn the_default_source_that_is_not_there_names_the_simulated_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let flatten = plugin("flatten");
+    // An address book without the service, whatever this machine's network is like.
+    let output = host(directory.path(), &["--plugin", flatten.to_str().unwrap(), "--for", "1s"]).output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    if output.status.success() {
+        return; // The service is there.
+    }
+    assert_eq!(output.status.code(), Some(3), "{stderr}");
+    assert!(stderr.contains("api.open-notify.org") && stderr.contains("--from sim:iss"), "{stderr}");
+}
