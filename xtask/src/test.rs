@@ -1,10 +1,10 @@
 //! Everything that must hold: format, lints, documentation, plugins, and the tests with a real Kafka broker.
 
-use std::path::Path;
-use std::process::Command;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use xtask::kafka::Broker;
 use xtask::{command, root, target};
 
@@ -27,6 +27,9 @@ pub fn run(filter: &[String]) -> Result<bool> {
         steps.step("docker compose", compose);
     }
     steps.needed("plugins", || plugins::build(true))?;
+    if filter.is_empty() {
+        steps.step("demo", demo);
+    }
     let broker = steps.needed("kafka", broker)?;
     steps.print();
 
@@ -52,20 +55,43 @@ fn broker() -> Result<Option<Broker>> {
     }
 }
 
-/// Whether Docker takes our file; without Docker it cannot be known, and is said so.
+/// Whether Compose takes our file; without Compose it cannot be known, and is said so.
 fn compose() -> Result<()> {
-    if command::output(Command::new("docker").args(["compose", "version"])).is_err() {
+    let plugin = command::output(Command::new("docker").args(["compose", "version"])).is_ok();
+    let mut compose = if plugin { Command::new("docker") } else { Command::new("docker-compose") };
+    if plugin {
+        compose.arg("compose");
+    } else if command::output(Command::new("docker-compose").arg("version")).is_err() {
         eprintln!("docker compose is not on this machine: docker-compose.yml was not checked");
         return Ok(());
     }
-    command::output(
-        Command::new("docker")
-            .args(["compose", "--file"])
-            .arg(Path::new("docker-compose.yml"))
-            .args(["config", "--quiet"])
-            .current_dir(root()),
-    )
-    .map(drop)
+    command::output(compose.args(["--file", "docker-compose.yml", "config", "--quiet"]).current_dir(root())).map(drop)
+}
+
+/// How long after its builds the demo may take to show the first position.
+const FIRST_POSITION: Duration = Duration::from_secs(10);
+
+/// Runs the demo as its user does, and looks at what it shows: positions soon, and rows in the end.
+fn demo() -> Result<()> {
+    let program = std::env::current_exe().context("this program")?;
+    let mut demo = Command::new(program).arg("demo").stdout(Stdio::piped()).spawn().context("the demo")?;
+    let lines = BufReader::new(demo.stdout.take().context("the demo's output")?).lines();
+    let (mut built, mut first, mut rows) = (None, None, 0);
+    for line in lines {
+        let line = line.context("the demo's output")?;
+        if line.starts_with("1. ") {
+            built = Some(Instant::now());
+        } else if line.starts_with(r#"{"local_time":"#) {
+            first = first.or_else(|| Some(built?.elapsed()));
+        } else if line.trim_start().starts_with("20") && line.matches(',').count() == 2 {
+            rows += 1;
+        }
+    }
+    anyhow::ensure!(demo.wait().context("the demo")?.success(), "the demo failed");
+    let first = first.context("the demo showed no position")?;
+    anyhow::ensure!(first <= FIRST_POSITION, "the demo took {first:?} to show a position");
+    anyhow::ensure!(rows > 0, "the demo left no rows");
+    Ok(())
 }
 
 /// What was done, how long it took and whether it passed.
