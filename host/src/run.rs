@@ -76,6 +76,12 @@ pub fn run(pipeline: &Pipeline, engine: &Engine, counters: &Counters, stop: &Sto
 pub fn load(pipeline: &Pipeline, engine: &Engine) -> anyhow::Result<Vec<(Plugin, Vec<Field>)>> {
     let load = |spec: &config::PluginSpec| {
         let plugin = engine.load(&spec.path)?;
+        if plugin.exports.iter().any(|interface| interface == "state") {
+            tracing::warn!(
+                "plugin {} has state, which this version of the host does not keep over a restart",
+                plugin.title()
+            );
+        }
         let fields = plugin.open(&spec.settings, &spec.limits)?.fields;
         Ok((plugin, fields))
     };

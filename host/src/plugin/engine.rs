@@ -2,21 +2,16 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use wasmtime::component::{Component, InstancePre, Linker};
-use wasmtime::{Cache, CacheConfig, Config, InstanceAllocationStrategy, PoolingAllocationConfig, Store};
+use wasmtime::{Cache, CacheConfig, Config, InstanceAllocationStrategy, PoolingAllocationConfig};
 
-use crate::plugin::bindings::transform::{Description, GuestIndices};
+use crate::plugin::bindings::transform::Description;
 use crate::plugin::error::PluginError;
-use crate::plugin::guest_log::GuestLog;
 use crate::plugin::instance::{Instance, Running};
-use crate::plugin::limits::{Limits, STACK};
+use crate::plugin::limits::{Limits, STACK, TICK};
 use crate::plugin::wasi::{self, Guest};
-
-/// How often the epoch moves on, and so how exactly the time of a call is kept.
-pub(super) const TICK: Duration = Duration::from_millis(10);
 
 /// The interfaces that a component may export.
 const TRANSFORM: &str = "apogee:plugin/transform@0.1.0";
@@ -219,16 +214,4 @@ fn compile_schema(path: &Path, schema: &str) -> Result<jsonschema::Validator, Pl
     let bad = |what: String| PluginError::Schema { path: path.to_owned(), what };
     let schema = serde_json::from_str(schema).map_err(|error| bad(error.to_string()))?;
     jsonschema::validator_for(&schema).map_err(|error| bad(error.to_string()))
-}
-
-/// A store with the limits in force.
-pub(super) fn store(engine: &wasmtime::Engine, limits: &Limits, log: GuestLog) -> Store<Guest> {
-    let mut store = Store::new(engine, Guest::new(limits, log));
-    store.limiter(|guest| &mut guest.keeper);
-    store.set_hostcall_fuel(limits.copied());
-    store
-}
-
-pub(super) fn indices(pre: &InstancePre<Guest>) -> wasmtime::Result<GuestIndices> {
-    GuestIndices::new(pre)
 }

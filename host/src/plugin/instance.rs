@@ -5,12 +5,12 @@ use wasmtime::{Store, Trap, WasmBacktrace};
 
 use crate::message::Batch;
 use crate::plugin::bindings::messages::Output;
-use crate::plugin::bindings::transform::{Field, Guest as Transform};
+use crate::plugin::bindings::transform::{Field, Guest as Transform, GuestIndices};
+use crate::plugin::check;
 use crate::plugin::error::{PluginError, Reached};
 use crate::plugin::guest_log::{GuestLog, quote};
 use crate::plugin::limits::{Limits, STACK};
 use crate::plugin::wasi::Guest;
-use crate::plugin::{check, engine};
 
 /// A plugin that has been opened with its settings. After an error it is dead, and is to be dropped.
 pub struct Instance {
@@ -42,11 +42,6 @@ impl Instance {
         }
         Ok(output)
     }
-
-    /// Bytes of linear memory that the instance holds.
-    pub fn memory(&self) -> usize {
-        self.running.store.data().keeper.memory()
-    }
 }
 
 /// A guest's text, bounded and fit to be shown.
@@ -70,10 +65,12 @@ pub(super) struct Running {
 impl Running {
     pub fn start(pre: &InstancePre<Guest>, plugin: &str, limits: &Limits) -> Result<Self, PluginError> {
         let log = GuestLog::new(plugin, limits.log_lines);
-        let mut store = engine::store(pre.engine(), limits, log);
-        store.set_epoch_deadline(ticks(limits));
+        let mut store = Store::new(pre.engine(), Guest::new(limits, log));
+        store.limiter(|guest| &mut guest.keeper);
+        store.set_hostcall_fuel(limits.copied());
+        store.set_epoch_deadline(limits.ticks());
         let started = (|| {
-            let indices = engine::indices(pre)?;
+            let indices = GuestIndices::new(pre)?;
             let instance = pre.instantiate(&mut store)?;
             indices.load(&mut store, &instance)
         })();
@@ -89,7 +86,7 @@ impl Running {
         name: &'static str,
         call: impl FnOnce(&mut Store<Guest>, &Transform) -> wasmtime::Result<R>,
     ) -> Result<R, PluginError> {
-        self.store.set_epoch_deadline(ticks(&self.limits));
+        self.store.set_epoch_deadline(self.limits.ticks());
         call(&mut self.store, &self.transform)
             .map_err(|error| explain(error, &self.plugin, &self.limits, &self.store, name))
     }
@@ -101,11 +98,6 @@ impl Running {
     fn stopped(&self, call: &'static str, limit: Reached) -> PluginError {
         PluginError::Limit { plugin: self.plugin.clone(), call, limit }
     }
-}
-
-fn ticks(limits: &Limits) -> u64 {
-    let ticks = limits.call.as_nanos().div_ceil(engine::TICK.as_nanos()) + 1;
-    u64::try_from(ticks).unwrap_or(u64::MAX / 2)
 }
 
 /// Tells a limit from a trap, and a trap's cause.

@@ -7,7 +7,10 @@ use wasmtime::ResourceLimiter;
 use crate::plugin::error::Reached;
 
 /// Bytes of stack for guest code; the same for all instances, because wasmtime sets it by engine.
-pub const STACK: usize = 512 << 10;
+pub(super) const STACK: usize = 512 << 10;
+
+/// How often the epoch moves on, and so how exactly the time of a call is kept.
+pub(super) const TICK: Duration = Duration::from_millis(10);
 
 /// The limits of one plugin instance. Every one has a default and can be set in a pipeline file.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,6 +46,12 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// The time of a call, in ticks of the epoch.
+    pub(super) fn ticks(&self) -> u64 {
+        let ticks = self.call.as_nanos().div_ceil(TICK.as_nanos()) + 1;
+        u64::try_from(ticks).unwrap_or(u64::MAX / 2)
+    }
+
     /// The most data that wasmtime may copy out of the guest in one go: what may be put out, with what
     /// the canonical ABI needs for each message (lengths, timestamp, origin, a rejection's header).
     pub(super) fn copied(&self) -> usize {
@@ -63,10 +72,6 @@ pub(super) struct Keeper {
 impl Keeper {
     pub fn new(limits: &Limits) -> Self {
         Self { limits: (limits.memory, limits.table_elements), memory: 0, table_elements: 0, reached: None }
-    }
-
-    pub fn memory(&self) -> usize {
-        self.memory
     }
 
     fn refuse(&mut self, reached: Reached) -> wasmtime::Result<bool> {
