@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::log::connect::Logs;
 use crate::log::{LogError, Writer};
 use crate::message::Batch;
+use crate::source::MAX_REJECTED;
 use crate::uri::TopicUri;
 
 /// One dead letter; the topic holds it as JSON.
@@ -31,27 +32,57 @@ pub struct Letter<'a> {
     pub key: Option<Text<'a>>,
     pub value: Option<Text<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub headers: Vec<(&'a str, Text<'a>)>,
+    pub headers: Vec<(Text<'a>, Text<'a>)>,
 }
 
-/// Bytes in JSON: a string where they are UTF-8, else `{"hex": "…"}`.
+/// Bytes in JSON: a string where they are UTF-8, else `{"hex": "…"}`. Only the beginning of what is too long for a
+/// letter: `{"start": "…", "bytes": 123456}`, because a letter must fit into its topic whatever it is about.
 #[derive(Debug, Clone, Copy)]
-pub struct Text<'a>(pub &'a [u8]);
+pub struct Text<'a> {
+    bytes: &'a [u8],
+    most: usize,
+}
+
+impl<'a> Text<'a> {
+    pub fn key(bytes: &'a [u8]) -> Self {
+        Self { bytes, most: 4 << 10 }
+    }
+
+    pub fn value(bytes: &'a [u8]) -> Self {
+        Self { bytes, most: MAX_REJECTED }
+    }
+
+    pub fn header(bytes: &'a [u8]) -> Self {
+        Self { bytes, most: 1 << 10 }
+    }
+}
 
 impl Serialize for Text<'_> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         use serde::ser::SerializeMap;
-        if let Ok(text) = str::from_utf8(self.0) {
+        if self.bytes.len() > self.most {
+            let mut map = serializer.serialize_map(Some(2))?;
+            map.serialize_entry("start", &String::from_utf8_lossy(&self.bytes[..self.most]))?;
+            map.serialize_entry("bytes", &self.bytes.len())?;
+            return map.end();
+        }
+        if let Ok(text) = str::from_utf8(self.bytes) {
             return serializer.serialize_str(text);
         }
-        let hex: String = self.0.iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex: String = self.bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         let mut map = serializer.serialize_map(Some(1))?;
         map.serialize_entry("hex", &hex)?;
         map.end()
     }
 }
 
-/// The dead letters of one pipeline. Their topic is created with the first one.
+/// Most headers of a message that go into its letter.
+pub const HEADERS: usize = 100;
+
+/// Bytes of letters that wait for a commit at most; more go out earlier, and come again after a crash.
+const WAITING: usize = 1 << 20;
+
+/// The dead letters of one task. Their topic is created with the first one.
 pub struct DeadLetters {
     logs: Arc<Logs>,
     uri: TopicUri,
@@ -69,6 +100,9 @@ impl DeadLetters {
         let key = format!("{}-{}", letter.partition, letter.offset);
         let now = jiff::Timestamp::now().as_millisecond();
         self.waiting.push(Some(key.as_bytes()), Some(&serde_json::to_vec(letter)?), now);
+        if self.waiting.bytes() > WAITING {
+            self.flush()?;
+        }
         Ok(())
     }
 
@@ -87,5 +121,21 @@ impl DeadLetters {
         };
         writer.append(&std::mem::take(&mut self.waiting))?;
         writer.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_of_any_kind_and_length_fit_into_a_letter() {
+        let json = |text: Text<'_>| serde_json::to_string(&text).unwrap();
+        assert_eq!(json(Text::key(b"caf\xc3\xa9")), "\"café\"");
+        assert_eq!(json(Text::key(b"\xff\x00")), r#"{"hex":"ff00"}"#);
+        let long = vec![0; 10 << 20];
+        let cut = json(Text::value(&long));
+        assert!(cut.starts_with(r#"{"start":"\u0000"#) && cut.ends_with(r#"","bytes":10485760}"#));
+        assert!(cut.len() < 512 << 10);
     }
 }

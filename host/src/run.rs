@@ -13,8 +13,8 @@ use anyhow::Context;
 use crate::config::{self, Pipeline, Until};
 use crate::dead_letter::DeadLetters;
 use crate::log::connect::Logs;
-use crate::log::{Log, Start, Writer};
-use crate::message::Fetch;
+use crate::log::{Log, LogError, Start, Writer};
+use crate::message::{Batch, Rejected};
 use crate::metrics::Counters;
 use crate::plugin::{Engine, Field, Plugin};
 use crate::simulate::iss;
@@ -24,9 +24,9 @@ use crate::sink::topic::TopicSink;
 use crate::sink::{Sink, SinkError};
 use crate::source::file::FileSource;
 use crate::source::http::HttpSource;
-use crate::source::{Poll, Source};
+use crate::source::{MAX_REJECTED, Poll, Source};
 use crate::stop::Stop;
-use crate::task::{self, Order, Shared, Stage, Task};
+use crate::task::{self, Order, Rejects, Stage, Task};
 
 /// How long the pump waits for a reply before it looks whether it should stop.
 const WAIT: Duration = Duration::from_millis(50);
@@ -37,27 +37,29 @@ pub fn run(pipeline: &Pipeline, engine: &Engine, counters: &Counters, stop: &Sto
     let logs = Arc::new(Logs::new(&pipeline.log, &pipeline.client));
     let plugins = load(pipeline, engine)?;
     let output = Output::open(pipeline, &plugins, &logs, counters)?;
-    let dead_letters = || DeadLetters::new(logs.clone(), pipeline.dead_letters.clone());
-    let (mut source, _simulator) = open_source(pipeline, &logs, counters)?;
-    let mut shared = Shared { pipeline: &pipeline.name, counters, dead_letters: dead_letters() };
-    let open = |partition| output.task(pipeline, &plugins, partition);
+    // Declared in this order so that the simulator outlives who polls it.
+    let (_simulator, mut source) = open_source(pipeline, &logs, counters)?;
+    let rejects = || Rejects {
+        pipeline: pipeline.name.clone(),
+        counters: counters.clone(),
+        dead_letters: DeadLetters::new(logs.clone(), pipeline.dead_letters.clone()),
+    };
+    let open = |partition| output.task(pipeline, &plugins, partition, rejects());
     let ends = Ends::new(&pipeline.until, stop);
 
     let Some(via) = &pipeline.via else {
-        return task::run(source.as_mut(), open, &mut shared, || ends.order());
+        return task::run(source.as_mut(), open, || ends.order());
     };
     let log = logs.of(via)?;
     log.create_topic(&via.topic, pipeline.partitions)?;
     let mut writer = log.writer(&via.topic)?;
     let mut reader = log.reader(&via.topic, &pipeline.group, Start::Earliest)?;
-    let (pumped, failed) = (AtomicBool::new(false), AtomicBool::new(false));
+    let (pumped, worked) = (AtomicBool::new(false), AtomicBool::new(false));
     std::thread::scope(|scope| {
         let pump = std::thread::Builder::new().name("pump".to_owned()).spawn_scoped(scope, || {
-            let mut shared = Shared { pipeline: &pipeline.name, counters, dead_letters: dead_letters() };
-            let order = || if failed.load(Ordering::Relaxed) { Order::Stop } else { ends.order() };
-            let result = pump(source.as_mut(), writer.as_mut(), &mut shared, order);
-            pumped.store(true, Ordering::Release);
-            result
+            let _ended = Ended(&pumped);
+            let order = || if worked.load(Ordering::Acquire) { Order::Stop } else { ends.order() };
+            pump(source.as_mut(), writer.as_mut(), rejects(), order)
         })?;
         // Once the pump has ended, what it wrote is read to its end; when asked to stop, it waits for the next run.
         let order = || match () {
@@ -65,11 +67,28 @@ pub fn run(pipeline: &Pipeline, engine: &Engine, counters: &Counters, stop: &Sto
             () if pumped.load(Ordering::Acquire) => Order::Drain,
             () => Order::Go,
         };
-        let worked = task::run(reader.as_mut(), open, &mut shared, order);
-        failed.store(worked.is_err(), Ordering::Relaxed);
+        let result = {
+            let _ended = Ended(&worked);
+            task::run(reader.as_mut(), open, order)
+        };
         let pumped = pump.join().unwrap_or_else(|_| Err(anyhow::anyhow!("the polling thread panicked")));
-        worked.and(pumped)
+        match (result, pumped) {
+            (Err(error), Err(cause)) => {
+                tracing::warn!("{error:#}");
+                Err(cause)
+            }
+            (result, pumped) => result.and(pumped),
+        }
     })
+}
+
+/// Says at its end, whichever way that comes, that a thread has ended.
+struct Ended<'a>(&'a AtomicBool);
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
 }
 
 /// Compiles and opens every plugin once, so that mistakes show before anything is read.
@@ -86,6 +105,18 @@ pub fn load(pipeline: &Pipeline, engine: &Engine) -> anyhow::Result<Vec<(Plugin,
         Ok((plugin, fields))
     };
     pipeline.plugins.iter().map(load).collect()
+}
+
+/// The columns of a sink that needs to know them before the first message; `None` for the others.
+pub fn columns(pipeline: &Pipeline, plugins: &[(Plugin, Vec<Field>)]) -> Result<Option<Vec<String>>, SinkError> {
+    let config::Sink::Csv(options) = &pipeline.sink else { return Ok(None) };
+    match plugins.last() {
+        Some((_, fields)) if !fields.is_empty() => Ok(Some(fields.iter().map(|field| field.name.clone()).collect())),
+        last => Err(SinkError::NoColumns {
+            sink: format!("csv:{}", options.directory.display()),
+            plugin: last.map(|(plugin, _)| plugin.title()).unwrap_or_default(),
+        }),
+    }
 }
 
 /// When the first source of a pipeline ends.
@@ -119,24 +150,28 @@ impl<'a> Ends<'a> {
 fn pump(
     source: &mut dyn Source,
     writer: &mut dyn Writer,
-    shared: &mut Shared<'_>,
+    mut rejects: Rejects,
     order: impl Fn() -> Order,
 ) -> anyhow::Result<()> {
+    let mut draining = false;
     loop {
-        match order() {
-            Order::Go => {}
-            Order::Drain => source.drain()?,
-            Order::Stop => return Ok(()),
+        // Stopping is draining too: a reply that has come in already is kept.
+        if !draining && !matches!(order(), Order::Go) {
+            source.drain()?;
+            draining = true;
         }
         match source.poll(WAIT)? {
-            Poll::Messages(Fetch { partition, batch, rejected, next, .. }) => {
-                if !batch.is_empty() {
-                    writer.append(&batch)?;
-                    writer.flush()?;
+            Poll::Messages(fetch) => {
+                let mut rejected = fetch.rejected;
+                match append(writer, &fetch.batch) {
+                    Err(error @ LogError::TooLarge { .. }) => {
+                        rejected.extend(too_large(&fetch.batch, &fetch.offsets, &error));
+                    }
+                    appended => appended?,
                 }
-                shared.reject_input(partition, &rejected)?;
-                shared.dead_letters.flush()?;
-                source.commit(partition, next)?;
+                rejects.input(fetch.partition, &rejected)?;
+                rejects.dead_letters.flush()?;
+                source.commit(fetch.partition, fetch.next)?;
             }
             Poll::Idle | Poll::Revoked(_) => {}
             Poll::End => return Ok(()),
@@ -144,19 +179,37 @@ fn pump(
     }
 }
 
+fn append(writer: &mut dyn Writer, batch: &Batch) -> Result<(), LogError> {
+    if batch.is_empty() {
+        return Ok(());
+    }
+    writer.append(batch)?;
+    writer.flush()
+}
+
+/// The messages of a batch that the topic did not take.
+fn too_large<'a>(batch: &'a Batch, offsets: &'a [i64], error: &LogError) -> impl Iterator<Item = Rejected> + 'a {
+    let reason = error.to_string();
+    batch.values.iter().zip(offsets).map(move |(value, &offset)| {
+        let value = value.unwrap_or_default();
+        let value = value[..value.len().min(MAX_REJECTED)].to_vec();
+        Rejected { offset, key: None, value, cause: "too large", reason: reason.clone() }
+    })
+}
+
 /// The source, and the simulator behind it where there is one.
 fn open_source(
     pipeline: &Pipeline,
     logs: &Logs,
     counters: &Counters,
-) -> anyhow::Result<(Box<dyn Source>, Option<iss::Server>)> {
+) -> anyhow::Result<(Option<iss::Server>, Box<dyn Source>)> {
     let source: Box<dyn Source> = match &pipeline.source {
         config::Source::Http(options) => Box::new(HttpSource::new(options.clone(), counters.clone())?),
         config::Source::Simulate(simulate, options) => {
             let server = iss::Server::start(simulate, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
             let mut options = options.clone();
             options.url = server.url(simulate.shape).parse().context("the simulator's address")?;
-            return Ok((Box::new(HttpSource::new(options, counters.clone())?), Some(server)));
+            return Ok((Some(server), Box::new(HttpSource::new(options, counters.clone())?)));
         }
         config::Source::Topic(uri, start) => {
             let log = logs.of(uri)?;
@@ -167,7 +220,7 @@ fn open_source(
             Box::new(FileSource::open(options.clone(), logs.embedded()?, &pipeline.group)?)
         }
     };
-    Ok((source, None))
+    Ok((None, source))
 }
 
 /// The sink, checked once and then opened for each partition.
@@ -184,6 +237,7 @@ impl<'a> Output<'a> {
         logs: &Logs,
         counters: &'a Counters,
     ) -> anyhow::Result<Self> {
+        let columns = columns(pipeline, plugins)?.unwrap_or_default();
         match &pipeline.sink {
             config::Sink::Stdout => Ok(Self::Stdout),
             config::Sink::Topic(uri) => {
@@ -192,13 +246,6 @@ impl<'a> Output<'a> {
                 Ok(Self::Topic(log, &uri.topic))
             }
             config::Sink::Csv(options) => {
-                let columns: Vec<String> =
-                    plugins.last().into_iter().flat_map(|(_, fields)| fields).map(|field| field.name.clone()).collect();
-                if columns.is_empty() {
-                    let plugin = plugins.last().map(|(plugin, _)| plugin.title()).unwrap_or_default();
-                    let sink = format!("csv:{}", options.directory.display());
-                    return Err(SinkError::NoColumns { sink, plugin }.into());
-                }
                 let removed = crate::sink::csv::prepare(options)?;
                 if removed > 0 {
                     tracing::info!("removed {removed} unfinished file(s) of an earlier run; their input is read again");
@@ -208,7 +255,13 @@ impl<'a> Output<'a> {
         }
     }
 
-    fn task(&self, pipeline: &Pipeline, plugins: &[(Plugin, Vec<Field>)], partition: i32) -> anyhow::Result<Task> {
+    fn task(
+        &self,
+        pipeline: &Pipeline,
+        plugins: &[(Plugin, Vec<Field>)],
+        partition: i32,
+        rejects: Rejects,
+    ) -> anyhow::Result<Task> {
         let chain = plugins.iter().zip(&pipeline.plugins).map(|((plugin, _), spec)| {
             let instance = plugin.open(&spec.settings, &spec.limits)?;
             Ok(Stage { plugin: plugin.clone(), instance })
@@ -221,6 +274,6 @@ impl<'a> Output<'a> {
                 Box::new(CsvSink::new((*options).clone(), columns.clone(), partition, (*counters).clone()))
             }
         };
-        Ok(Task::new(partition, chain, sink))
+        Ok(Task::new(partition, chain, sink, rejects))
     }
 }

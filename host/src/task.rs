@@ -6,15 +6,18 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use crate::dead_letter::{DeadLetters, Letter, Text};
+use crate::dead_letter::{DeadLetters, HEADERS, Letter, Text};
 use crate::message::{Batch, Fetch, Rejected};
 use crate::metrics::Counters;
-use crate::plugin::{Instance, Plugin};
+use crate::plugin::{Description, Instance, Plugin, Rejection};
 use crate::sink::Sink;
 use crate::source::{Poll, Source};
 
 /// How long one poll waits, and so how soon a request to stop is seen.
 const WAIT: Duration = Duration::from_millis(50);
+
+/// How long after reading a commit waits where nothing was written: all was rejected or filtered.
+const UNWRITTEN: Duration = Duration::from_secs(1);
 
 /// What a loop is told from outside.
 pub enum Order {
@@ -31,19 +34,29 @@ pub struct Stage {
     pub instance: Instance,
 }
 
-/// One partition: plugins and a sink of its own.
+/// One partition: plugins, a sink and dead letters of its own.
 pub struct Task {
-    pub partition: i32,
-    pub chain: Vec<Stage>,
-    pub sink: Box<dyn Sink>,
-    /// Where to go on reading, once what was written is committed.
-    next: Option<i64>,
+    partition: i32,
+    chain: Vec<Stage>,
+    sink: Box<dyn Sink>,
+    rejects: Rejects,
+    /// What was processed since the last commit.
+    open: Option<Open>,
 }
 
-/// What all tasks of a pipeline share.
-pub struct Shared<'a> {
-    pub pipeline: &'a str,
-    pub counters: &'a Counters,
+/// Work that has not taken effect yet.
+struct Open {
+    since: Instant,
+    /// Where to go on reading, once it has.
+    next: i64,
+    /// Whether anything of it was written to the sink, which then says when it is due.
+    written: bool,
+}
+
+/// Where messages go that cannot be used, and who counts them.
+pub struct Rejects {
+    pub pipeline: String,
+    pub counters: Counters,
     pub dead_letters: DeadLetters,
 }
 
@@ -52,7 +65,6 @@ pub struct Shared<'a> {
 pub fn run(
     source: &mut dyn Source,
     mut open: impl FnMut(i32) -> anyhow::Result<Task>,
-    shared: &mut Shared<'_>,
     order: impl Fn() -> Order,
 ) -> anyhow::Result<()> {
     let mut tasks = BTreeMap::new();
@@ -73,103 +85,79 @@ pub fn run(
                     std::collections::btree_map::Entry::Occupied(task) => task.into_mut(),
                     std::collections::btree_map::Entry::Vacant(place) => place.insert(open(fetch.partition)?),
                 };
-                task.process(fetch, shared)?;
+                task.process(fetch)?;
             }
             Poll::Idle => {}
             Poll::Revoked(partitions) => tasks.retain(|partition, _| !partitions.contains(partition)),
             Poll::End => break,
         }
         let now = Instant::now();
-        for task in tasks.values_mut().filter(|task| task.sink.due(now)) {
-            task.commit(source, shared)?;
+        for task in tasks.values_mut().filter(|task| task.due(now)) {
+            task.commit(source)?;
         }
     }
-    tasks.values_mut().try_for_each(|task| task.commit(source, shared))
+    tasks.values_mut().try_for_each(|task| task.commit(source))
 }
 
 impl Task {
-    pub fn new(partition: i32, chain: Vec<Stage>, sink: Box<dyn Sink>) -> Self {
-        Self { partition, chain, sink, next: None }
+    pub fn new(partition: i32, chain: Vec<Stage>, sink: Box<dyn Sink>, rejects: Rejects) -> Self {
+        Self { partition, chain, sink, rejects, open: None }
     }
 
     /// Puts what was fetched through the plugins and writes what comes out.
-    fn process(&mut self, fetch: Fetch, shared: &mut Shared<'_>) -> anyhow::Result<()> {
+    fn process(&mut self, fetch: Fetch) -> anyhow::Result<()> {
         let Fetch { partition, mut batch, mut offsets, rejected, next } = fetch;
-        shared.counters.add("messages in", batch.len() as u64);
-        shared.reject_input(partition, &rejected)?;
-        // Of each message in `batch`, the offset of the message that it came from.
-        let first = offsets.first().copied();
+        let open = self.open.get_or_insert(Open { since: Instant::now(), next, written: false });
+        open.next = next;
+        self.rejects.counters.add("messages in", batch.len() as u64);
+        self.rejects.input(partition, &rejected)?;
+        let first = offsets.first().copied().unwrap_or(next);
+        // `offsets` follows the batch: for each message, the offset of the one that it came from.
         for stage in &mut self.chain {
             if batch.is_empty() {
                 break;
             }
             let output = stage.instance.process(&batch)?;
-            if !output.rejected.is_empty() {
-                reject(&output.rejected, &stage.plugin, &batch, &offsets, partition, shared)?;
-            }
+            self.rejects.by_plugin(&output.rejected, &stage.plugin, &batch, &offsets, partition)?;
             offsets = output.origins.iter().map(|&origin| offsets[origin as usize]).collect();
             batch = output.messages;
         }
-        if let Some(first) = first
-            && !batch.is_empty()
-        {
+        if !batch.is_empty() {
             self.sink.write(&batch, first)?;
-            shared.counters.add("messages out", batch.len() as u64);
+            open.written = true;
+            self.rejects.counters.add("messages out", batch.len() as u64);
         }
-        self.next = Some(next);
         Ok(())
+    }
+
+    /// Whether to commit now: when the sink says so, and soon where nothing was written at all.
+    fn due(&self, now: Instant) -> bool {
+        match &self.open {
+            Some(Open { since, written: false, .. }) => now.duration_since(*since) >= UNWRITTEN,
+            Some(_) => self.sink.due(now),
+            None => false,
+        }
     }
 
     /// Makes everything that was processed take effect, and then says so to the source (Invariant 1).
-    fn commit(&mut self, source: &mut dyn Source, shared: &mut Shared<'_>) -> anyhow::Result<()> {
-        let Some(next) = self.next else { return Ok(()) };
+    fn commit(&mut self, source: &mut dyn Source) -> anyhow::Result<()> {
+        let Some(Open { next, .. }) = self.open else { return Ok(()) };
         self.sink.commit()?;
-        shared.dead_letters.flush()?;
+        self.rejects.dead_letters.flush()?;
         source.commit(self.partition, next)?;
-        self.next = None;
+        self.open = None;
         Ok(())
     }
 }
 
-/// Sends the messages that a plugin rejected to the dead letters, each as the plugin saw it.
-fn reject(
-    rejected: &[crate::plugin::Rejection],
-    plugin: &Plugin,
-    batch: &Batch,
-    offsets: &[i64],
-    partition: i32,
-    shared: &mut Shared<'_>,
-) -> anyhow::Result<()> {
-    let reasons: BTreeMap<u32, &str> =
-        rejected.iter().map(|rejection| (rejection.message, rejection.reason.as_str())).collect();
-    for (index, (key, value)) in (0_u32..).zip(batch.keys.iter().zip(&batch.values)) {
-        let Some(reason) = reasons.get(&index) else { continue };
-        let headers = batch.headers.iter().filter(|header| header.message == index);
-        shared.reject(&Letter {
-            pipeline: shared.pipeline,
-            by: &plugin.description.name,
-            version: Some(&plugin.description.version),
-            hash: Some(&plugin.hash),
-            cause: "rejected",
-            reason,
-            partition,
-            offset: offsets[index as usize],
-            timestamp: Some(batch.timestamps[index as usize]),
-            key: key.map(Text),
-            value: value.map(Text),
-            headers: headers.map(|header| (header.name.as_str(), Text(&header.value))).collect(),
-        })?;
-    }
-    Ok(())
-}
-
-impl Shared<'_> {
-    /// Sends what a source could not make a message of to the dead letters.
-    pub fn reject_input(&mut self, partition: i32, rejected: &[Rejected]) -> anyhow::Result<()> {
+impl Rejects {
+    /// Takes what a source could not make a message of.
+    pub fn input(&mut self, partition: i32, rejected: &[Rejected]) -> anyhow::Result<()> {
         self.counters.add("messages in", rejected.len() as u64);
-        rejected.iter().try_for_each(|rejected| {
-            self.reject(&Letter {
-                pipeline: self.pipeline,
+        for rejected in rejected {
+            self.counters.add(&format!("rejected by source: {}", rejected.cause), 1);
+            self.dead_letters.put(&Letter {
+                pipeline: &self.pipeline,
                 by: "source",
                 version: None,
                 hash: None,
@@ -178,17 +166,50 @@ impl Shared<'_> {
                 partition,
                 offset: rejected.offset,
                 timestamp: None,
-                key: rejected.key.as_deref().map(Text),
-                value: Some(Text(&rejected.value)),
+                key: rejected.key.as_deref().map(Text::key),
+                value: Some(Text::value(&rejected.value)),
                 headers: Vec::new(),
-            })
-        })
+            })?;
+        }
+        Ok(())
     }
 
-    fn reject(&mut self, letter: &Letter<'_>) -> anyhow::Result<()> {
-        let cause = if letter.by == "source" { letter.cause } else { letter.by };
-        self.counters.add(&format!("rejected by {cause}"), 1);
-        tracing::debug!("partition {} offset {}: {}: {}", letter.partition, letter.offset, letter.by, letter.reason);
-        self.dead_letters.put(letter)
+    /// Takes the messages of `batch` that a plugin rejected, each as the plugin saw it.
+    fn by_plugin(
+        &mut self,
+        rejected: &[Rejection],
+        plugin: &Plugin,
+        batch: &Batch,
+        offsets: &[i64],
+        partition: i32,
+    ) -> anyhow::Result<()> {
+        if rejected.is_empty() {
+            return Ok(());
+        }
+        let Description { name, version, .. } = &plugin.description;
+        self.counters.add(&format!("rejected by {name}"), rejected.len() as u64);
+        let reasons: BTreeMap<u32, &str> =
+            rejected.iter().map(|rejection| (rejection.message, rejection.reason.as_str())).collect();
+        for (index, (key, value)) in (0_u32..).zip(batch.keys.iter().zip(&batch.values)) {
+            let Some(reason) = reasons.get(&index) else { continue };
+            let headers = batch.headers.iter().filter(|header| header.message == index).take(HEADERS);
+            self.dead_letters.put(&Letter {
+                pipeline: &self.pipeline,
+                by: name,
+                version: Some(version),
+                hash: Some(&plugin.hash),
+                cause: "rejected",
+                reason,
+                partition,
+                offset: offsets[index as usize],
+                timestamp: Some(batch.timestamps[index as usize]),
+                key: key.map(Text::key),
+                value: value.map(Text::value),
+                headers: headers
+                    .map(|header| (Text::header(header.name.as_bytes()), Text::header(&header.value)))
+                    .collect(),
+            })?;
+        }
+        Ok(())
     }
 }

@@ -1,5 +1,8 @@
 //! Whole streams through the program: chains, languages, topics, dead letters.
 
+use std::io::{Read, Write};
+use std::net::TcpListener;
+
 use serde_json::{Value, json};
 
 use crate::program::{host, plugin, run, run_ok};
@@ -113,4 +116,38 @@ fn the_default_source_that_is_not_there_names_the_simulated_one() {
     }
     assert_eq!(output.status.code(), Some(3), "{stderr}");
     assert!(stderr.contains("api.open-notify.org") && stderr.contains("--from sim:iss"), "{stderr}");
+}
+
+#[test]
+fn a_reply_larger_than_the_topic_takes_costs_only_itself() {
+    let directory = tempfile::tempdir().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        // One reply a connection: first one of 2 MB, which Kafka's default refuses, then small ones.
+        let large = format!("{{\"a\":\"{}\"}}", "x".repeat(2_000_000));
+        for (n, stream) in listener.incoming().enumerate() {
+            let body = if n == 0 { large.as_str() } else { "{\"a\":\"small\"}" };
+            let mut stream = stream.unwrap();
+            let _ = stream.read(&mut [0; 4_096]);
+            let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close";
+            let _ = write!(stream, "{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        }
+    });
+    let topic = format!("large-{}", std::process::id());
+    let pipeline = format!(
+        "[source]\nuri = {url:?}\nvia = \"kafka://{}/{topic}\"\nevery = \"100ms\"\nmax_body = \"4MiB\"\nuntil = \"2s\"\n\
+         [[plugin]]\nfile = {:?}\n[sink]\nuri = \"stdout:\"\n",
+        crate::kafka::brokers(),
+        plugin("flatten")
+    );
+    std::fs::write(directory.path().join("large.toml"), pipeline).unwrap();
+    let output = run(directory.path(), &["run", "large.toml"]);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{stderr}");
+    assert!(lines(&String::from_utf8(output.stdout).unwrap()).contains(&json!({"a": "small"})), "{stderr}");
+    let counted = stderr.lines().any(|line| line.split_whitespace().eq("rejected by source: too large 1".split(' ')));
+    assert!(counted, "{stderr}");
+    let dead = lines(&run_ok(directory.path(), &["topics", "read", "kafka:///large.dead", "--raw"]));
+    assert!(dead[0]["reason"].as_str().unwrap().contains("is larger than"), "{}", dead[0]["reason"]);
 }

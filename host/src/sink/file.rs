@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::sink::SinkError;
 
 /// What a file is called while it is being written: hidden, and ending in this.
-const PART: &str = ".part";
+const PART: &str = ".apogee-part";
 
 /// A file under a name of its own, on its way to its final name. Dropped before, it is removed.
 pub struct PartFile {
@@ -49,10 +49,18 @@ impl PartFile {
     pub fn finish(mut self) -> Result<(), SinkError> {
         self.writer.flush().map_err(|error| at(&self.part, error))?;
         self.writer.get_ref().sync_all().map_err(|error| at(&self.part, error))?;
-        // A link, unlike a rename, never replaces a file that is there.
-        fs::hard_link(&self.part, &self.name).map_err(|error| at(&self.name, error))?;
-        self.finished = true;
-        fs::remove_file(&self.part).map_err(|error| at(&self.part, error))?;
+        // A link, unlike a rename, never replaces a file that is there; some file systems have none.
+        match fs::hard_link(&self.part, &self.name) {
+            Err(error) if no_links(&error) && !self.name.exists() => {
+                fs::rename(&self.part, &self.name).map_err(|error| at(&self.name, error))?;
+                self.finished = true;
+            }
+            linked => {
+                linked.map_err(|error| at(&self.name, error))?;
+                self.finished = true;
+                fs::remove_file(&self.part).map_err(|error| at(&self.part, error))?;
+            }
+        }
         let directory = self.name.parent().unwrap_or(Path::new("."));
         File::open(directory).and_then(|directory| directory.sync_all()).map_err(|error| at(directory, error))
     }
@@ -89,6 +97,11 @@ pub fn remove_abandoned(directory: &Path) -> Result<usize, SinkError> {
     Ok(removed)
 }
 
+/// What FAT and some network file systems answer to a link.
+fn no_links(error: &std::io::Error) -> bool {
+    matches!(error.kind(), std::io::ErrorKind::Unsupported | std::io::ErrorKind::PermissionDenied)
+}
+
 fn at(path: &Path, error: std::io::Error) -> SinkError {
     SinkError::File { path: path.to_owned(), error }
 }
@@ -109,7 +122,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let mut file = PartFile::create(directory.path(), "a.csv").unwrap();
         file.write(b"1\n").unwrap();
-        assert_eq!(names(directory.path()), [".a.csv.part"]);
+        assert_eq!(names(directory.path()), [".a.csv.apogee-part"]);
         file.finish().unwrap();
         assert_eq!(names(directory.path()), ["a.csv"]);
         assert_eq!(fs::read(directory.path().join("a.csv")).unwrap(), b"1\n");
@@ -132,10 +145,10 @@ mod tests {
     #[test]
     fn only_abandoned_parts_are_removed() {
         let directory = tempfile::tempdir().unwrap();
-        fs::write(directory.path().join(".dead.csv.part"), "torn").unwrap();
+        fs::write(directory.path().join(".dead.csv.apogee-part"), "torn").unwrap();
         let living = PartFile::create(directory.path(), "b.csv").unwrap();
         assert_eq!(remove_abandoned(directory.path()).unwrap(), 1);
-        assert_eq!(names(directory.path()), [".b.csv.part"]);
+        assert_eq!(names(directory.path()), [".b.csv.apogee-part"]);
         drop(living);
     }
 }
