@@ -10,8 +10,8 @@ use std::time::Instant;
 
 use crate::message::Batch;
 
-/// A writer of one partition's output. Dropped without a commit, it leaves nothing behind
-/// that a reader could take for output.
+/// A writer of one partition's output. Dropped without a commit, a file sink leaves nothing behind that a reader could
+/// take for output; of what goes into a topic, some may be there already, and comes again.
 pub trait Sink: Send {
     /// Writes messages that came from input whose first offset is `first`.
     fn write(&mut self, batch: &Batch, first: i64) -> Result<(), SinkError>;
