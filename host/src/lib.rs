@@ -11,6 +11,7 @@ pub mod message;
 pub mod metrics;
 pub mod plugin;
 pub mod progress;
+pub mod pump;
 pub mod run;
 pub mod simulate;
 pub mod sink;

@@ -6,30 +6,27 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::Context;
 
 use crate::config::{self, Pipeline, Until};
 use crate::dead_letter::DeadLetters;
 use crate::log::connect::Logs;
-use crate::log::{Log, LogError, Start, Writer};
-use crate::message::{Batch, Rejected};
+use crate::log::{Log, Start};
 use crate::metrics::Counters;
 use crate::plugin::{Engine, Field, Plugin};
+use crate::pump;
 use crate::simulate::iss;
 use crate::sink::csv::CsvSink;
 use crate::sink::stdout::StdoutSink;
 use crate::sink::topic::TopicSink;
 use crate::sink::{Sink, SinkError};
+use crate::source::Source;
 use crate::source::file::FileSource;
 use crate::source::http::HttpSource;
-use crate::source::{MAX_REJECTED, Poll, Source};
 use crate::stop::Stop;
 use crate::task::{self, Order, Rejects, Stage, Task};
-
-/// How long the pump waits for a reply before it looks whether it should stop.
-const WAIT: Duration = Duration::from_millis(50);
 
 /// Runs one pipeline until its input ends, its time is over, or `stop` is requested.
 /// The counters are those that progress and the closing summary show.
@@ -59,7 +56,7 @@ pub fn run(pipeline: &Pipeline, engine: &Engine, counters: &Counters, stop: &Sto
         let pump = std::thread::Builder::new().name("pump".to_owned()).spawn_scoped(scope, || {
             let _ended = Ended(&pumped);
             let order = || if worked.load(Ordering::Acquire) { Order::Stop } else { ends.order() };
-            pump(source.as_mut(), writer.as_mut(), rejects(), order)
+            pump::run(source.as_mut(), writer.as_mut(), rejects(), order)
         })?;
         // Once the pump has ended, what it wrote is read to its end; when asked to stop, it waits for the next run.
         let order = || match () {
@@ -144,57 +141,6 @@ impl<'a> Ends<'a> {
             Order::Go
         }
     }
-}
-
-/// Appends what `source` gives to a topic; each message is durable there before the next poll.
-fn pump(
-    source: &mut dyn Source,
-    writer: &mut dyn Writer,
-    mut rejects: Rejects,
-    order: impl Fn() -> Order,
-) -> anyhow::Result<()> {
-    let mut draining = false;
-    loop {
-        // Stopping is draining too: a reply that has come in already is kept.
-        if !draining && !matches!(order(), Order::Go) {
-            source.drain()?;
-            draining = true;
-        }
-        match source.poll(WAIT)? {
-            Poll::Messages(fetch) => {
-                let mut rejected = fetch.rejected;
-                match append(writer, &fetch.batch) {
-                    Err(error @ LogError::TooLarge { .. }) => {
-                        rejected.extend(too_large(&fetch.batch, &fetch.offsets, &error));
-                    }
-                    appended => appended?,
-                }
-                rejects.input(fetch.partition, &rejected)?;
-                rejects.dead_letters.flush()?;
-                source.commit(fetch.partition, fetch.next)?;
-            }
-            Poll::Idle | Poll::Revoked(_) => {}
-            Poll::End => return Ok(()),
-        }
-    }
-}
-
-fn append(writer: &mut dyn Writer, batch: &Batch) -> Result<(), LogError> {
-    if batch.is_empty() {
-        return Ok(());
-    }
-    writer.append(batch)?;
-    writer.flush()
-}
-
-/// The messages of a batch that the topic did not take.
-fn too_large<'a>(batch: &'a Batch, offsets: &'a [i64], error: &LogError) -> impl Iterator<Item = Rejected> + 'a {
-    let reason = error.to_string();
-    batch.values.iter().zip(offsets).map(move |(value, &offset)| {
-        let value = value.unwrap_or_default();
-        let value = value[..value.len().min(MAX_REJECTED)].to_vec();
-        Rejected { offset, key: None, value, cause: "too large", reason: reason.clone() }
-    })
 }
 
 /// The source, and the simulator behind it where there is one.
