@@ -23,8 +23,8 @@ const EXAMPLES: &str = "\
 Examples:
   host --plugin plugins/flatten.wasm --from sim:iss
       The simulated ISS, flattened, to standard output: no network, no Kafka
-  host --plugin plugins/flatten.wasm --via kafka://localhost:9092/iss --to csv:out --for 95m
-      The real ISS for one orbit, through Kafka, into CSV files
+  host --plugin plugins/flatten.wasm --via kafka://localhost:9092/iss --to kafka://localhost:9092/flat --for 95m
+      The real ISS for one orbit, kept in Kafka as it was polled and as it was flattened
   host --plugin plugins/flatten.wasm --from file:log.jsonl --to kafka:///flat --set separator=.
       A file into a topic of the embedded log, with a setting of the plugin
   host run pipelines/iss-csv.toml
