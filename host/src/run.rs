@@ -88,6 +88,20 @@ pub fn load(pipeline: &Pipeline, engine: &Engine) -> anyhow::Result<Vec<(Plugin,
     pipeline.plugins.iter().map(load).collect()
 }
 
+/// The columns of what the last plugin gives; `None` where the sink needs none.
+pub fn columns(pipeline: &Pipeline, plugins: &[(Plugin, Vec<Field>)]) -> Result<Option<Vec<String>>, SinkError> {
+    let config::Sink::Csv(options) = &pipeline.sink else {
+        return Ok(None);
+    };
+    let fields = plugins.last().into_iter().flat_map(|(_, fields)| fields);
+    let columns: Vec<String> = fields.map(|field| field.name.clone()).collect();
+    if columns.is_empty() {
+        let plugin = plugins.last().map(|(plugin, _)| plugin.title()).unwrap_or_default();
+        return Err(SinkError::NoColumns { sink: format!("csv:{}", options.directory.display()), plugin });
+    }
+    Ok(Some(columns))
+}
+
 /// When the first source of a pipeline ends.
 struct Ends<'a> {
     stop: &'a Stop,
@@ -192,13 +206,7 @@ impl<'a> Output<'a> {
                 Ok(Self::Topic(log, &uri.topic))
             }
             config::Sink::Csv(options) => {
-                let columns: Vec<String> =
-                    plugins.last().into_iter().flat_map(|(_, fields)| fields).map(|field| field.name.clone()).collect();
-                if columns.is_empty() {
-                    let plugin = plugins.last().map(|(plugin, _)| plugin.title()).unwrap_or_default();
-                    let sink = format!("csv:{}", options.directory.display());
-                    return Err(SinkError::NoColumns { sink, plugin }.into());
-                }
+                let columns = columns(pipeline, plugins)?.unwrap_or_default();
                 let removed = crate::sink::csv::prepare(options)?;
                 if removed > 0 {
                     tracing::info!("removed {removed} unfinished file(s) of an earlier run; their input is read again");
