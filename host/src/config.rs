@@ -93,7 +93,7 @@ impl Pipeline {
 
     /// A pipeline with every default. The error is a sentence about `name`.
     pub fn new(name: &str, source: Source, plugins: Vec<PluginSpec>, sink: Sink) -> Result<Self, String> {
-        // It names the topics `NAME` and `NAME.dead`.
+        // It names the group and the topics `NAME.FEED` and `NAME.dead`.
         let dead = format!("{name}.dead");
         crate::log::check_name(name).and_then(|()| crate::log::check_name(&dead)).map_err(|_| {
             let name = text::excerpt(name, 80);
@@ -124,6 +124,17 @@ impl Pipeline {
             return Some((
                 "via",
                 "is for sources that cannot go back (http:, sim:); this one can, so leave it out".into(),
+            ));
+        }
+        if let Some(via) = &self.via
+            && crate::log::check_name(&via.topic).is_err()
+        {
+            return Some((
+                "via",
+                format!(
+                    "by default it is {}, which is longer than a topic's name can be (249); name a topic, or rename the pipeline",
+                    text::excerpt(&via.topic, 80)
+                ),
             ));
         }
         if !self.source.goes_back() && self.until == Until::End {
@@ -191,8 +202,22 @@ impl Source {
         }
     }
 
+    /// `NAME.FEED`, so that no topic ever holds two feeds: the simulator with its shape, or the URL's host with its
+    /// port. It can be too long for a topic.
     fn default_via(&self, name: &str) -> Option<TopicUri> {
-        (!self.goes_back()).then(|| TopicUri { brokers: None, topic: name.to_owned() })
+        let feed = match self {
+            Self::Simulate(Simulate { shape: Shape::OpenNotify, .. }, _) => "iss".to_owned(),
+            Self::Simulate(Simulate { shape: Shape::WhereTheIssAt, .. }, _) => "iss-wheretheiss".to_owned(),
+            Self::Http(options) => {
+                let port = options.url.port().map(|port| format!("-{port}")).unwrap_or_default();
+                let host = options.url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+                // Such as the colons of an IPv6 address.
+                let illegal = |c: char| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'));
+                host.replace(illegal, "-") + &port
+            }
+            Self::Topic(..) | Self::File(_) => return None,
+        };
+        Some(TopicUri { brokers: None, topic: format!("{name}.{feed}") })
     }
 
     fn default_until(&self) -> Until {

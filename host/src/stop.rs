@@ -75,7 +75,7 @@ fn watch(end: &Receiver<()>, asked: &AtomicBool) {
     asked.store(true, Ordering::Relaxed);
     if running(GRACE - ECHO) {
         let text = "error: the run did not end within 4.5 s of the signal and was cut off; \
-                    nothing is lost: what was not committed is read again by the next run";
+                    the next run reads again what was not committed, except what was polled with --via none";
         // Nobody is left to tell when standard error is gone too.
         let _ = writeln!(io::stderr(), "{text}");
         std::process::exit(1);

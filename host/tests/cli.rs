@@ -64,6 +64,30 @@ fn every_file_is_checked_and_the_worst_decides() {
 }
 
 #[test]
+fn a_chain_that_gives_the_sink_no_columns_fails_the_check_as_it_fails_the_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let flatten = crate::program::plugin("flatten");
+    let pipeline = |settings: &str| {
+        let text = format!(
+            "[source]\nuri = \"sim:iss\"\n[[plugin]]\nfile = {flatten:?}\n{settings}\n[sink]\nuri = \"csv:out\"\n"
+        );
+        std::fs::write(folder.path().join("iss.toml"), text).unwrap();
+    };
+    let call = |arguments| {
+        let output = host(arguments).current_dir(folder.path()).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    pipeline("");
+    let (code, error) = call("check iss.toml");
+    assert!(error.starts_with("error: csv:out ") && error.contains("flatten"), "{error}");
+    assert_eq!(code, Some(2), "{error}");
+    assert_eq!(call("run --quiet iss.toml"), (code, error));
+    assert!(!folder.path().join("out").exists());
+    pipeline("settings.fields = [{ from = \"timestamp\", name = \"time\" }]");
+    assert_eq!(call("check iss.toml"), (Some(0), String::new()));
+}
+
+#[test]
 fn errors_are_json_when_asked() {
     let cases = [
         ("--json run nowhere.toml", 3),

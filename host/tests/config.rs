@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use host::config::Pipeline;
+use host::config::{Overrides, Pipeline};
 
 /// Checks each `folder/NAME.toml` against `folder/NAME.txt`; returns how many there are.
 fn check(folder: &str, outcome: impl Fn(&Path) -> String) -> usize {
@@ -65,4 +65,25 @@ fn files_that_are_no_pipeline_are_refused() {
     let error = Pipeline::read(&folder.path().join("iss-cvs.toml")).unwrap_err().to_string();
     let folder = folder.path().display();
     assert_eq!(error, format!("{folder}/iss-cvs.toml: no such file; did you mean \"{folder}/iss-csv.toml\"?"));
+}
+
+#[test]
+fn each_polled_feed_has_a_topic_of_its_own() {
+    let feeds = [
+        ("sim:iss", "iss"),
+        ("sim:iss?step=1s", "iss"),
+        ("sim:iss?shape=wheretheiss", "iss-wheretheiss"),
+        ("https://API.example.org/now?key=secret", "api.example.org"),
+        ("https://example.org:443/", "example.org"),
+        ("http://user:secret@127.0.0.1:8080/", "127.0.0.1-8080"),
+        ("http://[::1]:8080/", "--1-8080"),
+    ];
+    let smallest = Pipeline::read(Path::new("tests/config/valid/smallest.toml")).unwrap();
+    let named = Pipeline::read(Path::new("tests/config/valid/every-key.toml")).unwrap();
+    for (uri, feed) in feeds {
+        let from = Overrides { from: Some(uri.parse().unwrap()), ..Overrides::default() };
+        let via = smallest.clone().with(&from).unwrap().via.unwrap().to_string();
+        assert_eq!(via, format!("kafka:///smallest.{feed}"), "{uri}");
+        assert_eq!(named.clone().with(&from).unwrap().via, named.via, "a topic that is named stays");
+    }
 }

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use crate::cli::{Global, printable, run, worse};
-use crate::config::{Pipeline, PluginSpec, Sink, Source, Until};
+use crate::config::{Pipeline, Sink, Source, Until};
 use crate::log::Start;
-use crate::plugin::{Engine, Field, Kind};
+use crate::plugin::{Engine, Field, Kind, Plugin};
 use crate::source::file::Format;
 
 const EXAMPLES: &str = "\
@@ -55,9 +55,10 @@ fn check(file: &Path, engine: &mut Option<Engine>) -> anyhow::Result<Vec<(&'stat
             pipeline.via.as_ref().map_or("none: what is polled is not kept".to_owned(), ToString::to_string),
         ));
     }
-    for spec in &pipeline.plugins {
-        rows.push(("plugin", plugin(spec, engine)?));
-    }
+    let plugins = crate::run::load(&pipeline, engine)?;
+    // A sink that this chain cannot feed is a mistake that would show only at the start.
+    crate::run::columns(&pipeline, &plugins)?;
+    rows.extend(plugins.iter().map(|(plugin, fields)| ("plugin", self::plugin(plugin, fields))));
     rows.push(("sink", sink(&pipeline.sink)));
     rows.push(("group", format!("{}, topics are created with {} partition(s)", pipeline.group, pipeline.partitions)));
     rows.push(("dead letters", pipeline.dead_letters.to_string()));
@@ -120,15 +121,13 @@ fn sink(sink: &Sink) -> String {
     }
 }
 
-fn plugin(spec: &PluginSpec, engine: &Engine) -> anyhow::Result<String> {
-    let plugin = engine.load(&spec.path)?;
-    let instance = plugin.open(&spec.settings, &spec.limits)?;
-    let fields = match instance.fields.as_slice() {
+fn plugin(plugin: &Plugin, fields: &[Field]) -> String {
+    let fields = match fields {
         [] => "fields not known in advance".to_owned(),
         fields => fields.iter().map(field).collect::<Vec<_>>().join(", "),
     };
     let description = &plugin.description;
-    Ok(format!("{} {}: {fields}", printable(&description.name), printable(&description.version)))
+    format!("{} {}: {fields}", printable(&description.name), printable(&description.version))
 }
 
 fn field(field: &Field) -> String {

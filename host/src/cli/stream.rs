@@ -22,7 +22,7 @@ pub(super) struct Stream {
     /// [default: the position of the ISS by Open Notify]
     #[arg(long, value_name = "URI", verbatim_doc_comment)]
     from: Option<SourceUri>,
-    /// The topic that a polled source goes through, or "none" [default: kafka:///NAME, embedded]
+    /// The topic that a polled source goes through, or "none" [default: kafka:///NAME.FEED, embedded]
     #[arg(long, value_name = "URI|none")]
     via: Option<Via>,
     /// csv:DIRECTORY, kafka://BROKER/TOPIC, kafka:///TOPIC or stdout: [default: stdout:]
@@ -40,7 +40,7 @@ pub(super) struct Stream {
     /// A setting of the plugin, JSON or text; of one of several: NAME.KEY=VALUE, NAME as in NAME.wasm
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
-    /// Names the group, the topic and the dead letters [default: the first plugin's]
+    /// Names the group, the topics and the dead letters [default: the first plugin's]
     #[arg(long)]
     name: Option<String>,
     /// The file of the embedded log [default: apogee.db]

@@ -72,8 +72,8 @@ impl Pipeline {
             let url = new.url.clone();
             *new = crate::source::http::Options { url, ..old.clone() };
         }
-        // What followed from the kind of the source follows from the new one's kind.
-        if new.goes_back() != old.goes_back() {
+        // What followed from the old source follows from the new one.
+        if new.goes_back() != old.goes_back() || self.via == old.default_via(&self.name) {
             self.via = new.default_via(&self.name);
         }
         if self.until == Until::End || self.until == old.default_until() {

@@ -8,8 +8,9 @@ use serde_json::value::RawValue;
 use crate::message::Batch;
 use crate::sink::{Sink, SinkError};
 
-/// Writes to standard output, visible at each commit. A value that is not JSON becomes a JSON string, so that
-/// nothing in a message can steer the terminal.
+/// Writes to standard output, visible at each commit. A value that is not JSON becomes a JSON string, and the control
+/// characters that JSON allows in strings (U+007F to U+009F) are escaped, so that nothing in a message can steer the
+/// terminal.
 #[derive(Default)]
 pub struct StdoutSink {
     lines: Vec<u8>,
@@ -42,13 +43,32 @@ fn line(value: Option<&[u8]>, lines: &mut Vec<u8>) {
     let value = value.unwrap_or(b"null");
     let plain = !value.iter().any(|b| matches!(b, b'\n' | b'\r'));
     if plain && serde_json::from_slice::<&RawValue>(value).is_ok() {
-        lines.extend_from_slice(value);
+        push(value, lines);
     } else {
         let json = serde_json::from_slice(value)
             .unwrap_or_else(|_| serde_json::Value::String(String::from_utf8_lossy(value).into_owned()));
-        lines.extend_from_slice(json.to_string().as_bytes());
+        push(json.to_string().as_bytes(), lines);
     }
     lines.push(b'\n');
+}
+
+/// Appends JSON, which can have U+007F to U+009F only in its strings, with these as `\u00XX`.
+fn push(mut json: &[u8], lines: &mut Vec<u8>) {
+    // In UTF-8, U+0080 to U+009F are 0xC2 and the character's own byte.
+    let control = |json: &[u8]| {
+        let found = json.iter().zip(json.iter().skip(1).chain([&0])).position(|(byte, next)| match byte {
+            0x7f => true,
+            0xc2 => (0x80..=0x9f).contains(next),
+            _ => false,
+        })?;
+        Some((found, if json[found] == 0x7f { 1 } else { 2 }))
+    };
+    while let Some((at, length)) = control(json) {
+        lines.extend_from_slice(&json[..at]);
+        lines.extend_from_slice(format!("\\u{:04x}", json[at + length - 1]).as_bytes());
+        json = &json[at + length..];
+    }
+    lines.extend_from_slice(json);
 }
 
 #[cfg(test)]
@@ -63,5 +83,17 @@ mod tests {
         }
         let expected = "{\"a\": 1}\n{\"a\":1}\nnull\n\"\\u001b[31mred\\n\"\n\"\u{fffd}\"\n";
         assert_eq!(String::from_utf8_lossy(&lines), expected);
+    }
+
+    #[test]
+    fn no_control_character_reaches_the_terminal() {
+        let text = "\u{7f}\u{80}a\u{9b}31m\u{9f}\u{a0}é\u{c2}\u{7e}";
+        let escaped = "\"\\u007f\\u0080a\\u009b31m\\u009f\u{a0}é\u{c2}\u{7e}\"\n";
+        // As valid JSON, as JSON over two lines, as what is not JSON.
+        for value in [format!("\"{text}\""), format!("\n\"{text}\""), text.to_owned()] {
+            let mut lines = Vec::new();
+            line(Some(value.as_bytes()), &mut lines);
+            assert_eq!(String::from_utf8(lines).unwrap(), escaped);
+        }
     }
 }

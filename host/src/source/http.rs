@@ -34,6 +34,7 @@ mod schedule;
 mod warnings;
 
 use std::sync::mpsc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -44,6 +45,9 @@ use crate::source::{Poll, Source, SourceError};
 
 use failure::Cause;
 use poller::Poller;
+
+/// How long the end waits for the thread, which takes that long only to decompress a large body.
+const LINGER: Duration = Duration::from_millis(500);
 
 /// What to poll and what to accept; every bound is set.
 #[derive(Debug, Clone, PartialEq)]
@@ -78,13 +82,16 @@ impl Options {
 /// Polls on time, one request at a time; it cannot go back.
 ///
 /// The requests are made on a thread of their own, so that a slow consumer delays neither the
-/// schedule nor the deadline of a request. It holds one reply until [`Source::poll`] takes it.
+/// schedule nor the deadline of a request. It holds one reply until [`Source::poll`] takes it. Dropped,
+/// it abandons what is under way, and has counted it when the drop returns.
 pub struct HttpSource {
     place: String,
     counters: Counters,
     fetches: mpsc::Receiver<Fetch>,
     /// Dropped, it ends the thread.
     running: Option<oneshot::Sender<()>>,
+    /// The last field: it waits for the thread, which ends once the two above are dropped.
+    _thread: Thread,
 }
 
 impl HttpSource {
@@ -100,9 +107,9 @@ impl HttpSource {
         let (running, stopped) = oneshot::channel();
         // Without a buffer, what the consumer did not take is known to be so, and counted.
         let (sender, fetches) = mpsc::sync_channel(0);
-        start(Poller::new(options, counters.clone(), sender, stopped).map_err(|error| broken(&place, &error))?)
-            .map_err(|error| broken(&place, &error))?;
-        Ok(Self { place, counters, fetches, running: Some(running) })
+        let poller = Poller::new(options, counters.clone(), sender, stopped).map_err(|error| broken(&place, &error))?;
+        let thread = Thread::start(poller).map_err(|error| broken(&place, &error))?;
+        Ok(Self { place, counters, fetches, running: Some(running), _thread: thread })
     }
 }
 
@@ -131,15 +138,35 @@ impl Source for HttpSource {
     }
 }
 
-/// Runs `poller` on a thread and a runtime of its own.
-fn start(poller: Poller) -> std::io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    std::thread::Builder::new().name("http poll".to_owned()).spawn(move || {
-        runtime.block_on(poller.run());
-        // A name that is still being resolved is not waited for.
-        runtime.shutdown_background();
-    })?;
-    Ok(())
+/// A poller on a thread and a runtime of its own. Dropped, it waits for their end, no longer than [`LINGER`].
+struct Thread {
+    handle: Option<JoinHandle<()>>,
+    /// Disconnected when the thread has nothing left to do.
+    ended: mpsc::Receiver<()>,
+}
+
+impl Thread {
+    fn start(poller: Poller) -> std::io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (running, ended) = mpsc::channel();
+        let handle = std::thread::Builder::new().name("http poll".to_owned()).spawn(move || {
+            let _running = running;
+            runtime.block_on(poller.run());
+            // A name that is still being resolved is not waited for.
+            runtime.shutdown_background();
+        })?;
+        Ok(Self { handle: Some(handle), ended })
+    }
+}
+
+impl Drop for Thread {
+    fn drop(&mut self) {
+        let ended = self.ended.recv_timeout(LINGER) == Err(mpsc::RecvTimeoutError::Disconnected);
+        if let Some(handle) = self.handle.take_if(|_| ended) {
+            // A panic in it was told when it happened.
+            let _ = handle.join();
+        }
+    }
 }
 
 fn broken(place: &str, error: &dyn std::fmt::Display) -> SourceError {

@@ -1,12 +1,15 @@
 //! What a signal does to a run: in a process of its own, which is this test binary again.
 
 use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use host::stop::{OnSignal, Stop};
+use xtask::kafka::Broker;
 
 use super::host;
+use crate::program::{csv_rows, wait_for};
 
 /// What the runs below print when they are ready for a signal.
 const READY: &str = "ready for a signal";
@@ -29,6 +32,67 @@ fn a_run_that_does_not_end_is_cut_off_in_time() {
     assert!((4_000..5_000).contains(&sent.elapsed().as_millis()), "{:?}", sent.elapsed());
     let error = run.error();
     assert!(error.contains("error: the run did not end within 4.5 s of the signal"), "{error}");
+}
+
+#[test]
+fn a_pipeline_through_the_embedded_log_ends_in_time() {
+    ends_with_complete_rows("kafka:///iss");
+}
+
+#[test]
+fn a_pipeline_through_kafka_ends_in_time() {
+    ends_with_complete_rows(&format!("kafka://{}/ends-in-time-{}", crate::kafka::brokers(), std::process::id()));
+}
+
+/// Polls the simulated station until it has rows in a finished file, and stops it while it goes on.
+fn ends_with_complete_rows(via: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut pipeline = polling(folder.path(), via);
+    let out = folder.path().join("out");
+    wait_for("rows", || (!csv_rows(&out, &COLUMNS).is_empty()).then_some(()));
+    let before = csv_rows(&out, &COLUMNS).len();
+    let (sent, status) = (Instant::now(), pipeline.signal("-TERM").wait());
+    assert_eq!(status, Some(0), "{}", pipeline.error());
+    assert!(sent.elapsed() < Duration::from_secs(5), "{:?}", sent.elapsed());
+    assert!(csv_rows(&out, &COLUMNS).len() >= before);
+    for file in std::fs::read_dir(&out).unwrap() {
+        let file = file.unwrap().path();
+        assert!(file.extension().is_some_and(|extension| extension == "csv"), "{} is unfinished", file.display());
+        assert!(std::fs::read(&file).unwrap().ends_with(b"\n"), "{} is torn", file.display());
+    }
+}
+
+#[test]
+fn a_pipeline_whose_broker_hangs_is_cut_off_in_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = Broker::scratch(Path::new(env!("CARGO_TARGET_TMPDIR"))).unwrap();
+    let mut pipeline = polling(folder.path(), &format!("kafka://{}/hangs", broker.address()));
+    wait_for("rows", || (!csv_rows(&folder.path().join("out"), &COLUMNS).is_empty()).then_some(()));
+    let stopped = Command::new("kill").args(["-STOP", &broker.pid().unwrap().to_string()]).status().unwrap();
+    assert!(stopped.success());
+    let (sent, status) = (Instant::now(), pipeline.signal("-TERM").wait());
+    let error = pipeline.error();
+    assert_eq!(status, Some(1), "{error}");
+    assert!(sent.elapsed() < Duration::from_secs(5), "{:?}", sent.elapsed());
+    let told = "error: the run did not end within 4.5 s of the signal and was cut off; \
+                the next run reads again what was not committed, except what was polled with --via none";
+    assert!(error.lines().any(|line| line == told), "{error}");
+}
+
+const COLUMNS: [&str; 1] = ["time"];
+
+/// A pipeline that polls every 10 ms and finishes a file every 100 ms.
+fn polling(folder: &Path, via: &str) -> Process {
+    let text = format!(
+        "[source]\nuri = \"sim:iss\"\nvia = {via:?}\n[[plugin]]\nfile = {:?}\n\
+         settings.fields = [{{ from = \"timestamp\", name = \"time\" }}]\n\
+         [sink]\nuri = \"csv:out\"\nevery = \"100ms\"\n",
+        crate::program::plugin("flatten")
+    );
+    std::fs::write(folder.join("iss.toml"), text).unwrap();
+    let mut command = host("run iss.toml --every 10ms");
+    command.current_dir(folder);
+    Process::spawn(command)
 }
 
 #[test]
@@ -80,11 +144,15 @@ struct Process {
 }
 
 impl Process {
-    /// Returns once the process has printed a line with `ready` in it.
-    fn start(mut command: Command, ready: &str) -> Self {
+    fn spawn(mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let output = BufReader::new(child.stdout.take().unwrap());
-        let mut process = Self { child, output };
+        Self { child, output }
+    }
+
+    /// Returns once the process has printed a line with `ready` in it.
+    fn start(command: Command, ready: &str) -> Self {
+        let mut process = Self::spawn(command);
         process.line_with(ready);
         process
     }

@@ -1,7 +1,9 @@
 //! CSV (RFC 4180, any delimiter): each row is a JSON object or array of strings.
 //!
 //! The first row says how many fields every row has; a row with another number is bad. A quoted field
-//! may hold newlines, and one that never ends is not taken for a field. Types are for a plugin to give.
+//! may hold newlines, and one that never ends is not taken for a field. So a quote that is not closed takes the rows
+//! up to the next quote into its field, and is noticed only where no quote follows, at the end of the file. Types are
+//! for a plugin to give.
 
 use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
 
