@@ -44,7 +44,7 @@ impl Kafka {
     pub fn connect(brokers: &str, client: &BTreeMap<String, String>) -> Result<Self, LogError> {
         let cluster = Cluster::new(brokers, client);
         let context = Context::new(&cluster.name);
-        let asking: BaseConsumer<Context> = cluster.consumer(None, context.clone())?;
+        let asking: BaseConsumer<Context> = cluster.consumer(None, 1, context.clone())?;
         let answer = asking.fetch_metadata(None, CONNECT);
         serve(&asking);
         match answer {

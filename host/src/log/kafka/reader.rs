@@ -63,7 +63,7 @@ impl KafkaReader {
         };
         let context = Context::reading(&cluster.name, topic, reset);
         let wake = context.wake().clone();
-        let mut consumer = cluster.consumer(Some(group), context)?;
+        let mut consumer = cluster.consumer(Some(group), count, context)?;
         consumer.set_nonempty_callback(move || wake.set());
         let events = Queue::of_consumer(&consumer)
             .ok_or_else(|| cluster.broken("librdkafka has no queue for the consumer; this is a bug".to_owned()))?;
@@ -317,7 +317,7 @@ pub(super) fn read(
     limit: usize,
 ) -> Result<Fetch, LogError> {
     // librdkafka asks for a group's name, though this consumer never joins it nor commits.
-    let consumer = cluster.consumer(Some("apogee-read"), Context::reading(&cluster.name, topic, "earliest"))?;
+    let consumer = cluster.consumer(Some("apogee-read"), 1, Context::reading(&cluster.name, topic, "earliest"))?;
     let bounds = consumer.fetch_watermarks(topic, partition, ANSWER);
     let (first, end) = bounds.map_err(|e| cluster.error(topic, &e))?;
     let mut fetch = Fetch::new(partition, offset.max(first));
