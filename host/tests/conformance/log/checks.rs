@@ -68,7 +68,16 @@ pub fn gives_back_every_byte(log: &dyn Log) {
         batch.push(key, value, timestamp);
     }
     // Not in the messages' order, one name twice, an empty value, a message in between without any.
-    for (message, name, value) in [(3, "b", "2"), (0, "a", "1"), (0, "a", ""), (5, "ü", "\0")] {
+    let headers = [
+        (3, "b", "2"),
+        (0, "a", "1"),
+        (0, "a", ""),
+        (2, "empty", "3"),
+        (1, "no value", "4"),
+        (4, "nothing", "5"),
+        (5, "ü", "\0"),
+    ];
+    for (message, name, value) in headers {
         batch.headers.push(Header { message, name: name.to_owned(), value: value.as_bytes().to_vec() });
     }
     write(log, &topic, &batch);
@@ -84,7 +93,15 @@ pub fn gives_back_every_byte(log: &dyn Log) {
         assert_eq!(values, messages.map(|(_, value, _)| value));
         assert_eq!(fetch.batch.timestamps, messages.map(|(.., timestamp)| timestamp));
         let headers = fetch.batch.headers.iter().map(|h| (h.message, &*h.name, &*h.value));
-        let expected: [(u32, &str, &[u8]); 4] = [(0, "a", b"1"), (0, "a", b""), (3, "b", b"2"), (5, "ü", b"\0")];
+        let expected: [(u32, &str, &[u8]); 7] = [
+            (0, "a", b"1"),
+            (0, "a", b""),
+            (1, "no value", b"4"),
+            (2, "empty", b"3"),
+            (3, "b", b"2"),
+            (4, "nothing", b"5"),
+            (5, "ü", b"\0"),
+        ];
         assert_eq!(headers.collect::<Vec<_>>(), expected);
     }
 }
