@@ -50,11 +50,13 @@ impl Wake {
     }
 }
 
-/// What stands at the head of a queue besides messages.
+/// What stands at the head of a queue besides messages to hand out.
 pub(super) enum Special {
     /// The partition's end, as it was a moment ago: everything before this offset has been handed out.
     End(i64),
     Failed(Code),
+    /// A message that the batch has no room for.
+    Full,
 }
 
 /// A queue of librdkafka, and what was taken from it and not yet handed out.
@@ -134,7 +136,7 @@ impl Queue {
                 }
                 let size = message.len + message.key_len;
                 if !fetch.batch.is_empty() && fetch.batch.bytes() + size > bytes {
-                    return None;
+                    return Some(Special::Full);
                 }
                 // What is beyond the end is neither handed out nor committed: it comes again.
                 if message.offset < end {

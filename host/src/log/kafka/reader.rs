@@ -14,7 +14,7 @@ use rdkafka::topic_partition_list::Offset;
 use super::ANSWER;
 use super::client::{self, Change, Cluster, Context};
 use super::queue::{Queue, Special};
-use crate::log::{BATCH_BYTES, BATCH_MESSAGES, LogError, Start};
+use crate::log::{BATCH_BYTES, BATCH_MESSAGES, LogError, READ_BYTES, Start};
 use crate::message::Fetch;
 use crate::source::{Poll, Source, SourceError};
 
@@ -308,7 +308,7 @@ fn passing(code: Code) -> bool {
     )
 }
 
-/// Messages of one partition from `offset` on, to the end that it has now.
+/// Messages of one partition from `offset` on, to the end that it has now, or as many as fit.
 pub(super) fn read(
     cluster: &Cluster,
     topic: &str,
@@ -334,9 +334,10 @@ pub(super) fn read(
     let mut deadline = Instant::now() + ANSWER;
     while fetch.next < end && fetch.batch.len() < limit {
         let before = fetch.next;
-        match queue.take(&mut fetch, limit, usize::MAX, end) {
+        match queue.take(&mut fetch, limit, READ_BYTES, end) {
             // The last offsets may be no messages, but marks of transactions.
             Some(Special::End(reached)) if reached >= end => fetch.next = end,
+            Some(Special::Full) => break,
             Some(Special::Failed(code)) => return Err(cluster.broken(client::explain(topic, code))),
             _ => {}
         }

@@ -38,6 +38,7 @@ pub fn refuses_names_and_missing_topics(log: &dyn Log) {
         log.writer(&name).err().unwrap(),
         log.reader(&name, "g", Start::Earliest).err().unwrap(),
         log.read(&name, 0, 0, 1).unwrap_err(),
+        log.describe(&name).unwrap_err(),
     ];
     for error in errors {
         let LogError::NoTopic { log: at, .. } = &error else { panic!("{error}") };
@@ -225,6 +226,23 @@ pub fn reads_outside_of_groups(log: &dyn Log) {
     assert_eq!(log.read(&topic, 0, 10, 5).unwrap().batch.len(), 0);
     let error = log.read(&topic, 1, 0, 5).unwrap_err().to_string();
     assert!(error.ends_with(&format!("topic {topic:?} has no partition 1; it has 1")), "{error}");
+}
+
+pub fn reads_so_many_bytes_at_a_time(log: &dyn Log) {
+    let topic = topic(log, 1);
+    let mut batch = Batch::new();
+    for _ in 0..20 {
+        batch.push(None, Some(&vec![b'x'; 900_000]), 1);
+    }
+    write(log, &topic, &batch);
+    assert_eq!(log.describe(&topic).unwrap().partitions, [(0, 20)]);
+    let (mut from, mut reads) = (0, Vec::new());
+    while from < 20 {
+        let read = log.read(&topic, 0, from, usize::MAX).unwrap();
+        reads.push(read.batch.len());
+        from = read.next;
+    }
+    assert_eq!(reads, [9, 9, 2], "8 MiB hold 9 messages");
 }
 
 pub fn refuses_a_message_too_large(log: &dyn Log) {
