@@ -22,6 +22,8 @@ pub enum Start {
 const BATCH_MESSAGES: usize = 4096;
 /// … or this many bytes of keys and values, except for one message that is larger (Invariant 8).
 const BATCH_BYTES: usize = 1 << 20;
+/// What [`Log::read`] hands over at most, in bytes of keys and values, except for one message that is larger.
+const READ_BYTES: usize = 8 << 20;
 
 /// A topic as `host topics list` shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +43,9 @@ pub trait Log: Send + Sync {
 
     fn topics(&self) -> Result<Vec<Topic>, LogError>;
 
+    /// One topic, which exists.
+    fn describe(&self, topic: &str) -> Result<Topic, LogError>;
+
     /// A writer to a topic that exists.
     fn writer(&self, topic: &str) -> Result<Box<dyn Writer>, LogError>;
 
@@ -48,7 +53,8 @@ pub trait Log: Send + Sync {
     fn reader(&self, topic: &str, group: &str, start: Start) -> Result<Box<dyn Source>, LogError>;
 
     /// At most `limit` messages of one partition from `offset` on, outside of any group. Gives fewer
-    /// (maybe none) where the topic ends; never waits for what is not there yet.
+    /// (maybe none) where the topic ends, and where they would be more than 8 MiB, but one at least; never
+    /// waits for what is not there yet.
     fn read(&self, topic: &str, partition: i32, offset: i64, limit: usize) -> Result<Fetch, LogError>;
 }
 

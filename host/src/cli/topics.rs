@@ -12,7 +12,7 @@ use crate::cli::Global;
 use crate::config::error::unreadable;
 use crate::log::embedded::Embedded;
 use crate::log::kafka::Kafka;
-use crate::log::{Log, LogError, Topic};
+use crate::log::{Log, Topic};
 use crate::message::Fetch;
 use crate::uri::{LogUri, TopicUri};
 
@@ -145,11 +145,7 @@ fn read(
     limit: usize,
     raw: bool,
 ) -> anyhow::Result<()> {
-    let topics = log.topics()?;
-    let topic = topics.iter().find(|topic| topic.name == uri.topic).ok_or_else(|| LogError::NoTopic {
-        topic: uri.topic.clone(),
-        log: format!("kafka://{}", uri.brokers.as_deref().unwrap_or_default()),
-    })?;
+    let topic = log.describe(&uri.topic)?;
     let mut left = limit;
     let mut out = io::BufWriter::new(io::stdout().lock());
     for (number, (first, _)) in (0..).zip(&topic.partitions) {

@@ -11,9 +11,9 @@ mod writer;
 use std::path::Path;
 use std::sync::Arc;
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
-use crate::log::{Log, LogError, Start, Topic, Writer, check_name};
+use crate::log::{Log, LogError, READ_BYTES, Start, Topic, Writer, check_name};
 use crate::message::Fetch;
 use crate::source::Source;
 use file::Shared;
@@ -32,6 +32,13 @@ pub struct Embedded {
 struct TopicRow {
     id: i64,
     partitions: u32,
+}
+
+impl TopicRow {
+    fn describe(self, c: &Connection, name: String) -> rusqlite::Result<Topic> {
+        let partitions = (0..self.partitions as i32).map(|p| file::bounds(c, self.id, p));
+        Ok(Topic { name, partitions: partitions.collect::<Result<_, _>>()? })
+    }
 }
 
 impl Embedded {
@@ -94,12 +101,16 @@ impl Log for Embedded {
             let mut rows = statement.query([])?;
             let mut topics = Vec::new();
             while let Some(row) = rows.next()? {
-                let (name, id, partitions): (String, i64, i32) = (row.get(0)?, row.get(1)?, row.get(2)?);
-                let partitions = (0..partitions).map(|p| file::bounds(c, id, p)).collect::<Result<_, _>>()?;
-                topics.push(Topic { name, partitions });
+                let topic = TopicRow { id: row.get(1)?, partitions: row.get(2)? };
+                topics.push(topic.describe(c, row.get(0)?)?);
             }
             Ok(topics)
         })
+    }
+
+    fn describe(&self, topic: &str) -> Result<Topic, LogError> {
+        let row = self.topic(topic)?;
+        self.shared.read(|c| row.describe(c, topic.to_owned()))
     }
 
     fn writer(&self, topic: &str) -> Result<Box<dyn Writer>, LogError> {
@@ -118,7 +129,7 @@ impl Log for Embedded {
             let error = format!("topic {topic:?} has no partition {partition}; it has {}", row.partitions);
             return Err(self.shared.broken(error));
         }
-        self.shared.read(|c| reader::scan(c, row.id, partition, offset.max(0), i64::MAX, limit, usize::MAX))
+        self.shared.read(|c| reader::scan(c, row.id, partition, offset.max(0), i64::MAX, limit, READ_BYTES))
     }
 }
 

@@ -44,7 +44,7 @@ impl Kafka {
     pub fn connect(brokers: &str, client: &BTreeMap<String, String>) -> Result<Self, LogError> {
         let cluster = Cluster::new(brokers, client);
         let context = Context::new(&cluster.name);
-        let asking: BaseConsumer<Context> = cluster.consumer(None, context.clone())?;
+        let asking: BaseConsumer<Context> = cluster.consumer(None, 1, context.clone())?;
         let answer = asking.fetch_metadata(None, CONNECT);
         serve(&asking);
         match answer {
@@ -68,6 +68,14 @@ impl Kafka {
             Some(count) => Ok(count),
             None => Err(LogError::NoTopic { topic: topic.to_owned(), log: self.cluster.name.clone() }),
         }
+    }
+
+    /// Where each of its `count` partitions begins and ends.
+    fn bounds(&self, topic: &str, count: u32) -> Result<Topic, LogError> {
+        let partitions = (0..count as i32).map(|p| self.asking.fetch_watermarks(topic, p, ANSWER));
+        let partitions = partitions.collect::<Result<_, KafkaError>>();
+        let partitions = partitions.map_err(|e| self.cluster.error(topic, &e))?;
+        Ok(Topic { name: topic.to_owned(), partitions })
     }
 
     fn admin(&self) -> Result<AdminClient<Context>, LogError> {
@@ -128,16 +136,15 @@ impl Log for Kafka {
         serve(&self.asking);
         // Kafka's own topics are no business of a user's.
         let shown = metadata.topics().iter().filter(|topic| !topic.name().starts_with("__") && topic.error().is_none());
-        let topics = shown.map(|topic| {
-            let count = topic.partitions().len() as i32;
-            let partitions = (0..count).map(|p| self.asking.fetch_watermarks(topic.name(), p, ANSWER));
-            let partitions = partitions.collect::<Result<_, KafkaError>>();
-            let partitions = partitions.map_err(|e| self.cluster.error(topic.name(), &e))?;
-            Ok(Topic { name: topic.name().to_owned(), partitions })
-        });
+        let topics = shown.map(|topic| self.bounds(topic.name(), topic.partitions().len() as u32));
         let mut topics: Vec<Topic> = topics.collect::<Result<_, LogError>>()?;
         topics.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(topics)
+    }
+
+    fn describe(&self, topic: &str) -> Result<Topic, LogError> {
+        let count = self.partitions(topic)?;
+        self.bounds(topic, count)
     }
 
     fn writer(&self, topic: &str) -> Result<Box<dyn Writer>, LogError> {

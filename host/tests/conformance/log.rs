@@ -47,6 +47,7 @@ conformance!(
     keeps_order_of_100_000_messages,
     cuts_batches,
     reads_outside_of_groups,
+    reads_so_many_bytes_at_a_time,
     refuses_a_message_too_large,
     reads_while_another_thread_writes,
 );

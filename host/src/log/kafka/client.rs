@@ -18,6 +18,14 @@ use crate::log::LogError;
 const WARN_EVERY: Duration = Duration::from_secs(10);
 /// What librdkafka, and a broker through it, may put into our log at once.
 const TEXT: usize = 500;
+/// What a consumer fetches ahead, in all: so many messages, and so many kB of them …
+const AHEAD_MESSAGES: u32 = 100_000;
+const AHEAD_KB: u32 = 16_384;
+/// … but for each partition so many at least, without which every answer of a broker would be tiny.
+const PARTITION_MESSAGES: u32 = 1_000;
+const PARTITION_KB: u32 = 256;
+/// Most bytes of one partition in one answer.
+const ANSWER_BYTES: u32 = 1 << 20;
 
 /// Where the brokers are and how to talk to them.
 #[derive(Clone)]
@@ -45,16 +53,19 @@ impl Cluster {
         config
     }
 
-    /// A consumer that reads only what is committed and commits only what it is told to. Without a group
-    /// it can only ask questions.
-    pub(super) fn consumer(&self, group: Option<&str>, context: Context) -> Result<BaseConsumer<Context>, LogError> {
+    /// A consumer of as many partitions at most, that reads only what is committed and commits only what
+    /// it is told to. Without a group it can only ask questions.
+    pub(super) fn consumer(
+        &self,
+        group: Option<&str>,
+        partitions: u32,
+        context: Context,
+    ) -> Result<BaseConsumer<Context>, LogError> {
         let mut config = ClientConfig::new();
-        // Bounds memory at about 40 MB whatever the topic holds (Invariant 8): what is fetched ahead, and
-        // one answer of a broker more.
+        for (key, value) in ahead(partitions) {
+            config.set(key, value.to_string());
+        }
         config
-            .set("queued.max.messages.kbytes", "16384")
-            .set("queued.min.messages", "100000")
-            .set("fetch.message.max.bytes", "1048576")
             .set("fetch.max.bytes", "8388608")
             // The default of a second caps a fast reader at 170,000 messages/s.
             .set("fetch.queue.backoff.ms", "1")
@@ -89,6 +100,19 @@ impl Cluster {
             None => self.broken(text(error)),
         }
     }
+}
+
+/// Bounds what a consumer fetches ahead (Invariant 8) at about 40 MB, with more than 64 partitions at 0.5 MB
+/// for each: what waits in the queues, and one answer of a broker more. librdkafka counts by queue, and each
+/// partition has its own.
+fn ahead(partitions: u32) -> [(&'static str, u32); 3] {
+    let share = |all: u32| all / partitions.max(1);
+    let kb = share(AHEAD_KB).max(PARTITION_KB);
+    [
+        ("queued.max.messages.kbytes", kb),
+        ("queued.min.messages", share(AHEAD_MESSAGES).max(PARTITION_MESSAGES)),
+        ("fetch.message.max.bytes", ANSWER_BYTES.min(kb << 10)),
+    ]
 }
 
 /// An error without a code, without the value of a setting: that may be a password.
@@ -252,4 +276,18 @@ fn numbers(list: &TopicPartitionList) -> Vec<i32> {
 /// Foreign text for the log: short and without control characters.
 fn bounded(text: &str) -> String {
     text.chars().take(TEXT).flat_map(char::escape_debug).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ahead;
+
+    #[test]
+    fn what_is_fetched_ahead_is_shared_by_the_partitions() {
+        let of = |partitions| ahead(partitions).map(|(_, value)| value);
+        assert_eq!(of(0), of(1));
+        assert_eq!(of(1), [16_384, 100_000, 1_048_576]);
+        assert_eq!(of(32), [512, 3_125, 524_288]);
+        assert_eq!(of(1_000), [256, 1_000, 262_144]);
+    }
 }

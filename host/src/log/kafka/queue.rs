@@ -19,6 +19,8 @@ use crate::message::{Fetch, Header};
 /// How many messages are taken from librdkafka at once: few enough that they are still in the
 /// processor's cache when they are copied and given back.
 const TAKE: usize = 256;
+/// How close behind a value, in bytes, the next one follows in the same batch, unless keys or headers are long.
+const NEAR: usize = 256;
 
 /// Wakes a reader when one of its queues has something after it was empty.
 #[derive(Default)]
@@ -48,11 +50,13 @@ impl Wake {
     }
 }
 
-/// What stands at the head of a queue besides messages.
+/// What stands at the head of a queue besides messages to hand out.
 pub(super) enum Special {
     /// The partition's end, as it was a moment ago: everything before this offset has been handed out.
     End(i64),
     Failed(Code),
+    /// A message that the batch has no room for.
+    Full,
 }
 
 /// A queue of librdkafka, and what was taken from it and not yet handed out.
@@ -132,11 +136,13 @@ impl Queue {
                 }
                 let size = message.len + message.key_len;
                 if !fetch.batch.is_empty() && fetch.batch.bytes() + size > bytes {
-                    return None;
+                    return Some(Special::Full);
                 }
                 // What is beyond the end is neither handed out nor committed: it comes again.
                 if message.offset < end {
-                    push(fetch, message);
+                    // SAFETY: as above.
+                    let next = self.taken[self.head + 1..self.tail].first().map(|&next| unsafe { &*next });
+                    push(fetch, message, next);
                 }
                 self.destroy_head();
             }
@@ -217,12 +223,13 @@ fn special(message: &rd::rd_kafka_message_t) -> Special {
     }
 }
 
-fn push(fetch: &mut Fetch, message: &rd::rd_kafka_message_t) {
+/// Adds a message; `next` is what was taken after it.
+fn push(fetch: &mut Fetch, message: &rd::rd_kafka_message_t, next: Option<&rd::rd_kafka_message_t>) {
     // SAFETY: key and payload are null or point at as many bytes, alive as long as the message.
     let (key, value) = unsafe { (bytes(message.key, message.key_len), bytes(message.payload, message.len)) };
     // SAFETY: the message is alive; the kind of timestamp may be left out.
     let timestamp = unsafe { rd::rd_kafka_message_timestamp(message, ptr::null_mut()) };
-    if may_have_headers(message) {
+    if may_have_headers(message, next) {
         push_headers(fetch, message);
     }
     fetch.batch.push(key, value, timestamp);
@@ -230,16 +237,28 @@ fn push(fetch: &mut Fetch, message: &rd::rd_kafka_message_t) {
     fetch.next = message.offset + 1;
 }
 
-/// False only where there are no headers for certain. To ask librdkafka costs more than all else in
-/// reading a message: it sets up a parser to find the number 0.
-fn may_have_headers(message: &rd::rd_kafka_message_t) -> bool {
-    if message.payload.is_null() {
+/// False where a record batch says that there are no headers. To ask librdkafka costs more than all else in
+/// reading a message: it sets up a parser to find the number 0. So this looks at that number itself, where
+/// the next message shows that it is there to be looked at.
+fn may_have_headers(message: &rd::rd_kafka_message_t, next: Option<&rd::rd_kafka_message_t>) -> bool {
+    let Some(next) = next.filter(|next| next.offset > message.offset) else {
+        return true;
+    };
+    // An empty value is a constant of librdkafka's, or null, and lies in no batch.
+    if message.len == 0 || next.len == 0 {
         return true;
     }
-    // SAFETY: only messages of record batches of format 2 have a leader epoch. librdkafka hands out their
-    // values where they lie in the batch, and there the number of headers follows (Kafka's protocol
-    // guide, "Record"), so there is one byte more.
-    unsafe { rd::rd_kafka_message_leader_epoch(message) < 0 || *message.payload.cast::<u8>().add(message.len) != 0 }
+    let after = message.payload.cast::<u8>().wrapping_add(message.len);
+    if !(1..=NEAR).contains(&next.payload.addr().wrapping_sub(after.addr())) {
+        return true;
+    }
+    // SAFETY: librdkafka hands out the values of record batches of format 2 (only their messages have a leader
+    // epoch) where they lie in the batch, and there the number of headers follows (Kafka's protocol guide,
+    // "Record"). In a malformed record the byte may be any other, even one that another thread writes. But it
+    // lies between the last byte of this value and the first of the next, which are both alive and less than
+    // a page apart, so it can be read without a fault; and what is read can only make us ask librdkafka for
+    // headers, or not ask.
+    unsafe { rd::rd_kafka_message_leader_epoch(message) < 0 || after.read_volatile() != 0 }
 }
 
 fn push_headers(fetch: &mut Fetch, message: &rd::rd_kafka_message_t) {

@@ -14,7 +14,7 @@ use rdkafka::topic_partition_list::Offset;
 use super::ANSWER;
 use super::client::{self, Change, Cluster, Context};
 use super::queue::{Queue, Special};
-use crate::log::{BATCH_BYTES, BATCH_MESSAGES, LogError, Start};
+use crate::log::{BATCH_BYTES, BATCH_MESSAGES, LogError, READ_BYTES, Start};
 use crate::message::Fetch;
 use crate::source::{Poll, Source, SourceError};
 
@@ -63,7 +63,7 @@ impl KafkaReader {
         };
         let context = Context::reading(&cluster.name, topic, reset);
         let wake = context.wake().clone();
-        let mut consumer = cluster.consumer(Some(group), context)?;
+        let mut consumer = cluster.consumer(Some(group), count, context)?;
         consumer.set_nonempty_callback(move || wake.set());
         let events = Queue::of_consumer(&consumer)
             .ok_or_else(|| cluster.broken("librdkafka has no queue for the consumer; this is a bug".to_owned()))?;
@@ -308,7 +308,7 @@ fn passing(code: Code) -> bool {
     )
 }
 
-/// Messages of one partition from `offset` on, to the end that it has now.
+/// Messages of one partition from `offset` on, to the end that it has now, or as many as fit.
 pub(super) fn read(
     cluster: &Cluster,
     topic: &str,
@@ -317,7 +317,7 @@ pub(super) fn read(
     limit: usize,
 ) -> Result<Fetch, LogError> {
     // librdkafka asks for a group's name, though this consumer never joins it nor commits.
-    let consumer = cluster.consumer(Some("apogee-read"), Context::reading(&cluster.name, topic, "earliest"))?;
+    let consumer = cluster.consumer(Some("apogee-read"), 1, Context::reading(&cluster.name, topic, "earliest"))?;
     let bounds = consumer.fetch_watermarks(topic, partition, ANSWER);
     let (first, end) = bounds.map_err(|e| cluster.error(topic, &e))?;
     let mut fetch = Fetch::new(partition, offset.max(first));
@@ -334,9 +334,10 @@ pub(super) fn read(
     let mut deadline = Instant::now() + ANSWER;
     while fetch.next < end && fetch.batch.len() < limit {
         let before = fetch.next;
-        match queue.take(&mut fetch, limit, usize::MAX, end) {
+        match queue.take(&mut fetch, limit, READ_BYTES, end) {
             // The last offsets may be no messages, but marks of transactions.
             Some(Special::End(reached)) if reached >= end => fetch.next = end,
+            Some(Special::Full) => break,
             Some(Special::Failed(code)) => return Err(cluster.broken(client::explain(topic, code))),
             _ => {}
         }

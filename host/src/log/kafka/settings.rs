@@ -18,7 +18,6 @@ const ALLOWED: &[&str] = &[
     "compression.level",
     "compression.type",
     "connections.max.idle.ms",
-    "delivery.timeout.ms",
     "enable.metrics.push",
     "enable.ssl.certificate.verification",
     "fetch.error.backoff.ms",
@@ -30,7 +29,6 @@ const ALLOWED: &[&str] = &[
     "group.instance.id",
     "heartbeat.interval.ms",
     "linger.ms",
-    "max.partition.fetch.bytes",
     "max.poll.interval.ms",
     "message.send.max.retries",
     "message.timeout.ms",
@@ -38,7 +36,6 @@ const ALLOWED: &[&str] = &[
     "metadata.recovery.",
     "queue.buffering.max.kbytes",
     "queue.buffering.max.messages",
-    "queue.buffering.max.ms",
     "queued.max.messages.kbytes",
     "queued.min.messages",
     "receive.message.max.bytes",
@@ -105,6 +102,10 @@ const REFUSED: &[(&str, &str)] = &[
     ("allow.auto.create.topics", "topics are created on purpose: host topics create"),
     ("message.max.bytes", "the topic's max.message.bytes says it"),
     ("batch.size", "it follows from the topic's max.message.bytes"),
+    // librdkafka's other names of what the host sets a default of: which of two names won would be chance.
+    ("delivery.timeout.ms", "it is another name of message.timeout.ms; set that"),
+    ("max.partition.fetch.bytes", "it is another name of fetch.message.max.bytes; set that"),
+    ("queue.buffering.max.ms", "it is another name of linger.ms; set that"),
     ("debug", "the host's own log level says it"),
 ];
 
@@ -204,6 +205,20 @@ mod tests {
         for key in keys {
             let error = check_client_setting(key).unwrap_err();
             assert!(error.contains("may not be set here: "), "{key}: {error}");
+        }
+    }
+
+    #[test]
+    fn refuses_other_names_of_what_the_host_sets() {
+        let names = [
+            ("delivery.timeout.ms", "message.timeout.ms"),
+            ("max.partition.fetch.bytes", "fetch.message.max.bytes"),
+            ("queue.buffering.max.ms", "linger.ms"),
+        ];
+        for (other, name) in names {
+            let error = check_client_setting(other).unwrap_err();
+            assert!(error.ends_with(&format!("it is another name of {name}; set that")), "{error}");
+            assert_eq!(check_client_setting(name), Ok(()));
         }
     }
 

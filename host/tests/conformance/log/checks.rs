@@ -38,6 +38,7 @@ pub fn refuses_names_and_missing_topics(log: &dyn Log) {
         log.writer(&name).err().unwrap(),
         log.reader(&name, "g", Start::Earliest).err().unwrap(),
         log.read(&name, 0, 0, 1).unwrap_err(),
+        log.describe(&name).unwrap_err(),
     ];
     for error in errors {
         let LogError::NoTopic { log: at, .. } = &error else { panic!("{error}") };
@@ -68,7 +69,16 @@ pub fn gives_back_every_byte(log: &dyn Log) {
         batch.push(key, value, timestamp);
     }
     // Not in the messages' order, one name twice, an empty value, a message in between without any.
-    for (message, name, value) in [(3, "b", "2"), (0, "a", "1"), (0, "a", ""), (5, "ü", "\0")] {
+    let headers = [
+        (3, "b", "2"),
+        (0, "a", "1"),
+        (0, "a", ""),
+        (2, "empty", "3"),
+        (1, "no value", "4"),
+        (4, "nothing", "5"),
+        (5, "ü", "\0"),
+    ];
+    for (message, name, value) in headers {
         batch.headers.push(Header { message, name: name.to_owned(), value: value.as_bytes().to_vec() });
     }
     write(log, &topic, &batch);
@@ -84,7 +94,15 @@ pub fn gives_back_every_byte(log: &dyn Log) {
         assert_eq!(values, messages.map(|(_, value, _)| value));
         assert_eq!(fetch.batch.timestamps, messages.map(|(.., timestamp)| timestamp));
         let headers = fetch.batch.headers.iter().map(|h| (h.message, &*h.name, &*h.value));
-        let expected: [(u32, &str, &[u8]); 4] = [(0, "a", b"1"), (0, "a", b""), (3, "b", b"2"), (5, "ü", b"\0")];
+        let expected: [(u32, &str, &[u8]); 7] = [
+            (0, "a", b"1"),
+            (0, "a", b""),
+            (1, "no value", b"4"),
+            (2, "empty", b"3"),
+            (3, "b", b"2"),
+            (4, "nothing", b"5"),
+            (5, "ü", b"\0"),
+        ];
         assert_eq!(headers.collect::<Vec<_>>(), expected);
     }
 }
@@ -208,6 +226,23 @@ pub fn reads_outside_of_groups(log: &dyn Log) {
     assert_eq!(log.read(&topic, 0, 10, 5).unwrap().batch.len(), 0);
     let error = log.read(&topic, 1, 0, 5).unwrap_err().to_string();
     assert!(error.ends_with(&format!("topic {topic:?} has no partition 1; it has 1")), "{error}");
+}
+
+pub fn reads_so_many_bytes_at_a_time(log: &dyn Log) {
+    let topic = topic(log, 1);
+    let mut batch = Batch::new();
+    for _ in 0..20 {
+        batch.push(None, Some(&vec![b'x'; 900_000]), 1);
+    }
+    write(log, &topic, &batch);
+    assert_eq!(log.describe(&topic).unwrap().partitions, [(0, 20)]);
+    let (mut from, mut reads) = (0, Vec::new());
+    while from < 20 {
+        let read = log.read(&topic, 0, from, usize::MAX).unwrap();
+        reads.push(read.batch.len());
+        from = read.next;
+    }
+    assert_eq!(reads, [9, 9, 2], "8 MiB hold 9 messages");
 }
 
 pub fn refuses_a_message_too_large(log: &dyn Log) {
