@@ -14,6 +14,7 @@ use crate::log::embedded::Embedded;
 use crate::log::kafka::Kafka;
 use crate::log::{Log, Topic};
 use crate::message::Fetch;
+use crate::sink::stdout::push_json;
 use crate::uri::{LogUri, TopicUri};
 
 /// Messages that are asked for at a time, so that a long read needs little memory.
@@ -195,7 +196,10 @@ fn print(fetch: &Fetch, raw: bool, out: &mut impl Write) -> io::Result<()> {
         if !headers.is_empty() {
             line["headers"] = headers.into();
         }
-        writeln!(out, "{line}")?;
+        let mut json = Vec::new();
+        push_json(line.to_string().as_bytes(), &mut json);
+        json.push(b'\n');
+        out.write_all(&json)?;
     }
     Ok(())
 }

@@ -43,17 +43,17 @@ fn line(value: Option<&[u8]>, lines: &mut Vec<u8>) {
     let value = value.unwrap_or(b"null");
     let plain = !value.iter().any(|b| matches!(b, b'\n' | b'\r'));
     if plain && serde_json::from_slice::<&RawValue>(value).is_ok() {
-        push(value, lines);
+        push_json(value, lines);
     } else {
         let json = serde_json::from_slice(value)
             .unwrap_or_else(|_| serde_json::Value::String(String::from_utf8_lossy(value).into_owned()));
-        push(json.to_string().as_bytes(), lines);
+        push_json(json.to_string().as_bytes(), lines);
     }
     lines.push(b'\n');
 }
 
 /// Appends JSON, which can have U+007F to U+009F only in its strings, with these as `\u00XX`.
-fn push(mut json: &[u8], lines: &mut Vec<u8>) {
+pub fn push_json(mut json: &[u8], lines: &mut Vec<u8>) {
     // In UTF-8, U+0080 to U+009F are 0xC2 and the character's own byte.
     let control = |json: &[u8]| {
         let found = json.iter().zip(json.iter().skip(1).chain([&0])).position(|(byte, next)| match byte {
