@@ -11,6 +11,9 @@ use crate::setup;
 
 pub const TARGET: &str = "wasm32-wasip2";
 
+/// The profile in the workspace's `Cargo.toml`, and the folder where cargo puts what it builds with it.
+const PROFILE: &str = "plugin";
+
 /// Crates in `plugins/` whose library is a component.
 const CRATES: &[&str] = &["flatten", "hostile", "hostile_socket"];
 
@@ -18,13 +21,13 @@ const CRATES: &[&str] = &["flatten", "hostile", "hostile_socket"];
 pub fn build(all: bool) -> Result<()> {
     setup::wasm_target(TARGET)?;
     let mut cargo = Command::new("cargo");
-    cargo.current_dir(root()).args(["build", "--release", "--target", TARGET]);
+    cargo.current_dir(root()).args(["build", "--profile", PROFILE, "--target", TARGET]);
     for name in CRATES {
         cargo.args(["--package", name]);
     }
     command::run(&mut cargo)?;
     for name in CRATES {
-        let built = target().join(TARGET).join("release").join(format!("{name}.wasm"));
+        let built = target().join(TARGET).join(PROFILE).join(format!("{name}.wasm"));
         replace(&built, &root().join("plugins").join(format!("{name}.wasm")))?;
     }
     if all { javascript() } else { Ok(()) }

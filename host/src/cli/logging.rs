@@ -20,8 +20,9 @@ pub(super) fn start(global: Global) -> Result<(), config::Error> {
         })?,
         Err(_) => EnvFilter::new(match (global.quiet, global.verbose) {
             (true, _) => "error",
-            (false, 0) => "warn,host=info",
-            (false, 1) => "info,host=debug",
+            // `plugin` is what the plugins themselves write.
+            (false, 0) => "warn,host=info,plugin=info",
+            (false, 1) => "info,host=debug,plugin=debug",
             (false, _) => "trace",
         }),
     };

@@ -74,7 +74,8 @@ impl Instant {
         let fraction = &fraction[..fraction.len().min(18)];
         let digits: i128 = format!("{whole}{fraction}").parse().ok()?;
         // How many places the point moves to the right to give nanoseconds.
-        let places = exponent.parse::<i32>().ok()?.checked_sub(fraction.len() as i32)? + 9 - unit.exponent() as i32;
+        let unit = 9 - unit.exponent() as i32;
+        let places = exponent.parse::<i32>().ok()?.checked_sub(fraction.len() as i32)?.checked_add(unit)?;
         let scale = 10_i128.checked_pow(places.unsigned_abs());
         let nanoseconds = match scale {
             Some(scale) if places >= 0 => digits.checked_mul(scale)?,

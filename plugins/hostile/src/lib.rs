@@ -39,10 +39,8 @@ impl Guest for Hostile {
         SETTINGS.set(settings);
         match settings.how {
             How::LoopInOpen => take::time(),
-            How::BadFields => {
-                let field = |i| Field { name: format!("field{i}"), kind: Kind::Text, nullable: true };
-                Ok((0..settings.count_or(1_000_000)).map(field).collect())
-            }
+            How::BadFields => Ok((0..settings.count_or(10_001)).map(|i| field(format!("field{i}"))).collect()),
+            How::DuplicateFields => Ok(["\u{1b}[31mred"; 2].map(|name| field(name.to_owned())).into()),
             _ => Ok(Vec::new()),
         }
     }
@@ -51,13 +49,15 @@ impl Guest for Hostile {
         let settings = SETTINGS.get();
         let count = |default| settings.count_or(default);
         match settings.how {
-            How::Echo | How::LoopInOpen | How::BadFields => lie::echo(batch),
+            How::Echo | How::LoopInOpen | How::BadFields | How::DuplicateFields => lie::echo(batch),
             How::LoopInProcess => take::time(),
             How::Allocate => take::memory(),
             How::Recurse => lie::note(take::stack(1), batch),
             How::Trap => panic!("the plugin said so"),
             How::Abort => std::process::abort(),
             How::HoardHandles => take::handles(),
+            How::HoardStreams => take::streams(),
+            How::HoardRandom => lie::note(take::random(count(u64::MAX)), batch),
             How::LogFlood => take::log(count(10_000_000), batch),
             How::LengthsTooLong => lie::with(batch, |output| lie::lengthen(output, 1_000_000)),
             How::LengthsNegative => lie::with(batch, |output| output.messages.values.lengths.fill(-2)),
@@ -77,6 +77,10 @@ impl Guest for Hostile {
             How::ClockRandomEnv => lie::note(look::around(), batch),
         }
     }
+}
+
+fn field(name: String) -> Field {
+    Field { name, kind: Kind::Text, nullable: true }
 }
 
 // Native linkers do not take the names of a component's exports.

@@ -59,14 +59,20 @@ pub enum How {
     MillionMessages,
     /// Puts out one message of `count` bytes (1 GiB).
     GiantOutput,
-    /// Writes `count` (ten million) lines to stderr, with ANSI escapes, then behaves.
+    /// Writes a line of 8,000 bytes to stderr and `count` (ten million) with ANSI escapes, then behaves.
     LogFlood,
-    /// Takes streams and pollables from the host and keeps them, until it gets no more.
+    /// Takes pollables from the host and keeps them, until it gets no more.
     HoardHandles,
+    /// Opens output streams and keeps them, until it gets no more.
+    HoardStreams,
+    /// Asks for `count` (2^64 - 1) random bytes at once.
+    HoardRandom,
     /// Puts out, as JSON, what clock, randomness, environment and files give.
     ClockRandomEnv,
-    /// `open` answers with `count` (a million) fields.
+    /// `open` answers with `count` (10,001) fields.
     BadFields,
+    /// `open` answers with two fields of one name, which has an escape in it.
+    DuplicateFields,
 }
 
 /// JSON Schema of the settings. It leaves the names of the ways to `open`.

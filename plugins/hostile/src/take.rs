@@ -29,23 +29,37 @@ pub fn stack(depth: u64) -> String {
     format!("{deeper}{}", frame[black_box(0)])
 }
 
-/// Streams and pollables, never given back.
+/// Pollables, never given back.
 pub fn handles() -> ! {
     loop {
         black_box(());
         #[cfg(target_family = "wasm")]
-        {
-            std::mem::forget(wasip2::cli::stdout::get_stdout());
-            std::mem::forget(wasip2::clocks::monotonic_clock::subscribe_duration(u64::MAX));
-        }
+        std::mem::forget(wasip2::clocks::monotonic_clock::subscribe_duration(u64::MAX));
     }
 }
 
-/// Writes so many lines to stderr, red and with a bell, then behaves.
+/// Output streams, never given back.
+pub fn streams() -> ! {
+    loop {
+        black_box(());
+        #[cfg(target_family = "wasm")]
+        std::mem::forget(wasip2::cli::stdout::get_stdout());
+    }
+}
+
+/// So many random bytes at once; says how many came.
+pub fn random(bytes: u64) -> String {
+    #[cfg(target_family = "wasm")]
+    let bytes = wasip2::random::random::get_random_bytes(bytes).len();
+    format!("{bytes} bytes")
+}
+
+/// Writes a long line to stderr and so many that are red and have a bell, then behaves.
 pub fn log(lines: u64, batch: Batch) -> Output {
     let mut stderr = std::io::stderr().lock();
+    // A host that takes no more is as good as one that takes all.
+    let _ = writeln!(stderr, "{}", "long".repeat(2_000));
     for line in 0..lines {
-        // A host that takes no more is as good as one that takes all.
         let _ = writeln!(stderr, "\x1b[31mflood\x07\x1b[2J line {line}");
     }
     lie::echo(batch)
