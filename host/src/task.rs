@@ -28,7 +28,7 @@ pub enum Order {
     Stop,
 }
 
-/// One plugin of a task's chain.
+/// One plugin of a task's chain; the same version for as long as the task lives (Invariant 7).
 pub struct Stage {
     pub plugin: Plugin,
     pub instance: Instance,

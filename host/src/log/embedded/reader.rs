@@ -1,6 +1,6 @@
 //! Reads a topic of the embedded log as a group: one reader for each group and topic.
 //!
-//! A second reader, in this process or another, is refused by a lock on a file beside the log, which the
+//! A second reader, in this process or another, is refused (Invariant 6) by a lock on a file beside the log, which the
 //! system frees when its holder ends, whatever way it ends.
 
 use std::fs::{File, TryLockError};

@@ -70,6 +70,7 @@ impl Cluster {
             // The default of a second caps a fast reader at 170,000 messages/s.
             .set("fetch.queue.backoff.ms", "1")
             .set("fetch.wait.max.ms", "100")
+            // The group protocol gives each partition one owner (Invariant 6).
             .set("partition.assignment.strategy", "cooperative-sticky");
         for (key, value) in self.config().config_map() {
             config.set(key, value);

@@ -81,8 +81,17 @@ impl Output for Topic {
     }
 
     fn visible(&self) -> Vec<String> {
-        let found = self.log.read(&self.name, 0, 0, usize::MAX).unwrap();
-        let values = found.batch.values.iter().map(|value| serde_json::from_slice(value.unwrap()).unwrap());
-        values.map(|value: serde_json::Value| value["text"].as_str().unwrap().to_owned()).collect()
+        let (mut texts, mut next) = (Vec::new(), 0);
+        loop {
+            let found = self.log.read(&self.name, 0, next, usize::MAX).unwrap();
+            if found.batch.is_empty() {
+                return texts;
+            }
+            for value in &found.batch.values {
+                let value: serde_json::Value = serde_json::from_slice(value.unwrap()).unwrap();
+                texts.push(value["text"].as_str().unwrap().to_owned());
+            }
+            next = found.next;
+        }
     }
 }
