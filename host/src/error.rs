@@ -72,6 +72,7 @@ fn known(error: &(dyn std::error::Error + 'static)) -> Option<Fault> {
             PluginError::NotAComponent { .. }
             | PluginError::Imports { .. }
             | PluginError::Exports { .. }
+            | PluginError::Mismatch { .. }
             | PluginError::Schema { .. }
             | PluginError::Settings { .. }
             | PluginError::Refused { .. } => Fault::Configuration,

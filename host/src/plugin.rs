@@ -18,4 +18,4 @@ pub use engine::{Engine, Plugin};
 pub use error::{PluginError, Reached};
 pub use guest_log::quote;
 pub use instance::Instance;
-pub use limits::Limits;
+pub use limits::{Limits, MOST_MEMORY, MOST_TABLE_ELEMENTS};

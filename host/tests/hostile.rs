@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use host::error::Fault;
 use host::message::Batch;
 use host::plugin::{Engine, Instance, Limits, PluginError};
 use serde_json::json;
@@ -243,6 +244,42 @@ fn what_is_not_a_component_of_this_interface_is_refused() {
         load(&of_another_version),
         "it.wasm does not export apogee:plugin/transform@0.1.0: it exports apogee:plugin/transform@0.9.0; build it \
          against the WIT in `wit/`"
+    );
+}
+
+/// Components whose names fit and whose versions or types do not: a mistake in what was built, not a failure of the run.
+#[test]
+fn what_does_not_fit_the_interface_is_told_from_what_fails() {
+    let engine = Engine::new().unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("it.wasm");
+    let text = |component: &str| {
+        std::fs::write(&path, wat::parse_str(component).unwrap()).unwrap();
+        let error = anyhow::Error::new(engine.load(&path).map(|_| ()).unwrap_err());
+        assert_eq!(Fault::of(&error).code(), 2, "{error}");
+        error.to_string().replace(path.to_str().unwrap(), "it.wasm")
+    };
+    let exporting = |functions: &str| {
+        format!(
+            r#"(component (core module $m (func (export "f"))) (core instance $i (instantiate $m))
+                (func $f (canon lift (core func $i "f")))
+                (instance $t {functions}) (export "apogee:plugin/transform@0.1.0" (instance $t)))"#
+        )
+    };
+    assert_eq!(
+        text(r#"(component (import "wasi:cli/stdout@0.3.0" (instance)))"#),
+        "it.wasm imports wasi:cli/stdout@0.3.0, which no plugin gets: plugins compute, and have no network, no files and \
+         no host of their own; build it without what needs that"
+    );
+    let other_functions = text(&exporting(r#"(export "describe" (func $f))"#));
+    assert!(other_functions.starts_with("plugin it does not fit this host: "), "{other_functions}");
+    assert!(other_functions.contains("does not have export `open`"), "{other_functions}");
+    let other_types = r#"(export "describe" (func $f)) (export "open" (func $f)) (export "process" (func $f))"#;
+    let other_types = text(&exporting(other_types));
+    assert!(other_types.starts_with("plugin it does not fit this host: "), "{other_types}");
+    assert!(
+        other_types.ends_with("build it against the WIT in `wit/`, and against WASI 0.2 where at all"),
+        "{other_types}"
     );
 }
 

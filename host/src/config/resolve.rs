@@ -13,7 +13,7 @@ use crate::config::values::Via;
 use crate::config::written::{self, Given, List};
 use crate::config::{Pipeline, PluginSpec, Sink, Source, format_of};
 use crate::log::Start;
-use crate::plugin::Limits;
+use crate::plugin::{Limits, MOST_MEMORY, MOST_TABLE_ELEMENTS};
 use crate::source;
 use crate::source::file::Format;
 use crate::uri::{SinkUri, SourceUri};
@@ -275,6 +275,12 @@ fn limits(keys: &written::Limits) -> Result<Limits, Fault> {
     set(&mut limits.log_lines, &keys.log_lines, |n| *n);
     if limits.output_messages == 0 {
         return Err(fault(span(&keys.output_messages), "with 0 nothing could come out of the plugin; write 1 or more"));
+    }
+    if limits.memory > MOST_MEMORY {
+        return Err(fault(span(&keys.memory), "WebAssembly addresses 4GiB at most; write \"4GiB\" or less"));
+    }
+    if limits.table_elements > MOST_TABLE_ELEMENTS {
+        return Err(fault(span(&keys.table_elements), format!("the most is {MOST_TABLE_ELEMENTS}")));
     }
     Ok(limits)
 }

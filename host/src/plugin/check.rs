@@ -3,6 +3,7 @@
 use crate::message::Column;
 use crate::plugin::bindings::messages::Output;
 use crate::plugin::bindings::transform::Field;
+use crate::plugin::guest_log::cut;
 
 /// The most fields that `open` may answer.
 const FIELDS: usize = 10_000;
@@ -38,7 +39,9 @@ pub(super) fn fields(fields: &[Field]) -> Result<(), String> {
     }
     let mut names = std::collections::HashSet::new();
     match fields.iter().find(|field| field.name.is_empty() || !names.insert(&field.name)) {
-        Some(field) => Err(format!("a field without a name, or with one that is there twice: {:?}", field.name)),
+        Some(field) => {
+            Err(format!("a field without a name, or with one that is there twice: \"{}\"", cut(&field.name)))
+        }
         None => Ok(()),
     }
 }
@@ -65,4 +68,18 @@ fn column(name: &str, column: &Column, count: usize) -> Result<(), String> {
 
 fn index(what: &str, index: u32, count: usize) -> Result<(), String> {
     if (index as usize) < count { Ok(()) } else { Err(format!("{what} that names message {index} of {count}")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plugin::bindings::transform::Kind;
+
+    #[test]
+    fn the_name_of_a_field_is_bounded() {
+        let field = || Field { name: "\u{1b}".repeat(100_000), kind: Kind::Text, nullable: true };
+        let error = fields(&[field(), field()]).unwrap_err();
+        let shown = "\\u{1b}".repeat(1_000);
+        assert_eq!(error, format!("a field without a name, or with one that is there twice: \"{}…\"", &shown[..1_000]));
+    }
 }

@@ -9,8 +9,9 @@ use wasmtime::{Cache, CacheConfig, Config, InstanceAllocationStrategy, PoolingAl
 
 use crate::plugin::bindings::transform::Description;
 use crate::plugin::error::PluginError;
+use crate::plugin::guest_log::cut;
 use crate::plugin::instance::{Instance, Running};
-use crate::plugin::limits::{Limits, STACK, TICK};
+use crate::plugin::limits::{Limits, MOST_MEMORY, MOST_TABLE_ELEMENTS, STACK, TICK};
 use crate::plugin::wasi::{self, Guest};
 
 /// The interfaces that a component may export.
@@ -62,8 +63,10 @@ impl Engine {
             .map_err(|error| not_a_component(path, format!("{error:#}")))?;
         let imports = self.check_imports(path, &component)?;
         let exports = self.check_exports(path, &component)?;
-        let pre =
-            self.linker.instantiate_pre(&component).map_err(|error| not_a_component(path, format!("{error:#}")))?;
+        let pre = self.linker.instantiate_pre(&component).map_err(|error| PluginError::Mismatch {
+            plugin: path.display().to_string(),
+            what: cut(&format!("{error:#}")),
+        })?;
         let description = self.describe(path, &pre)?;
         let settings = compile_schema(path, &description.settings)?;
         let hash = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>().into();
@@ -74,8 +77,7 @@ impl Engine {
     fn check_imports(&self, path: &Path, component: &Component) -> Result<Vec<String>, PluginError> {
         let imports: Vec<String> =
             component.component_type().imports(&self.wasmtime).map(|(name, _)| name.to_owned()).collect();
-        let allowed = |name: &String| wasi::ALLOWED.iter().any(|allowed| name.starts_with(allowed));
-        let refused: Vec<String> = imports.iter().filter(|name| !allowed(name)).cloned().collect();
+        let refused: Vec<String> = imports.iter().filter(|name| !wasi::may_import(name)).cloned().collect();
         if refused.is_empty() {
             Ok(imports)
         } else {
@@ -89,7 +91,7 @@ impl Engine {
         if !exports.contains(&TRANSFORM) {
             let instead = match exports.as_slice() {
                 [] => "it exports nothing".to_owned(),
-                exports => format!("it exports {}", exports.join(", ")),
+                exports => cut(&format!("it exports {}", exports.join(", "))),
             };
             return Err(PluginError::Exports { path: path.to_owned(), wanted: TRANSFORM, instead });
         }
@@ -129,8 +131,8 @@ impl Plugin {
             .iter_errors(settings)
             .take(10)
             .map(|error| match error.instance_path().to_string().as_str() {
-                "" => error.to_string(),
-                at => format!("{}: {error}", at.trim_start_matches('/').replace('/', ".")),
+                "" => cut(&error.to_string()),
+                at => cut(&format!("{}: {error}", at.trim_start_matches('/').replace('/', "."))),
             })
             .collect();
         if !problems.is_empty() {
@@ -152,8 +154,8 @@ fn settings() -> Config {
         .max_tables_per_component(20)
         .total_memories(1_000)
         .total_tables(2_000)
-        .table_elements(100_000)
-        .max_memory_size(4 << 30);
+        .table_elements(MOST_TABLE_ELEMENTS)
+        .max_memory_size(MOST_MEMORY);
     let mut config = Config::new();
     config
         .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
@@ -189,7 +191,7 @@ fn keep_time(engine: &wasmtime::Engine) -> std::io::Result<()> {
 }
 
 fn not_a_component(path: &Path, what: String) -> PluginError {
-    PluginError::NotAComponent { path: path.to_owned(), what }
+    PluginError::NotAComponent { path: path.to_owned(), what: cut(&what) }
 }
 
 /// Says what a file is that only looks like a component, and never takes compiled code (which wasmtime
@@ -211,7 +213,20 @@ fn refuse_other_formats(path: &Path, bytes: &[u8]) -> Result<(), PluginError> {
 }
 
 fn compile_schema(path: &Path, schema: &str) -> Result<jsonschema::Validator, PluginError> {
-    let bad = |what: String| PluginError::Schema { path: path.to_owned(), what };
+    let bad = |what: String| PluginError::Schema { path: path.to_owned(), what: cut(&what) };
     let schema = serde_json::from_str(schema).map_err(|error| bad(error.to_string()))?;
     jsonschema::validator_for(&schema).map_err(|error| bad(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_schema_says_is_bounded() {
+        let path = Path::new("it.wasm");
+        let long = "x".repeat(100_000);
+        let bad = compile_schema(path, &serde_json::json!({ "type": long }).to_string()).unwrap_err().to_string();
+        assert!(bad.contains("…; this is the plugin's fault") && bad.len() < 1_200, "{bad}");
+    }
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::plugin::guest_log::quote;
+use crate::plugin::guest_log::{cut, quote};
 
 /// What went wrong with a plugin. Texts that a guest wrote are cut and escaped.
 #[derive(Debug, thiserror::Error)]
@@ -18,11 +18,16 @@ pub enum PluginError {
     NotAComponent { path: PathBuf, what: String },
 
     #[error("{} imports {}, which no plugin gets: plugins compute, and have no network, no files and no host of their own; \
-             build it without what needs that", path.display(), imports.join(", "))]
+             build it without what needs that", path.display(), cut(&imports.join(", ")))]
     Imports { path: PathBuf, imports: Vec<String> },
 
     #[error("{} does not export {wanted}: {instead}; build it against the WIT in `wit/`", path.display())]
     Exports { path: PathBuf, wanted: &'static str, instead: String },
+
+    #[error(
+        "{plugin} does not fit this host: {what}; build it against the WIT in `wit/`, and against WASI 0.2 where at all"
+    )]
+    Mismatch { plugin: String, what: String },
 
     #[error("{} declares a settings schema that is not JSON Schema: {what}; this is the plugin's fault", path.display())]
     Schema { path: PathBuf, what: String },

@@ -27,6 +27,16 @@ pub fn quote(text: &str) -> String {
     quoted
 }
 
+/// A guest's text as [`quote`] gives it, and of 1,000 characters at most.
+pub(super) fn cut(text: &str) -> String {
+    const MOST: usize = 1_000;
+    let quoted = quote(text);
+    match quoted.char_indices().nth(MOST) {
+        Some((at, _)) => format!("{}…", &quoted[..at]),
+        None => quoted,
+    }
+}
+
 /// The log of one instance. Clones are the same log.
 #[derive(Clone)]
 pub(super) struct GuestLog(Arc<Mutex<State>>);

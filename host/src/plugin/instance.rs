@@ -8,7 +8,7 @@ use crate::plugin::bindings::messages::Output;
 use crate::plugin::bindings::transform::{Field, Guest as Transform, GuestIndices};
 use crate::plugin::check;
 use crate::plugin::error::{PluginError, Reached};
-use crate::plugin::guest_log::{GuestLog, quote};
+use crate::plugin::guest_log::{GuestLog, cut};
 use crate::plugin::limits::{Limits, STACK};
 use crate::plugin::wasi::Guest;
 
@@ -23,7 +23,7 @@ impl Instance {
     pub(super) fn open(mut running: Running, settings: &str) -> Result<Self, PluginError> {
         let fields = running.call("open", |store, guest| guest.call_open(store, settings))?;
         let fields =
-            fields.map_err(|reason| PluginError::Refused { plugin: running.plugin.clone(), reason: cut(reason) })?;
+            fields.map_err(|reason| PluginError::Refused { plugin: running.plugin.clone(), reason: cut(&reason) })?;
         running.checked("open", check::fields(&fields))?;
         Ok(Self { fields, running })
     }
@@ -38,19 +38,9 @@ impl Instance {
         }
         running.checked("process", check::output(&output, batch.len()))?;
         for rejection in &mut output.rejected {
-            rejection.reason = cut(std::mem::take(&mut rejection.reason));
+            rejection.reason = cut(&rejection.reason);
         }
         Ok(output)
-    }
-}
-
-/// A guest's text, bounded and fit to be shown.
-fn cut(text: String) -> String {
-    const MOST: usize = 1_000;
-    let quoted = quote(&text);
-    match quoted.char_indices().nth(MOST) {
-        Some((at, _)) => format!("{}…", &quoted[..at]),
-        None => quoted,
     }
 }
 
@@ -69,15 +59,15 @@ impl Running {
         store.limiter(|guest| &mut guest.keeper);
         store.set_hostcall_fuel(limits.copied());
         store.set_epoch_deadline(limits.ticks());
-        let started = (|| {
-            let indices = GuestIndices::new(pre)?;
-            let instance = pre.instantiate(&mut store)?;
-            indices.load(&mut store, &instance)
-        })();
-        match started {
-            Ok(transform) => Ok(Self { plugin: plugin.to_owned(), limits: limits.clone(), store, transform }),
-            Err(error) => Err(explain(error, plugin, limits, &store, "its start")),
-        }
+        let mismatch = |error: wasmtime::Error| PluginError::Mismatch {
+            plugin: format!("plugin {plugin}"),
+            what: cut(&format!("{error:#}")),
+        };
+        let indices = GuestIndices::new(pre).map_err(mismatch)?;
+        let instance =
+            pre.instantiate(&mut store).map_err(|error| explain(error, plugin, limits, &store, "its start"))?;
+        let transform = indices.load(&mut store, &instance).map_err(mismatch)?;
+        Ok(Self { plugin: plugin.to_owned(), limits: limits.clone(), store, transform })
     }
 
     /// Calls into the guest, within the time that its limits give.
@@ -129,7 +119,7 @@ fn explain(
         Some(Trap::UnreachableCodeReached) => "it gave up (a panic, an abort or an uncaught exception)".to_owned(),
         Some(Trap::MemoryOutOfBounds) => "it reached outside of its memory (often a recursion without end)".to_owned(),
         Some(trap) => trap.to_string(),
-        None => cut(error.root_cause().to_string()),
+        None => cut(&error.root_cause().to_string()),
     };
     PluginError::Trap { plugin, call, cause, said: store.data().log.tail(), backtrace }
 }

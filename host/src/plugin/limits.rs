@@ -12,6 +12,12 @@ pub(super) const STACK: usize = 512 << 10;
 /// How often the epoch moves on, and so how exactly the time of a call is kept.
 pub(super) const TICK: Duration = Duration::from_millis(10);
 
+/// The most that `memory` can be set to: all that 32 bits can address.
+pub const MOST_MEMORY: usize = 4 << 30;
+
+/// The most that `table_elements` can be set to.
+pub const MOST_TABLE_ELEMENTS: usize = 1_000_000;
+
 /// The limits of one plugin instance. Every one has a default and can be set in a pipeline file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Limits {

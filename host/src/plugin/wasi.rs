@@ -19,16 +19,15 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use crate::plugin::guest_log::GuestLog;
 use crate::plugin::limits::{Keeper, Limits};
 
-/// The interfaces that a plugin may import, by their beginning.
-pub(super) const ALLOWED: &[&str] = &[
-    "apogee:plugin/messages@",
-    "wasi:cli/",
-    "wasi:clocks/monotonic-clock@0.2",
-    "wasi:clocks/wall-clock@0.2",
-    "wasi:filesystem/",
-    "wasi:io/",
-    "wasi:random/",
-];
+/// Whether a plugin may import this: the types of the wall, and what is linked below.
+pub(super) fn may_import(name: &str) -> bool {
+    const WASI: &[&str] = &["cli/", "clocks/", "filesystem/", "io/", "random/"];
+    let (interface, version) = name.split_once('@').unwrap_or((name, ""));
+    match interface.strip_prefix("wasi:") {
+        Some(interface) => version.starts_with("0.2.") && WASI.iter().any(|package| interface.starts_with(package)),
+        None => name == "apogee:plugin/messages@0.1.0",
+    }
+}
 
 /// Most random bytes in one call.
 const RANDOM: u64 = 64 << 10;
