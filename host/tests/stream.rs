@@ -151,3 +151,31 @@ fn a_reply_larger_than_the_topic_takes_costs_only_itself() {
     let dead = lines(&run_ok(directory.path(), &["topics", "read", "kafka:///large.dead", "--raw"]));
     assert!(dead[0]["reason"].as_str().unwrap().contains("is larger than"), "{}", dead[0]["reason"]);
 }
+
+#[test]
+fn compiled_code_is_kept_by_content() {
+    let directory = tempfile::tempdir().unwrap();
+    let inspect = |plugin: &std::path::Path| {
+        let mut command = host(directory.path(), &["plugin", "inspect", plugin.to_str().unwrap()]);
+        assert!(command.env("XDG_CACHE_HOME", directory.path()).output().unwrap().status.success());
+    };
+    let kept = || compiled(&directory.path().join("apogee/compiled"));
+    // The same content under another name is compiled once; another content, anew.
+    inspect(&plugin("flatten"));
+    assert_eq!(kept(), 1);
+    let copy = directory.path().join("copy.wasm");
+    std::fs::copy(plugin("flatten"), &copy).unwrap();
+    inspect(&copy);
+    assert_eq!(kept(), 1);
+    inspect(&plugin("hostile"));
+    assert_eq!(kept(), 2);
+}
+
+/// The files of compiled code below a folder; beside each lies one of statistics.
+fn compiled(folder: &std::path::Path) -> usize {
+    let count = |path: std::path::PathBuf| match path.is_dir() {
+        true => compiled(&path),
+        false => usize::from(path.extension().is_none()),
+    };
+    std::fs::read_dir(folder).map_or(0, |entries| entries.map(|entry| count(entry.unwrap().path())).sum())
+}
