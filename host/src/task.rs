@@ -4,6 +4,7 @@
 //! which order things take effect: output first, then dead letters, then the offset (Invariant 1).
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::time::{Duration, Instant};
 
 use crate::dead_letter::{DeadLetters, HEADERS, Letter, Text};
@@ -82,8 +83,8 @@ pub fn run(
         match source.poll(WAIT)? {
             Poll::Messages(fetch) => {
                 let task = match tasks.entry(fetch.partition) {
-                    std::collections::btree_map::Entry::Occupied(task) => task.into_mut(),
-                    std::collections::btree_map::Entry::Vacant(place) => place.insert(open(fetch.partition)?),
+                    Entry::Occupied(task) => task.into_mut(),
+                    Entry::Vacant(place) => place.insert(open(fetch.partition)?),
                 };
                 task.process(fetch)?;
             }

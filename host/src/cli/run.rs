@@ -20,7 +20,7 @@ Examples:
   host run pipelines/iss-csv.toml
   host run pipelines/iss-csv.toml --from sim:iss --via kafka:///iss-location --minutes 10
   host run pipelines/iss-csv.toml --orbit 1
-  host run pipelines/iss-csv.toml pipelines/flights.toml";
+  host run pipelines/iss-csv.toml another.toml";
 
 /// How long the station takes around the Earth.
 const ORBIT: Duration = Duration::from_secs(95 * 60);

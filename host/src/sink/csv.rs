@@ -89,8 +89,8 @@ impl CsvSink {
         if self.reader.read(text).map_err(|error| error.to_string())? == Seen::Same {
             return Ok(());
         }
-        let names = (0..self.reader.len()).map(|field| self.reader.name(field));
-        if let Some(unknown) = names.into_iter().find(|name| !self.columns.iter().any(|column| column == name)) {
+        let mut names = (0..self.reader.len()).map(|field| self.reader.name(field));
+        if let Some(unknown) = names.find(|name| !self.columns.iter().any(|column| column == name)) {
             let problem = format!("a field {unknown:?} that the plugin does not declare");
             // A shape without places must not be taken for one that has them.
             self.reader = Reader::flat();
@@ -119,7 +119,7 @@ impl Sink for CsvSink {
         let mut rows = rows.map_err(|error| self.unwritten(std::io::Error::other(error.to_string())))?;
         self.open(first)?.write(&rows)?;
         rows.clear();
-        self.rows = csv::WriterBuilder::new().from_writer(rows);
+        self.rows = csv::Writer::from_writer(rows);
         Ok(())
     }
 
