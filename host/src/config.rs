@@ -11,6 +11,7 @@ pub mod values;
 mod written;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -38,8 +39,21 @@ pub struct Pipeline {
     /// The consumer group: who remembers how far this pipeline has read.
     pub group: String,
     pub until: Until,
+    /// Threads that share the partitions.
+    pub workers: usize,
+    /// Most messages of one batch.
+    pub batch: usize,
+    /// After this long without a message, event time in a partition goes on by the clock.
+    pub idle: Duration,
+    /// Whether every window closes at the end of the source, because no more will come.
+    pub close: bool,
     pub plugins: Vec<PluginSpec>,
     pub sink: Sink,
+    pub delivery: Delivery,
+    /// How often results to a topic, or state without results, are committed.
+    pub interval: Duration,
+    /// The pipeline that fills the topic which this one reads, where a plugin has `through`.
+    pub upstream: Option<Box<Pipeline>>,
     pub dead_letters: TopicUri,
     /// The file of the embedded log.
     pub log: PathBuf,
@@ -54,6 +68,15 @@ pub enum Source {
     Simulate(Simulate, source::http::Options),
     Topic(TopicUri, Start),
     File(source::file::Options),
+}
+
+/// How often a message can have its effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivery {
+    /// Output, state and position are one step.
+    ExactlyOnce,
+    /// The position comes last: after a crash, what was in one commit comes again.
+    AtLeastOnce,
 }
 
 /// When a run ends by itself.
@@ -105,6 +128,13 @@ impl Pipeline {
             partitions: 1,
             group: name.to_owned(),
             until: source.default_until(),
+            workers: 1,
+            batch: crate::log::BATCH_MESSAGES,
+            idle: Duration::from_secs(60),
+            close: matches!(source, Source::File(_)),
+            delivery: sink.default_delivery(),
+            interval: sink.default_interval(),
+            upstream: None,
             source,
             plugins,
             sink,
@@ -114,12 +144,17 @@ impl Pipeline {
         })
     }
 
-    /// The first thing that makes no sense together: the key it hangs on, and a sentence.
-    fn contradiction(&self) -> Option<(&'static str, String)> {
-        let read = match &self.source {
+    /// The topic that the plugins read from; `None` where they read the source itself.
+    pub fn reads(&self) -> Option<&TopicUri> {
+        match &self.source {
             Source::Topic(topic, _) => Some(topic),
             _ => self.via.as_ref(),
-        };
+        }
+    }
+
+    /// The first thing that makes no sense together: the key it hangs on, and a sentence.
+    fn contradiction(&self) -> Option<(&'static str, String)> {
+        let read = self.reads();
         if self.source.goes_back() && self.via.is_some() {
             return Some((
                 "via",
@@ -169,6 +204,17 @@ impl Pipeline {
             ));
         }
         None
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Http(options) => write!(f, "{}", options.url),
+            Self::Simulate(simulate, _) => write!(f, "{simulate}"),
+            Self::Topic(topic, _) => write!(f, "{topic}"),
+            Self::File(options) => write!(f, "file:{}", options.path.display()),
+        }
     }
 }
 
@@ -229,6 +275,21 @@ impl Source {
 }
 
 impl Sink {
+    /// Exactly once wherever output and position can be one step.
+    fn default_delivery(&self) -> Delivery {
+        match self {
+            Self::Topic(_) | Self::Csv(_) => Delivery::ExactlyOnce,
+            Self::Stdout => Delivery::AtLeastOnce,
+        }
+    }
+
+    fn default_interval(&self) -> Duration {
+        match self {
+            Self::Topic(_) | Self::Stdout => Duration::from_millis(100),
+            Self::Csv(_) => Duration::from_secs(10),
+        }
+    }
+
     /// The sink at `uri` with every default.
     pub fn new(uri: &SinkUri) -> Self {
         match uri {

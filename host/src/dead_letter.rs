@@ -79,38 +79,61 @@ impl Serialize for Text<'_> {
 /// Most headers of a message that go into its letter.
 pub const HEADERS: usize = 100;
 
-/// Bytes of letters that wait for a commit at most; more go out earlier, and come again after a crash.
+/// Bytes of letters that wait for a commit before it becomes due.
 const WAITING: usize = 1 << 20;
 
-/// The dead letters of one task. Their topic is created with the first one.
+/// The dead letters of one worker.
 pub struct DeadLetters {
+    waiting: Batch,
+    /// Where they are written apart from the output; `None` where the sink writes them in its own step.
+    apart: Option<Apart>,
+}
+
+/// Their topic, which is created with the first one.
+struct Apart {
     logs: Arc<Logs>,
     uri: TopicUri,
     writer: Option<Box<dyn Writer>>,
-    waiting: Batch,
 }
 
 impl DeadLetters {
-    pub fn new(logs: Arc<Logs>, uri: TopicUri) -> Self {
-        Self { logs, uri, writer: None, waiting: Batch::new() }
+    /// Letters that the sink takes along.
+    pub fn with_the_sink() -> Self {
+        Self { waiting: Batch::new(), apart: None }
     }
 
-    /// Takes a letter; it is safe after [`DeadLetters::flush`]. Its key is the origin, `PARTITION-OFFSET`.
+    /// Letters to a topic that the sink does not write to.
+    pub fn apart(logs: Arc<Logs>, uri: TopicUri) -> Self {
+        Self { waiting: Batch::new(), apart: Some(Apart { logs, uri, writer: None }) }
+    }
+
+    /// Takes a letter. Its key is the origin, `PARTITION-OFFSET`.
     pub fn put(&mut self, letter: &Letter<'_>) -> anyhow::Result<()> {
         let key = format!("{}-{}", letter.partition, letter.offset);
         let now = jiff::Timestamp::now().as_millisecond();
         self.waiting.push(Some(key.as_bytes()), Some(&serde_json::to_vec(letter)?), now);
-        if self.waiting.bytes() > WAITING {
-            self.flush()?;
-        }
         Ok(())
     }
 
-    /// Makes every letter durable. Called before the offset of its message is committed (Invariant 1).
-    pub fn flush(&mut self) -> Result<(), LogError> {
-        if self.waiting.is_empty() {
-            return Ok(());
+    /// Whether they wait for a commit that should come now.
+    pub fn full(&self) -> bool {
+        self.waiting.bytes() > WAITING
+    }
+
+    /// The letters that the sink is to write in its step; those that are kept apart are durable when this returns,
+    /// so before the position of their messages (Invariant 1).
+    pub fn take(&mut self) -> Result<Batch, LogError> {
+        let letters = std::mem::take(&mut self.waiting);
+        match &mut self.apart {
+            None => Ok(letters),
+            Some(_) if letters.is_empty() => Ok(letters),
+            Some(apart) => apart.write(&letters).map(|()| Batch::new()),
         }
+    }
+}
+
+impl Apart {
+    fn write(&mut self, letters: &Batch) -> Result<(), LogError> {
         let writer = match &mut self.writer {
             Some(writer) => writer,
             none => {
@@ -119,7 +142,7 @@ impl DeadLetters {
                 none.insert(log.writer(&self.uri.topic)?)
             }
         };
-        writer.append(&std::mem::take(&mut self.waiting))?;
+        writer.append(letters)?;
         writer.flush()
     }
 }

@@ -6,7 +6,7 @@ use crate::log::LogError;
 use crate::plugin::PluginError;
 use crate::sink::SinkError;
 use crate::source::SourceError;
-use crate::{config, uri};
+use crate::{checkpoint, config, uri};
 
 /// Whose turn it is to do something about an error; the number is the exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -53,7 +53,7 @@ fn known(error: &(dyn std::error::Error + 'static)) -> Option<Fault> {
     }
     if let Some(error) = error.downcast_ref() {
         return Some(match error {
-            SinkError::File { .. } => Fault::Environment,
+            SinkError::File { .. } | SinkError::Checkpoint { .. } | SinkError::Fenced { .. } => Fault::Environment,
             SinkError::Log(error) => log(error),
             SinkError::NoColumns { .. } => Fault::Configuration,
             SinkError::Message { .. } | SinkError::Closed => Fault::RunTime,
@@ -75,10 +75,11 @@ fn known(error: &(dyn std::error::Error + 'static)) -> Option<Fault> {
             | PluginError::Mismatch { .. }
             | PluginError::Schema { .. }
             | PluginError::Settings { .. }
-            | PluginError::Refused { .. } => Fault::Configuration,
+            | PluginError::Refused { .. }
+            | PluginError::State { .. } => Fault::Configuration,
         });
     }
-    if error.is::<uri::UriError>() {
+    if error.is::<checkpoint::Refusal>() || error.is::<uri::UriError>() {
         return Some(Fault::Configuration);
     }
     error.is::<io::Error>().then_some(Fault::Environment)
@@ -86,7 +87,7 @@ fn known(error: &(dyn std::error::Error + 'static)) -> Option<Fault> {
 
 fn log(error: &LogError) -> Fault {
     match error {
-        LogError::Unreachable(_) | LogError::Broken { .. } => Fault::Environment,
+        LogError::Unreachable(_) | LogError::Interrupted { .. } | LogError::Broken { .. } => Fault::Environment,
         LogError::NoTopic { .. } | LogError::Name(_) | LogError::Partitions { .. } => Fault::Configuration,
         LogError::TooLarge { .. } => Fault::RunTime,
     }

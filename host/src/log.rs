@@ -7,6 +7,8 @@ pub mod embedded;
 pub mod kafka;
 mod partition;
 
+use std::time::Duration;
+
 use crate::message::{Batch, Fetch};
 use crate::source::Source;
 
@@ -18,8 +20,28 @@ pub enum Start {
     Latest,
 }
 
-/// What a reader hands over in one batch, at most: this many messages …
-const BATCH_MESSAGES: usize = 4096;
+/// How a group reads a topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reading {
+    pub group: String,
+    pub start: Start,
+    /// What one batch holds at most, in messages.
+    pub batch: usize,
+    /// Who this reader is among the group's: the same after a restart, and of one living reader only. Without it,
+    /// whoever comes.
+    pub member: Option<String>,
+    /// How long the messages of one poll may take to be processed without the group giving the partition away.
+    pub patience: Duration,
+}
+
+impl Reading {
+    pub fn new(group: &str, start: Start) -> Self {
+        Self { group: group.to_owned(), start, batch: BATCH_MESSAGES, member: None, patience: Duration::from_secs(300) }
+    }
+}
+
+/// What a reader hands over in one batch by default: this many messages …
+pub const BATCH_MESSAGES: usize = 4096;
 /// … or this many bytes of keys and values, except for one message that is larger (Invariant 8).
 const BATCH_BYTES: usize = 1 << 20;
 /// What [`Log::read`] hands over at most, in bytes of keys and values, except for one message that is larger.
@@ -49,8 +71,8 @@ pub trait Log: Send + Sync {
     /// A writer to a topic that exists.
     fn writer(&self, topic: &str) -> Result<Box<dyn Writer>, LogError>;
 
-    /// A reader of all partitions of a topic that exists, together with whoever else reads as `group`.
-    fn reader(&self, topic: &str, group: &str, start: Start) -> Result<Box<dyn Source>, LogError>;
+    /// A reader of all partitions of a topic that exists, together with whoever else reads as the same group.
+    fn reader(&self, topic: &str, reading: &Reading) -> Result<Box<dyn Source>, LogError>;
 
     /// At most `limit` messages of one partition from `offset` on, outside of any group. Gives fewer
     /// (maybe none) where the topic ends, and where they would be more than 8 MiB, but one at least; never
@@ -85,6 +107,9 @@ pub enum LogError {
         "a message of {bytes} bytes is larger than {log} takes ({limit} bytes); make it smaller, or raise max.message.bytes of a Kafka topic"
     )]
     TooLarge { log: String, bytes: usize, limit: usize },
+    /// What was under way is undone, and can be done again from the last checkpoint.
+    #[error("{log}: {error}")]
+    Interrupted { log: String, error: String },
     #[error("{log}: {error}")]
     Broken { log: String, error: String },
 }

@@ -31,6 +31,15 @@ impl Column {
         }
     }
 
+    /// Adds a string of two parts.
+    pub fn push_joined(&mut self, first: &[u8], second: &[u8]) {
+        self.bytes.extend_from_slice(first);
+        self.push(Some(second));
+        if let Some(length) = self.lengths.last_mut() {
+            *length += i32::try_from(first.len()).expect("a string of less than 2 GiB");
+        }
+    }
+
     pub fn len(&self) -> usize {
         self.lengths.len()
     }

@@ -13,7 +13,8 @@ mod limits;
 mod wasi;
 
 pub use bindings::messages::{Output, Rejection};
-pub use bindings::transform::{Description, Field, Kind};
+pub use bindings::state::Entries;
+pub use bindings::transform::{Description, Field, Kind, Opened};
 pub use engine::{Engine, Plugin};
 pub use error::{PluginError, Reached};
 pub use guest_log::quote;

@@ -2,19 +2,22 @@
 
 use std::time::Duration;
 
+use crate::checkpoint::Position;
 use crate::log::{LogError, Writer};
 use crate::message::{Batch, Rejected};
 use crate::source::{MAX_REJECTED, Poll, Source};
-use crate::task::{Order, Rejects};
+use crate::rejects::Rejects;
+use crate::worker::Order;
 
 /// How long a poll waits, and so how soon a request to stop is seen.
 const WAIT: Duration = Duration::from_millis(50);
 
-/// Appends what `source` gives to a topic; each message is durable there before the next poll. A message that the topic
+/// Appends what `source` gives to a topic, `place`; each message is durable there before the next poll. A message that the topic
 /// does not take is a dead letter.
 pub fn run(
     source: &mut dyn Source,
     writer: &mut dyn Writer,
+    place: &str,
     mut rejects: Rejects,
     order: impl Fn() -> Order,
 ) -> anyhow::Result<()> {
@@ -35,10 +38,13 @@ pub fn run(
                     appended => appended?,
                 }
                 rejects.input(fetch.partition, &rejected)?;
-                rejects.dead_letters.flush()?;
-                source.commit(fetch.partition, fetch.next)?;
+                rejects.dead_letters.take()?;
+                source.commit(fetch.partition, &Position { next: fetch.next, place: place.to_owned() })?;
             }
-            Poll::Idle | Poll::Revoked(_) => {}
+            Poll::Assigned(assigned) => {
+                assigned.iter().try_for_each(|assigned| source.start(assigned.partition, None))?;
+            }
+            Poll::Idle | Poll::Revoked(_) | Poll::Lost(_) => {}
             Poll::End => return Ok(()),
         }
     }

@@ -1,82 +1,128 @@
-//! Runs a pipeline: builds source, plugins and sink from its configuration and keeps them going.
+//! Runs a pipeline: builds sources, plugins and sinks from its configuration and keeps them going.
 //!
-//! A source that cannot go back is pumped into a topic by a thread of its own, so that what was polled is safe
-//! before anything else happens to it; the task loop then reads that topic like any other.
+//! A pipeline is a line of stages, each with threads of its own: a source that cannot go back is pumped into a topic
+//! first, so that what was polled is safe before anything else happens to it; where a plugin has `through`, what comes
+//! before it fills the topic that what comes after it reads. Only the first one knows the source's end; the others end
+//! when the one before has ended and its topic is read to the end.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
-use crate::config::{self, Pipeline, Until};
+use crate::checkpoint::{Identity, Mark};
+use crate::config::{self, Delivery, Pipeline, Until};
 use crate::dead_letter::DeadLetters;
 use crate::log::connect::Logs;
-use crate::log::{Log, Start};
+use crate::log::{Reading, Start};
+use crate::member::Member;
 use crate::metrics::Counters;
-use crate::plugin::{Engine, Field, Plugin};
+use crate::plugin::{Engine, Opened, Plugin};
 use crate::pump;
+use crate::rejects::Rejects;
 use crate::simulate::iss;
-use crate::sink::csv::CsvSink;
+use crate::sink::csv::Csv;
+use crate::sink::embedded::EmbeddedSink;
+use crate::sink::files::FileSink;
+use crate::sink::kafka::{self, KafkaSink};
 use crate::sink::stdout::StdoutSink;
-use crate::sink::topic::TopicSink;
 use crate::sink::{Sink, SinkError};
 use crate::source::Source;
 use crate::source::file::FileSource;
 use crate::source::http::HttpSource;
 use crate::stop::Stop;
-use crate::task::{self, Order, Rejects, Stage, Task};
+use crate::task::Stage;
+use crate::uri::TopicUri;
+use crate::worker::{self, Order, Worker};
+
+/// How long a worker waits before it starts again from the last checkpoint: at first, and at most.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+
+/// A plugin with what it said about its settings.
+pub type Loaded = (Plugin, Opened);
 
 /// Runs one pipeline until its input ends, its time is over, or `stop` is requested.
 /// The counters are those that progress and the closing summary show.
 pub fn run(pipeline: &Pipeline, engine: &Engine, counters: &Counters, stop: &Stop) -> anyhow::Result<()> {
     let logs = Arc::new(Logs::new(&pipeline.log, &pipeline.client));
-    let plugins = load(pipeline, engine)?;
-    let output = Output::open(pipeline, &plugins, &logs, counters)?;
-    // Declared in this order so that the simulator outlives who polls it.
-    let (_simulator, mut source) = open_source(pipeline, &logs, counters)?;
-    let rejects = || Rejects {
-        pipeline: pipeline.name.clone(),
-        counters: counters.clone(),
-        dead_letters: DeadLetters::new(logs.clone(), pipeline.dead_letters.clone()),
-    };
-    let open = |partition| output.task(pipeline, &plugins, partition, rejects());
-    let ends = Ends::new(&pipeline.until, stop);
-
-    let Some(via) = &pipeline.via else {
-        return task::run(source.as_mut(), open, || ends.order());
-    };
-    let log = logs.of(via)?;
-    log.create_topic(&via.topic, pipeline.partitions)?;
-    let mut writer = log.writer(&via.topic)?;
-    let mut reader = log.reader(&via.topic, &pipeline.group, Start::Earliest)?;
-    let (pumped, worked) = (AtomicBool::new(false), AtomicBool::new(false));
+    let mut stages = Vec::new();
+    for pipeline in line(pipeline) {
+        stages.push(Running::open(pipeline, engine, logs.clone(), counters)?);
+    }
+    let mut works: Vec<(&str, Work<'_>)> = Vec::new();
+    if stages[0].pipeline.via.is_some() {
+        works.push(("pump", Box::new(|order| stages[0].pump(order))));
+    }
+    for stage in &stages {
+        works.push((&stage.pipeline.name, Box::new(|order| stage.work(order))));
+    }
+    let flow = Flow::new(stop, Ends::new(&stages[0].pipeline.until, stop), works.len());
     std::thread::scope(|scope| {
-        let pump = std::thread::Builder::new().name("pump".to_owned()).spawn_scoped(scope, || {
-            let _ended = Ended(&pumped);
-            let order = || if worked.load(Ordering::Acquire) { Order::Stop } else { ends.order() };
-            pump::run(source.as_mut(), writer.as_mut(), rejects(), order)
-        })?;
-        // Once the pump has ended, what it wrote is read to its end; when asked to stop, it waits for the next run.
-        let order = || match () {
-            () if stop.requested() => Order::Stop,
-            () if pumped.load(Ordering::Acquire) => Order::Drain,
-            () => Order::Go,
-        };
-        let result = {
-            let _ended = Ended(&worked);
-            task::run(reader.as_mut(), open, order)
-        };
-        let pumped = pump.join().unwrap_or_else(|_| Err(anyhow::anyhow!("the polling thread panicked")));
-        match (result, pumped) {
-            (Err(error), Err(cause)) => {
-                tracing::warn!("{error:#}");
-                Err(cause)
-            }
-            (result, pumped) => result.and(pumped),
+        let mut threads = Vec::new();
+        for ((name, work), place) in works.into_iter().zip(0..) {
+            let flow = &flow;
+            let thread = std::thread::Builder::new().name(name.to_owned()).spawn_scoped(scope, move || {
+                let _ended = Ended(&flow.ended[place]);
+                work(&|| flow.order(place))
+            });
+            // Without this one the others would wait for ever.
+            threads.push(thread.inspect_err(|_| flow.ended[place].store(true, Ordering::Release))?);
         }
+        first_cause(threads.into_iter().map(|thread| thread.join()))
     })
+}
+
+/// What a thread of a line does, asking again and again what it is to do next.
+type Work<'a> = Box<dyn FnOnce(&(dyn Fn() -> Order + Sync)) -> anyhow::Result<()> + Send + 'a>;
+
+/// The pipelines of a line, first to last.
+pub fn line(pipeline: &Pipeline) -> Vec<&Pipeline> {
+    let mut line: Vec<&Pipeline> = std::iter::successors(Some(pipeline), |p| p.upstream.as_deref()).collect();
+    line.reverse();
+    line
+}
+
+/// The error of the first thread that has one; those of the others, which often follow from it, are logged.
+fn first_cause(results: impl Iterator<Item = std::thread::Result<anyhow::Result<()>>>) -> anyhow::Result<()> {
+    let mut first = Ok(());
+    for result in results {
+        let result = result.unwrap_or_else(|_| Err(anyhow::anyhow!("a thread panicked, told above; please report it")));
+        match (result, &first) {
+            (Err(error), Ok(())) => first = Err(error),
+            (Err(error), Err(_)) => tracing::warn!("{error:#}"),
+            (Ok(()), _) => {}
+        }
+    }
+    first
+}
+
+/// Who may go on: each thread of a line after the one that it reads from and the ones that read from it.
+struct Flow<'a> {
+    stop: &'a Stop,
+    ends: Ends<'a>,
+    /// For each thread of the line.
+    ended: Vec<AtomicBool>,
+}
+
+impl<'a> Flow<'a> {
+    fn new(stop: &'a Stop, ends: Ends<'a>, threads: usize) -> Self {
+        Self { stop, ends, ended: (0..threads).map(|_| AtomicBool::new(false)).collect() }
+    }
+
+    fn order(&self, place: usize) -> Order {
+        let ended = |place: &AtomicBool| place.load(Ordering::Acquire);
+        // Nobody is left to take what this one would give; or what is there waits for the next run.
+        if self.ended[place + 1..].iter().any(ended) || (place > 0 && self.stop.requested()) {
+            return Order::Stop;
+        }
+        match place.checked_sub(1) {
+            None => self.ends.order(),
+            Some(before) if ended(&self.ended[before]) => Order::Drain,
+            Some(_) => Order::Go,
+        }
+    }
 }
 
 /// Says at its end, whichever way that comes, that a thread has ended.
@@ -88,35 +134,7 @@ impl Drop for Ended<'_> {
     }
 }
 
-/// Compiles and opens every plugin once, so that mistakes show before anything is read.
-pub fn load(pipeline: &Pipeline, engine: &Engine) -> anyhow::Result<Vec<(Plugin, Vec<Field>)>> {
-    let load = |spec: &config::PluginSpec| {
-        let plugin = engine.load(&spec.path)?;
-        if plugin.exports.iter().any(|interface| interface == "state") {
-            tracing::warn!(
-                "plugin {} has state, which this version of the host does not keep over a restart",
-                plugin.title()
-            );
-        }
-        let fields = plugin.open(&spec.settings, &spec.limits)?.fields;
-        Ok((plugin, fields))
-    };
-    pipeline.plugins.iter().map(load).collect()
-}
-
-/// The columns of a sink that needs to know them before the first message; `None` for the others.
-pub fn columns(pipeline: &Pipeline, plugins: &[(Plugin, Vec<Field>)]) -> Result<Option<Vec<String>>, SinkError> {
-    let config::Sink::Csv(options) = &pipeline.sink else { return Ok(None) };
-    match plugins.last() {
-        Some((_, fields)) if !fields.is_empty() => Ok(Some(fields.iter().map(|field| field.name.clone()).collect())),
-        last => Err(SinkError::NoColumns {
-            sink: format!("csv:{}", options.directory.display()),
-            plugin: last.map(|(plugin, _)| plugin.title()).unwrap_or_default(),
-        }),
-    }
-}
-
-/// When the first source of a pipeline ends.
+/// When the first source of a line ends.
 struct Ends<'a> {
     stop: &'a Stop,
     at: Option<Instant>,
@@ -143,83 +161,248 @@ impl<'a> Ends<'a> {
     }
 }
 
-/// The source, and the simulator behind it where there is one.
-fn open_source(
-    pipeline: &Pipeline,
-    logs: &Logs,
-    counters: &Counters,
-) -> anyhow::Result<(Option<iss::Server>, Box<dyn Source>)> {
-    let source: Box<dyn Source> = match &pipeline.source {
-        config::Source::Http(options) => Box::new(HttpSource::new(options.clone(), counters.clone())?),
-        config::Source::Simulate(simulate, options) => {
-            let server = iss::Server::start(simulate, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
-            let mut options = options.clone();
-            options.url = server.url(simulate.shape).parse().context("the simulator's address")?;
-            return Ok((Some(server), Box::new(HttpSource::new(options, counters.clone())?)));
-        }
-        config::Source::Topic(uri, start) => {
-            let log = logs.of(uri)?;
-            log.create_topic(&uri.topic, pipeline.partitions)?;
-            log.reader(&uri.topic, &pipeline.group, *start)?
-        }
-        config::Source::File(options) => {
-            Box::new(FileSource::open(options.clone(), logs.embedded()?, &pipeline.group)?)
-        }
+/// Compiles and opens every plugin once, so that mistakes show before anything is read.
+pub fn load(pipeline: &Pipeline, engine: &Engine) -> anyhow::Result<Vec<Loaded>> {
+    let load = |spec: &config::PluginSpec| {
+        let plugin = engine.load(&spec.path)?;
+        let opened = plugin.open(&spec.settings, &spec.limits)?.opened;
+        Ok((plugin, opened))
     };
-    Ok((None, source))
+    pipeline.plugins.iter().map(load).collect()
 }
 
-/// The sink, checked once and then opened for each partition.
-enum Output<'a> {
-    Csv(&'a crate::sink::csv::Options, Vec<String>, &'a Counters),
-    Topic(Arc<dyn Log>, &'a str),
-    Stdout,
+/// The columns of a sink that needs to know them before the first message; `None` for the others.
+pub fn columns(pipeline: &Pipeline, plugins: &[Loaded]) -> Result<Option<Vec<String>>, SinkError> {
+    let config::Sink::Csv(options) = &pipeline.sink else { return Ok(None) };
+    match plugins.last() {
+        Some((_, opened)) if !opened.fields.is_empty() => {
+            Ok(Some(opened.fields.iter().map(|field| field.name.clone()).collect()))
+        }
+        last => Err(SinkError::NoColumns {
+            sink: format!("csv:{}", options.directory.display()),
+            plugin: last.map(|(plugin, _)| plugin.title()).unwrap_or_default(),
+        }),
+    }
 }
 
-impl<'a> Output<'a> {
+/// One pipeline of a line, with all that its workers have in common.
+struct Running<'a> {
+    pipeline: &'a Pipeline,
+    counters: &'a Counters,
+    logs: Arc<Logs>,
+    plugins: Vec<Loaded>,
+    columns: Option<Vec<String>>,
+}
+
+impl<'a> Running<'a> {
+    /// Loads the plugins, and creates the topics that are missing.
     fn open(
         pipeline: &'a Pipeline,
-        plugins: &[(Plugin, Vec<Field>)],
-        logs: &Logs,
+        engine: &Engine,
+        logs: Arc<Logs>,
         counters: &'a Counters,
     ) -> anyhow::Result<Self> {
-        let columns = columns(pipeline, plugins)?.unwrap_or_default();
-        match &pipeline.sink {
-            config::Sink::Stdout => Ok(Self::Stdout),
-            config::Sink::Topic(uri) => {
-                let log = logs.of(uri)?;
-                log.create_topic(&uri.topic, pipeline.partitions)?;
-                Ok(Self::Topic(log, &uri.topic))
-            }
-            config::Sink::Csv(options) => {
-                let removed = crate::sink::csv::prepare(options)?;
-                if removed > 0 {
-                    tracing::info!("removed {removed} unfinished file(s) of an earlier run; their input is read again");
+        let plugins = load(pipeline, engine)?;
+        let columns = columns(pipeline, &plugins)?;
+        let sink = match &pipeline.sink {
+            config::Sink::Topic(topic) => Some(topic),
+            config::Sink::Csv(_) | config::Sink::Stdout => None,
+        };
+        for topic in pipeline.reads().into_iter().chain(sink) {
+            logs.of(topic)?.create_topic(&topic.topic, pipeline.partitions)?;
+        }
+        Ok(Self { pipeline, counters, logs, plugins, columns })
+    }
+
+    /// Moves what a source that cannot go back gives into its topic.
+    fn pump(&self, order: &(dyn Fn() -> Order + Sync)) -> anyhow::Result<()> {
+        let via = self.pipeline.via.as_ref().context("a pump without a topic")?;
+        // Declared in this order so that the simulator outlives who polls it.
+        let (_simulator, mut source) = self.feed()?;
+        let mut writer = self.logs.of(via)?.writer(&via.topic)?;
+        let letters = DeadLetters::apart(self.logs.clone(), self.pipeline.dead_letters.clone());
+        pump::run(source.as_mut(), writer.as_mut(), &via.to_string(), self.rejects(letters), order)
+    }
+
+    /// Runs the workers, until all have ended; when one fails, the others end too.
+    fn work(&self, order: &(dyn Fn() -> Order + Sync)) -> anyhow::Result<()> {
+        let failed = AtomicBool::new(false);
+        let order = || if failed.load(Ordering::Acquire) { Order::Stop } else { order() };
+        std::thread::scope(|scope| {
+            let work = || {
+                let result = self.keep_working(&order);
+                if result.is_err() {
+                    failed.store(true, Ordering::Release);
                 }
-                Ok(Self::Csv(options, columns, counters))
+                result
+            };
+            let threads: Vec<_> = (1..self.pipeline.workers).map(|_| scope.spawn(work)).collect();
+            let own = work();
+            first_cause(std::iter::once(Ok(own)).chain(threads.into_iter().map(|thread| thread.join())))
+        })
+    }
+
+    /// Runs a worker, and a new one in its place each time that it is interrupted: then what it had under way is undone
+    /// and done again from the last checkpoint, in the same way as after a crash.
+    fn keep_working(&self, order: &dyn Fn() -> Order) -> anyhow::Result<()> {
+        let member = Member::claim(&self.pipeline.log, &self.pipeline.group)?;
+        let mut pause = PAUSE.0;
+        loop {
+            let start = Instant::now();
+            let Err(error) = self.worker(&member, order) else { return Ok(()) };
+            if !worker::is_interrupted(&error) || matches!(order(), Order::Stop) {
+                return Err(error);
+            }
+            self.counters.add("interruptions", 1);
+            tracing::warn!("{}: {error:#}; going on from the last checkpoint", self.pipeline.name);
+            pause = if start.elapsed() > PAUSE.1 { PAUSE.0 } else { PAUSE.1.min(pause * 2) };
+            let until = Instant::now() + pause;
+            while Instant::now() < until && !matches!(order(), Order::Stop) {
+                std::thread::sleep(PAUSE.0.min(pause));
             }
         }
     }
 
-    fn task(
-        &self,
-        pipeline: &Pipeline,
-        plugins: &[(Plugin, Vec<Field>)],
-        partition: i32,
-        rejects: Rejects,
-    ) -> anyhow::Result<Task> {
-        let chain = plugins.iter().zip(&pipeline.plugins).map(|((plugin, _), spec)| {
-            let instance = plugin.open(&spec.settings, &spec.limits)?;
-            Ok(Stage { plugin: plugin.clone(), instance })
-        });
-        let chain = chain.collect::<anyhow::Result<_>>()?;
-        let sink: Box<dyn Sink> = match self {
-            Self::Stdout => Box::new(StdoutSink::default()),
-            Self::Topic(log, topic) => Box::new(TopicSink::new(log.writer(topic).context("the sink")?)),
-            Self::Csv(options, columns, counters) => {
-                Box::new(CsvSink::new((*options).clone(), columns.clone(), partition, (*counters).clone()))
-            }
+    fn worker(&self, member: &Member, order: &dyn Fn() -> Order) -> anyhow::Result<()> {
+        let pipeline = self.pipeline;
+        // Before the source: whatever a former self left under way is ended by then.
+        let sink = self.sink(member)?;
+        let letters = if self.letters_with_sink() {
+            DeadLetters::with_the_sink()
+        } else {
+            DeadLetters::apart(self.logs.clone(), pipeline.dead_letters.clone())
         };
-        Ok(Task::new(partition, chain, sink, rejects))
+        let (_simulator, source) = self.source(member)?;
+        let worker = Worker {
+            identity: self.identity(sink.place()),
+            source,
+            sink,
+            rejects: self.rejects(letters),
+            open: &|| self.chain(),
+            idle: pipeline.idle,
+            close: pipeline.close,
+        };
+        worker::run(worker, order)
+    }
+
+    fn rejects(&self, dead_letters: DeadLetters) -> Rejects {
+        Rejects { pipeline: self.pipeline.name.clone(), counters: self.counters.clone(), dead_letters }
+    }
+
+    fn identity(&self, place: String) -> Identity {
+        let marks = self.plugins.iter().zip(&self.pipeline.plugins).map(|((plugin, _), spec)| Mark {
+            name: plugin.description.name.clone(),
+            version: plugin.description.version.clone(),
+            hash: plugin.hash.to_string(),
+            settings: spec.settings.clone(),
+            has_state: plugin.has_state(),
+        });
+        let source = match self.pipeline.reads() {
+            Some(topic) => topic.to_string(),
+            None => self.pipeline.source.to_string(),
+        };
+        Identity { pipeline: self.pipeline.name.clone(), source, place, plugins: marks.collect() }
+    }
+
+    fn chain(&self) -> anyhow::Result<Vec<Stage>> {
+        let open = |((plugin, _), spec): (&Loaded, &config::PluginSpec)| {
+            Ok(Stage { plugin: plugin.clone(), instance: plugin.open(&spec.settings, &spec.limits)? })
+        };
+        self.plugins.iter().zip(&self.pipeline.plugins).map(open).collect()
+    }
+
+    /// What a worker reads: a topic where there is one, else the source itself.
+    fn source(&self, member: &Member) -> anyhow::Result<(Option<iss::Server>, Box<dyn Source>)> {
+        let pipeline = self.pipeline;
+        let Some(topic) = pipeline.reads() else { return self.feed() };
+        let start = match &pipeline.source {
+            config::Source::Topic(_, start) => *start,
+            _ => Start::Earliest,
+        };
+        let reading = Reading {
+            batch: pipeline.batch,
+            member: Some(member.name.clone()),
+            patience: Reading::new("", start).patience + pipeline.plugins.iter().map(|plugin| plugin.limits.call).sum(),
+            ..Reading::new(&pipeline.group, start)
+        };
+        Ok((None, self.logs.of(topic)?.reader(&topic.topic, &reading)?))
+    }
+
+    /// The source itself, and the simulator behind it where there is one.
+    fn feed(&self) -> anyhow::Result<(Option<iss::Server>, Box<dyn Source>)> {
+        let (pipeline, counters) = (self.pipeline, self.counters.clone());
+        let source: Box<dyn Source> = match &pipeline.source {
+            config::Source::Http(options) => Box::new(HttpSource::new(options.clone(), counters)?),
+            config::Source::Simulate(simulate, options) => {
+                let server = iss::Server::start(simulate, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+                let mut options = options.clone();
+                options.url = server.url(simulate.shape).parse().context("the simulator's address")?;
+                return Ok((Some(server), Box::new(HttpSource::new(options, counters)?)));
+            }
+            config::Source::File(options) => {
+                Box::new(FileSource::open(options.clone(), self.logs.embedded()?, &pipeline.group)?)
+            }
+            config::Source::Topic(..) => anyhow::bail!("a topic is read by its group"),
+        };
+        Ok((None, source))
+    }
+
+    /// Whether dead letters are in the same log as the output, and so in the same step.
+    fn letters_with_sink(&self) -> bool {
+        match &self.pipeline.sink {
+            config::Sink::Topic(topic) => topic.brokers == self.pipeline.dead_letters.brokers,
+            config::Sink::Csv(_) | config::Sink::Stdout => false,
+        }
+    }
+
+    fn sink(&self, member: &Member) -> anyhow::Result<Box<dyn Sink>> {
+        let pipeline = self.pipeline;
+        let letters = self.letters_with_sink().then_some(pipeline.dead_letters.topic.as_str());
+        match &pipeline.sink {
+            config::Sink::Topic(topic) => self.topic_sink(topic, Some(&topic.topic), letters, member),
+            config::Sink::Csv(options) => {
+                let columns = self.columns.clone().unwrap_or_default();
+                let csv = Csv::new(columns, options.escape_formulas);
+                let sink = FileSink::new(&options.directory, &pipeline.group, csv, options.rolling(pipeline.interval))?;
+                Ok(Box::new(sink.counting(self.counters.clone())))
+            }
+            // Nothing to keep without state: the source's own position is enough.
+            config::Sink::Stdout if !self.plugins.iter().any(|(plugin, _)| plugin.has_state()) => {
+                Ok(Box::new(StdoutSink::new(None)))
+            }
+            config::Sink::Stdout => {
+                let embedded = TopicUri { brokers: None, topic: String::new() };
+                let log = pipeline.reads().unwrap_or(&embedded);
+                Ok(Box::new(StdoutSink::new(Some(self.topic_sink(log, None, None, member)?))))
+            }
+        }
+    }
+
+    /// A sink into the log of `uri`, which keeps the checkpoints there too.
+    fn topic_sink(
+        &self,
+        uri: &TopicUri,
+        topic: Option<&str>,
+        letters: Option<&str>,
+        member: &Member,
+    ) -> anyhow::Result<Box<dyn Sink>> {
+        let pipeline = self.pipeline;
+        let Some(brokers) = &uri.brokers else {
+            let sink = EmbeddedSink::new(self.logs.embedded()?, &pipeline.group, topic, letters, pipeline.interval)?;
+            return Ok(Box::new(sink));
+        };
+        let exactly_once = pipeline.delivery == Delivery::ExactlyOnce;
+        let options = kafka::Options {
+            group: pipeline.group.clone(),
+            topic: topic.map(str::to_owned),
+            letters: letters.map(str::to_owned),
+            inputs: match pipeline.reads() {
+                Some(topic) => self.logs.of(topic)?.describe(&topic.topic)?.partitions.len() as u32,
+                None => 1,
+            },
+            member: exactly_once.then(|| member.name.clone()),
+            interval: pipeline.interval,
+        };
+        Ok(Box::new(KafkaSink::new(self.logs.kafka(brokers)?, options).context("the sink")?))
     }
 }

@@ -1,26 +1,74 @@
-//! Where messages go. A sink writes batches and has one commit point, at which all that was
-//! written since the last one becomes visible.
+//! Where messages go. A sink writes batches and has one commit point: a step in which all that was written since the
+//! last one becomes visible together with the checkpoints that it belongs to, or not at all.
 
 pub mod csv;
+pub mod embedded;
 mod file;
+pub mod files;
+pub mod kafka;
 pub mod stdout;
-pub mod topic;
 
+use std::ops::ControlFlow;
 use std::time::Instant;
 
+use crate::checkpoint::{Checkpoint, Part};
 use crate::message::Batch;
+use crate::plugin::Entries;
+use crate::source::Source;
 
-/// A writer of one partition's output. Dropped without a commit, a file sink leaves nothing behind that a reader could
-/// take for output; of what goes into a topic, some may be there already, and comes again.
+/// The writer of one worker: of the output, the checkpoints and the state of its partitions.
+///
+/// Dropped without a commit, nothing of what was written since the last one can be taken for output, unless the sink
+/// is not [`exactly_once`](Sink::exactly_once).
 pub trait Sink: Send {
-    /// Writes messages that came from input whose first offset is `first`.
-    fn write(&mut self, batch: &Batch, first: i64) -> Result<(), SinkError>;
+    /// Where the checkpoints are, as a URI that is the same in every run.
+    fn place(&self) -> String;
 
-    /// Whether what was written should be committed now, by the sink's own settings.
-    fn due(&self, now: Instant) -> bool;
+    /// Whether output, state and position take effect in one step.
+    fn exactly_once(&self) -> bool;
 
-    /// Makes all that was written since the last commit visible, durably.
-    fn commit(&mut self) -> Result<(), SinkError>;
+    /// Takes over a partition: whoever wrote it before can no longer commit (Invariant 6), what they left is finished
+    /// or discarded. Gives the last checkpoint.
+    fn open(&mut self, partition: i32) -> Result<Option<Checkpoint>, SinkError>;
+
+    /// Hands out the state of that checkpoint, a bounded part at a time and in the order in which it was kept; a key
+    /// may come again, and a null deletes it. Ends early when `each` breaks.
+    fn state(
+        &mut self,
+        last: &Checkpoint,
+        each: &mut dyn FnMut(&Entries) -> ControlFlow<()>,
+    ) -> Result<(), SinkError>;
+
+    /// Writes output of a partition that came from input whose first offset is `first`.
+    fn write(&mut self, partition: i32, batch: &Batch, first: i64) -> Result<(), SinkError>;
+
+    /// When a commit is due of work that began at `since`, by the sink's own settings; at once when it is full.
+    fn due(&self, since: Instant) -> Instant;
+
+    /// Makes everything written since the last commit take effect with these checkpoints, durably. Says whether the
+    /// positions of the source's group were part of it.
+    fn commit(&mut self, step: Step<'_>) -> Result<Positions, SinkError>;
+
+    /// Gives up a partition of which everything is committed.
+    fn close(&mut self, partition: i32) -> Result<(), SinkError>;
+}
+
+/// What takes effect together.
+pub struct Step<'a> {
+    /// One for each partition that something was processed of.
+    pub parts: &'a [Part],
+    /// Dead letters, for a sink that keeps them in the same step; else empty.
+    pub letters: &'a Batch,
+    pub source: &'a dyn Source,
+}
+
+/// What a commit did about the source's positions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Positions {
+    /// They were committed in the same step.
+    Committed,
+    /// They are for the source to commit.
+    Open,
 }
 
 /// Why a sink cannot go on. Nothing is lost: the input is read again from the last commit.
@@ -38,6 +86,12 @@ pub enum SinkError {
              with flatten, name them in its setting `fields`"
     )]
     NoColumns { sink: String, plugin: String },
+    /// What is kept was changed by somebody else, or damaged; the text says what, and what to do.
+    #[error("{place}: {what}")]
+    Checkpoint { place: String, what: String },
+    /// Another host has taken over a partition.
+    #[error("{place}: {what}")]
+    Fenced { place: String, what: String },
     /// Whoever read the output has gone; there is nobody left to write for.
     #[error("standard output was closed")]
     Closed,

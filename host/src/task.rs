@@ -1,33 +1,18 @@
-//! THE loop: poll, process, write, commit.
+//! One partition of one pipeline: its plugin instances, what their state sums up to, and how far it has come.
 //!
-//! A task is one partition of one pipeline: its plugin instances and its sink. Here, and nowhere else, is decided in
-//! which order things take effect: output first, then dead letters, then the offset (Invariant 1).
+//! A task processes and hands over what changed; when that takes effect is for its worker to decide.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use crate::dead_letter::{DeadLetters, HEADERS, Letter, Text};
-use crate::message::{Batch, Fetch, Rejected};
-use crate::metrics::Counters;
-use crate::plugin::{Description, Instance, Plugin, Rejection};
+use crate::checkpoint::{self, Checkpoint, Identity, Part, Tally};
+use crate::message::{Batch, Fetch};
+use crate::plugin::{Entries, Instance, Plugin};
+use crate::rejects::Rejects;
 use crate::sink::Sink;
-use crate::source::{Poll, Source};
 
-/// How long one poll waits, and so how soon a request to stop is seen.
-const WAIT: Duration = Duration::from_millis(50);
-
-/// How long after reading a commit waits where nothing was written: all was rejected or filtered.
-const UNWRITTEN: Duration = Duration::from_secs(1);
-
-/// What a loop is told from outside.
-pub enum Order {
-    Go,
-    /// Hand out what is there, then end.
-    Drain,
-    /// End with what is in hand.
-    Stop,
-}
+/// The event time of the end: everything that waits for a time is due.
+pub const END: i64 = i64::MAX;
 
 /// One plugin of a task's chain; the same version for as long as the task lives (Invariant 7).
 pub struct Stage {
@@ -35,182 +20,181 @@ pub struct Stage {
     pub instance: Instance,
 }
 
-/// One partition: plugins, a sink and dead letters of its own.
+/// One partition. Dropped, it leaves nothing; another one is built from its last checkpoint.
 pub struct Task {
     partition: i32,
     chain: Vec<Stage>,
-    sink: Box<dyn Sink>,
-    rejects: Rejects,
-    /// What was processed since the last commit.
-    open: Option<Open>,
-}
-
-/// Work that has not taken effect yet.
-struct Open {
-    since: Instant,
-    /// Where to go on reading, once it has.
-    next: i64,
-    /// Whether anything of it was written to the sink, which then says when it is due.
-    written: bool,
-}
-
-/// Where messages go that cannot be used, and who counts them.
-pub struct Rejects {
-    pub pipeline: String,
-    pub counters: Counters,
-    pub dead_letters: DeadLetters,
-}
-
-/// Reads `source` and runs a task for each of its partitions, until it ends or is told to.
-/// On an error, what is not committed is dropped, to be read again.
-pub fn run(
-    source: &mut dyn Source,
-    mut open: impl FnMut(i32) -> anyhow::Result<Task>,
-    order: impl Fn() -> Order,
-) -> anyhow::Result<()> {
-    let mut tasks = BTreeMap::new();
-    let mut draining = false;
-    loop {
-        match order() {
-            Order::Go => {}
-            Order::Drain if draining => {}
-            Order::Drain => {
-                source.drain()?;
-                draining = true;
-            }
-            Order::Stop => break,
-        }
-        match source.poll(WAIT)? {
-            Poll::Messages(fetch) => {
-                let task = match tasks.entry(fetch.partition) {
-                    Entry::Occupied(task) => task.into_mut(),
-                    Entry::Vacant(place) => place.insert(open(fetch.partition)?),
-                };
-                task.process(fetch)?;
-            }
-            Poll::Idle => {}
-            Poll::Revoked(partitions) => tasks.retain(|partition, _| !partitions.contains(partition)),
-            Poll::End => break,
-        }
-        let now = Instant::now();
-        for task in tasks.values_mut().filter(|task| task.due(now)) {
-            task.commit(source)?;
-        }
-    }
-    tasks.values_mut().try_for_each(|task| task.commit(source))
+    tally: Tally,
+    /// The highest event time that was seen.
+    time: Option<i64>,
+    /// When the last message came, or the task began.
+    heard: Instant,
+    /// When event time was last moved on without one.
+    moved: Instant,
+    /// Where to go on reading, once all that was processed has its effect; `None` before the first message ever.
+    next: Option<i64>,
+    /// Since when there is something that has not.
+    open: Option<Instant>,
 }
 
 impl Task {
-    pub fn new(partition: i32, chain: Vec<Stage>, sink: Box<dyn Sink>, rejects: Rejects) -> Self {
-        Self { partition, chain, sink, rejects, open: None }
+    /// A task of newly opened plugins that goes on at `next`, with the state of `last`.
+    pub fn new(
+        partition: i32,
+        chain: Vec<Stage>,
+        next: Option<i64>,
+        last: Option<&Checkpoint>,
+        sink: &mut dyn Sink,
+    ) -> anyhow::Result<Self> {
+        let now = Instant::now();
+        let time = last.and_then(|last| last.time);
+        let mut task =
+            Self { partition, chain, tally: Tally::default(), time, heard: now, moved: now, next, open: None };
+        if let Some(last) = last {
+            task.restore(last, sink)?;
+        }
+        Ok(task)
+    }
+
+    /// Takes back the state of a checkpoint, and checks that it is all there.
+    fn restore(&mut self, last: &Checkpoint, sink: &mut dyn Sink) -> anyhow::Result<()> {
+        let versions: Vec<&str> =
+            last.plugins.iter().filter(|mark| mark.has_state).map(|mark| mark.version.as_str()).collect();
+        let mut failed = None;
+        sink.state(last, &mut |entries| match self.take_back(&versions, entries) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => {
+                failed = Some(error);
+                ControlFlow::Break(())
+            }
+        })?;
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        let (kept, found) = (last.state, self.tally.sum());
+        if sink.exactly_once() && kept != found {
+            let what = format!(
+                "the state is damaged: the checkpoint says {} entries with the sum {:016x}, and there are {} with \
+                 {:016x}; bring back an undamaged copy, or start anew under another `group`",
+                kept.entries, kept.sum, found.entries, found.sum
+            );
+            return Err(checkpoint::Refusal { partition: self.partition, what }.into());
+        }
+        Ok(())
+    }
+
+    /// Gives a part of the kept state to the plugins that it belongs to.
+    fn take_back(&mut self, versions: &[&str], entries: &Entries) -> anyhow::Result<()> {
+        self.tally.apply_all(entries);
+        let with_state = self.chain.iter_mut().enumerate().filter(|(_, stage)| stage.instance.has_state());
+        for ((number, stage), version) in with_state.zip(versions) {
+            let mut own = Entries::default();
+            for (key, value) in entries.iter() {
+                if let Some((&first, key)) = key.split_first()
+                    && usize::from(first) == number
+                {
+                    own.keys.push(Some(key));
+                    own.values.push(value);
+                }
+            }
+            if !own.is_empty() {
+                stage.instance.restore(version, &own)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// How many entries of state there are.
+    pub fn entries(&self) -> u64 {
+        self.tally.sum().entries
+    }
+
+    /// Since when something was processed that has not taken effect.
+    pub fn open(&self) -> Option<Instant> {
+        self.open
     }
 
     /// Puts what was fetched through the plugins and writes what comes out.
-    fn process(&mut self, fetch: Fetch) -> anyhow::Result<()> {
-        let Fetch { partition, mut batch, mut offsets, rejected, next } = fetch;
-        let open = self.open.get_or_insert(Open { since: Instant::now(), next, written: false });
-        open.next = next;
-        self.rejects.counters.add("messages in", batch.len() as u64);
-        self.rejects.input(partition, &rejected)?;
+    pub fn process(&mut self, fetch: Fetch, sink: &mut dyn Sink, rejects: &mut Rejects) -> anyhow::Result<()> {
+        let Fetch { partition, batch, offsets, rejected, next } = fetch;
+        let now = Instant::now();
+        self.heard = now;
+        self.open.get_or_insert(now);
+        self.next = Some(next);
+        self.time = self.time.max(batch.timestamps.iter().copied().max());
+        rejects.counters.add("messages in", batch.len() as u64);
+        rejects.input(partition, &rejected)?;
         let first = offsets.first().copied().unwrap_or(next);
-        // `offsets` follows the batch: for each message, the offset of the one that it came from.
-        for stage in &mut self.chain {
+        self.put_through(0, batch, offsets, first, sink, rejects)
+    }
+
+    /// Puts a batch through the plugins from the `from`-th on. `offsets` has, for each message, the offset of the one
+    /// that it came from.
+    fn put_through(
+        &mut self,
+        from: usize,
+        mut batch: Batch,
+        mut offsets: Vec<i64>,
+        first: i64,
+        sink: &mut dyn Sink,
+        rejects: &mut Rejects,
+    ) -> anyhow::Result<()> {
+        for stage in &mut self.chain[from..] {
             if batch.is_empty() {
-                break;
+                return Ok(());
             }
             let output = stage.instance.process(&batch)?;
-            self.rejects.by_plugin(&output.rejected, &stage.plugin, &batch, &offsets, partition)?;
+            rejects.by_plugin(&output.rejected, &stage.plugin, &batch, &offsets, self.partition)?;
             offsets = output.origins.iter().map(|&origin| offsets[origin as usize]).collect();
             batch = output.messages;
         }
         if !batch.is_empty() {
-            self.sink.write(&batch, first)?;
-            open.written = true;
-            self.rejects.counters.add("messages out", batch.len() as u64);
+            sink.write(self.partition, &batch, first)?;
+            rejects.counters.add("messages out", batch.len() as u64);
         }
         Ok(())
     }
 
-    /// Whether to commit now: when the sink says so, and soon where nothing was written at all.
-    fn due(&self, now: Instant) -> bool {
-        match &self.open {
-            Some(Open { since, written: false, .. }) => now.duration_since(*since) >= UNWRITTEN,
-            Some(_) => self.sink.due(now),
-            None => false,
+    /// Moves event time on to `watermark` without a message, so that what waits for it comes out.
+    pub fn advance(&mut self, watermark: i64, sink: &mut dyn Sink, rejects: &mut Rejects) -> anyhow::Result<()> {
+        // Without a message there was no event time.
+        let Some(next) = self.next else { return Ok(()) };
+        self.open.get_or_insert_with(Instant::now);
+        for number in 0..self.chain.len() {
+            let batch = self.chain[number].instance.advance(watermark)?;
+            let offsets = vec![next; batch.len()];
+            self.put_through(number + 1, batch, offsets, next, sink, rejects)?;
         }
+        Ok(())
     }
 
-    /// Makes everything that was processed take effect, and then says so to the source (Invariant 1).
-    fn commit(&mut self, source: &mut dyn Source) -> anyhow::Result<()> {
-        let Some(Open { next, .. }) = self.open else { return Ok(()) };
-        self.sink.commit()?;
-        self.rejects.dead_letters.flush()?;
-        source.commit(self.partition, next)?;
+    /// Where event time stands by the clock in a partition from which nothing came for `idle`; each `idle` anew.
+    pub fn passed(&mut self, now: Instant, idle: Duration) -> Option<i64> {
+        let time = self.time?;
+        if now.duration_since(self.heard.max(self.moved)) < idle || !self.chain.iter().any(|s| s.instance.has_timer()) {
+            return None;
+        }
+        self.moved = now;
+        let passed = i64::try_from(now.duration_since(self.heard).as_millis()).unwrap_or(i64::MAX);
+        Some(time.saturating_add(passed))
+    }
+
+    /// The checkpoint of all that was processed; `None` where there is nothing new.
+    pub fn part(&mut self, identity: &Identity) -> anyhow::Result<Option<Part>> {
+        let (Some(_), Some(next)) = (self.open, self.next) else { return Ok(None) };
+        let mut changes = Entries::default();
+        for (number, stage) in (0_u8..).zip(&mut self.chain) {
+            while let Some(entries) = stage.instance.changes()? {
+                entries.iter().for_each(|(key, value)| checkpoint::push(&mut changes, number, key, value));
+            }
+        }
+        self.tally.apply_all(&changes);
+        let checkpoint = identity.checkpoint(self.partition, next, self.time, self.tally.sum());
+        Ok(Some(Part { checkpoint, changes }))
+    }
+
+    /// All that was processed has taken effect.
+    pub fn committed(&mut self) {
         self.open = None;
-        Ok(())
-    }
-}
-
-impl Rejects {
-    /// Takes what a source could not make a message of.
-    pub fn input(&mut self, partition: i32, rejected: &[Rejected]) -> anyhow::Result<()> {
-        self.counters.add("messages in", rejected.len() as u64);
-        for rejected in rejected {
-            self.counters.add(&format!("rejected by source: {}", rejected.cause), 1);
-            self.dead_letters.put(&Letter {
-                pipeline: &self.pipeline,
-                by: "source",
-                version: None,
-                hash: None,
-                cause: rejected.cause,
-                reason: &rejected.reason,
-                partition,
-                offset: rejected.offset,
-                timestamp: None,
-                key: rejected.key.as_deref().map(Text::key),
-                value: Some(Text::value(&rejected.value)),
-                headers: Vec::new(),
-            })?;
-        }
-        Ok(())
-    }
-
-    /// Takes the messages of `batch` that a plugin rejected, each as the plugin saw it.
-    fn by_plugin(
-        &mut self,
-        rejected: &[Rejection],
-        plugin: &Plugin,
-        batch: &Batch,
-        offsets: &[i64],
-        partition: i32,
-    ) -> anyhow::Result<()> {
-        if rejected.is_empty() {
-            return Ok(());
-        }
-        let Description { name, version, .. } = &plugin.description;
-        self.counters.add(&format!("rejected by {name}"), rejected.len() as u64);
-        let reasons: BTreeMap<u32, &str> =
-            rejected.iter().map(|rejection| (rejection.message, rejection.reason.as_str())).collect();
-        for (index, (key, value)) in (0_u32..).zip(batch.keys.iter().zip(&batch.values)) {
-            let Some(reason) = reasons.get(&index) else { continue };
-            let headers = batch.headers.iter().filter(|header| header.message == index).take(HEADERS);
-            self.dead_letters.put(&Letter {
-                pipeline: &self.pipeline,
-                by: name,
-                version: Some(version),
-                hash: Some(&plugin.hash),
-                cause: "rejected",
-                reason,
-                partition,
-                offset: offsets[index as usize],
-                timestamp: Some(batch.timestamps[index as usize]),
-                key: key.map(Text::key),
-                value: value.map(Text::value),
-                headers: headers
-                    .map(|header| (Text::header(header.name.as_bytes()), Text::header(&header.value)))
-                    .collect(),
-            })?;
-        }
-        Ok(())
     }
 }

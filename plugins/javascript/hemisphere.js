@@ -56,7 +56,7 @@ export const transform = {
   // fields of the output are not known in advance: none are named. An error is thrown as a string.
   open(settings) {
     field = JSON.parse(settings || "{}").field ?? "latitude";
-    return [];
+    return { fields: [], key: [], groups: [] };
   },
 
   process({ keys, values, timestamps, headers }) {

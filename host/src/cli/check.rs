@@ -58,7 +58,7 @@ fn check(file: &Path, engine: &mut Option<Engine>) -> anyhow::Result<Vec<(&'stat
     let plugins = crate::run::load(&pipeline, engine)?;
     // A sink that this chain cannot feed is a mistake that would show only at the start.
     crate::run::columns(&pipeline, &plugins)?;
-    rows.extend(plugins.iter().map(|(plugin, fields)| ("plugin", self::plugin(plugin, fields))));
+    rows.extend(plugins.iter().map(|(plugin, opened)| ("plugin", self::plugin(plugin, &opened.fields))));
     rows.push(("sink", sink(&pipeline.sink)));
     rows.push(("group", format!("{}, topics are created with {} partition(s)", pipeline.group, pipeline.partitions)));
     rows.push(("dead letters", pipeline.dead_letters.to_string()));

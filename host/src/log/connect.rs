@@ -30,13 +30,19 @@ impl Logs {
 
     /// The log that `uri` names; the topic itself may not exist yet.
     pub fn of(&self, uri: &TopicUri) -> Result<Arc<dyn Log>, LogError> {
-        let Some(brokers) = &uri.brokers else { return Ok(Arc::new(self.embedded()?)) };
+        match &uri.brokers {
+            Some(brokers) => Ok(self.kafka(brokers)?),
+            None => Ok(Arc::new(self.embedded()?)),
+        }
+    }
+
+    pub fn kafka(&self, brokers: &str) -> Result<Arc<Kafka>, LogError> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(kafka) = open.kafka.get(brokers) {
             return Ok(kafka.clone());
         }
         let kafka = Arc::new(Kafka::connect(brokers, &self.client)?);
-        open.kafka.insert(brokers.clone(), kafka.clone());
+        open.kafka.insert(brokers.to_owned(), kafka.clone());
         Ok(kafka)
     }
 

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use crate::log::{Log, LogError, READ_BYTES, Start, Topic, Writer, check_name};
+use crate::log::{Log, LogError, READ_BYTES, Reading, Topic, Writer, check_name};
 use crate::message::Fetch;
 use crate::source::Source;
 use file::Shared;
@@ -118,9 +118,9 @@ impl Log for Embedded {
         Ok(Box::new(writer::EmbeddedWriter::new(self.shared.clone(), row)))
     }
 
-    fn reader(&self, topic: &str, group: &str, start: Start) -> Result<Box<dyn Source>, LogError> {
+    fn reader(&self, topic: &str, reading: &Reading) -> Result<Box<dyn Source>, LogError> {
         let row = self.topic(topic)?;
-        Ok(Box::new(reader::EmbeddedReader::open(self.shared.clone(), topic, row, group, start)?))
+        Ok(Box::new(reader::EmbeddedReader::open(self.shared.clone(), topic, row, &reading.group, reading.start)?))
     }
 
     fn read(&self, topic: &str, partition: i32, offset: i64, limit: usize) -> Result<Fetch, LogError> {

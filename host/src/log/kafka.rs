@@ -18,7 +18,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::types::RDKafkaRespErr;
 
-use crate::log::{Log, LogError, Start, Topic, Writer, check_name};
+use crate::log::{Log, LogError, Reading, Topic, Writer, check_name};
 use crate::message::Fetch;
 use crate::source::Source;
 use client::{Cluster, Context};
@@ -153,9 +153,9 @@ impl Log for Kafka {
         Ok(Box::new(writer::KafkaWriter::new(self.cluster.clone(), topic, limit)?))
     }
 
-    fn reader(&self, topic: &str, group: &str, start: Start) -> Result<Box<dyn Source>, LogError> {
+    fn reader(&self, topic: &str, reading: &Reading) -> Result<Box<dyn Source>, LogError> {
         let partitions = self.partitions(topic)?;
-        Ok(Box::new(reader::KafkaReader::new(self.cluster.clone(), topic, partitions, group, start)?))
+        Ok(Box::new(reader::KafkaReader::new(self.cluster.clone(), topic, partitions, &reading.group, reading.start)?))
     }
 
     fn read(&self, topic: &str, partition: i32, offset: i64, limit: usize) -> Result<Fetch, LogError> {

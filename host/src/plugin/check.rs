@@ -2,11 +2,15 @@
 
 use crate::message::Column;
 use crate::plugin::bindings::messages::Output;
-use crate::plugin::bindings::transform::Field;
+use crate::plugin::bindings::state::Entries;
+use crate::plugin::bindings::transform::{Field, Opened};
 use crate::plugin::guest_log::cut;
 
 /// The most fields that `open` may answer.
 const FIELDS: usize = 10_000;
+
+/// The most names that `open` may answer for a key or for groups.
+const NAMES: usize = 100;
 
 /// An output against the number of messages that went in. The error says what is wrong.
 pub(super) fn output(output: &Output, came_in: usize) -> Result<(), String> {
@@ -33,7 +37,37 @@ pub(super) fn output(output: &Output, came_in: usize) -> Result<(), String> {
     Ok(())
 }
 
-pub(super) fn fields(fields: &[Field]) -> Result<(), String> {
+/// What `timer` put out: nothing came in that it could name.
+pub(super) fn advanced(output: &Output) -> Result<(), String> {
+    let messages = &output.messages;
+    let count = messages.timestamps.len();
+    column("keys", &messages.keys, count)?;
+    column("values", &messages.values, count)?;
+    if !output.origins.is_empty() || !output.rejected.is_empty() {
+        return Err("origins or rejections where no message came in".to_owned());
+    }
+    messages.headers.iter().try_for_each(|header| index("a header", header.message, count))
+}
+
+/// Entries of state: a key each, and a value or a null each.
+pub(super) fn entries(entries: &Entries) -> Result<(), String> {
+    let count = entries.keys.lengths.len();
+    column("keys", &entries.keys, count)?;
+    column("values", &entries.values, count)?;
+    if entries.keys.lengths.contains(&-1) { Err("an entry of state without a key".to_owned()) } else { Ok(()) }
+}
+
+pub(super) fn opened(opened: &Opened) -> Result<(), String> {
+    fields(&opened.fields)?;
+    for (what, names) in [("key", &opened.key), ("groups", &opened.groups)] {
+        if names.len() > NAMES {
+            return Err(format!("{} names in {what}, where {NAMES} are the most", names.len()));
+        }
+    }
+    Ok(())
+}
+
+fn fields(fields: &[Field]) -> Result<(), String> {
     if fields.len() > FIELDS {
         return Err(format!("{} fields, where {FIELDS} are the most", fields.len()));
     }

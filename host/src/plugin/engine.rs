@@ -103,7 +103,7 @@ impl Engine {
     fn describe(&self, path: &Path, pre: &InstancePre<Guest>) -> Result<Description, PluginError> {
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
         let mut running = Running::start(pre, &stem, &Limits::default())?;
-        let description = running.call("describe", |store, guest| guest.call_describe(store))?;
+        let description = running.describe()?;
         for text in [&description.name, &description.version] {
             let plain = |c: char| c.is_ascii_alphanumeric() || "-_.+".contains(c);
             if text.is_empty() || text.len() > 100 || !text.chars().all(plain) {
@@ -122,6 +122,11 @@ impl Plugin {
     /// Name and version, as messages show them.
     pub fn title(&self) -> String {
         format!("{} {}", self.description.name, self.description.version)
+    }
+
+    /// Whether it keeps state, which outlives an instance.
+    pub fn has_state(&self) -> bool {
+        self.exports.iter().any(|interface| interface == "state")
     }
 
     /// Checks `settings` (a JSON object) against the plugin's schema, then opens an instance.

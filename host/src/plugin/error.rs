@@ -38,6 +38,13 @@ pub enum PluginError {
     #[error("plugin {plugin} refuses its settings: {}", quote(reason))]
     Refused { plugin: String, reason: String },
 
+    #[error(
+        "plugin {plugin} refuses the state that its version {version} kept: {}; go back to that version, or start \
+             without it under another `group`",
+        quote(reason)
+    )]
+    State { plugin: String, version: String, reason: String },
+
     #[error("plugin {plugin} failed in {call}: {cause}{}", told(said))]
     Trap {
         plugin: String,

@@ -1,55 +1,142 @@
 //! A plugin that runs: one store, its limits, and the calls into it.
 
-use wasmtime::component::InstancePre;
+use wasmtime::component::{self, InstancePre};
 use wasmtime::{Store, Trap, WasmBacktrace};
 
 use crate::message::Batch;
 use crate::plugin::bindings::messages::Output;
-use crate::plugin::bindings::transform::{Field, Guest as Transform, GuestIndices};
+use crate::plugin::bindings::state::{self, Entries};
+use crate::plugin::bindings::timer;
+use crate::plugin::bindings::transform::{self, Description, Opened};
 use crate::plugin::check;
 use crate::plugin::error::{PluginError, Reached};
 use crate::plugin::guest_log::{GuestLog, cut};
 use crate::plugin::limits::{Limits, STACK};
 use crate::plugin::wasi::Guest;
 
+/// What a plugin may put out as changes of its state before they are kept, beside the memory that it has.
+const CHANGES: usize = 2;
+
 /// A plugin that has been opened with its settings. After an error it is dead, and is to be dropped.
 pub struct Instance {
-    /// The fields of what comes out; none where they are not known in advance.
-    pub fields: Vec<Field>,
+    pub opened: Opened,
     running: Running,
+    /// Bytes of state that it gave since it last gave all.
+    changed: usize,
 }
 
 impl Instance {
     pub(super) fn open(mut running: Running, settings: &str) -> Result<Self, PluginError> {
-        let fields = running.call("open", |store, guest| guest.call_open(store, settings))?;
-        let fields =
-            fields.map_err(|reason| PluginError::Refused { plugin: running.plugin.clone(), reason: cut(&reason) })?;
-        running.checked("open", check::fields(&fields))?;
-        Ok(Self { fields, running })
+        let opened = running.call("open", |store, guest| guest.transform.call_open(store, settings))?;
+        let opened =
+            opened.map_err(|reason| PluginError::Refused { plugin: running.plugin.clone(), reason: cut(&reason) })?;
+        running.checked("open", check::opened(&opened))?;
+        Ok(Self { opened, running, changed: 0 })
+    }
+
+    /// Whether the plugin keeps state.
+    pub fn has_state(&self) -> bool {
+        self.running.guest.state.is_some()
+    }
+
+    /// Whether the plugin acts when event time passes.
+    pub fn has_timer(&self) -> bool {
+        self.running.guest.timer.is_some()
     }
 
     /// Puts a batch through, and checks what comes back (Invariant 3).
     pub fn process(&mut self, batch: &Batch) -> Result<Output, PluginError> {
         let running = &mut self.running;
-        let mut output = running.call("process", |store, guest| guest.call_process(store, batch))?;
-        let (limits, messages) = (&running.limits, &output.messages);
-        if messages.len() > limits.output_messages || messages.bytes() > limits.output_bytes {
-            return Err(running.stopped("process", too_much(limits)));
-        }
+        let mut output = running.call("process", |store, guest| guest.transform.call_process(store, batch))?;
+        running.within_limits("process", &output)?;
         running.checked("process", check::output(&output, batch.len()))?;
         for rejection in &mut output.rejected {
             rejection.reason = cut(&rejection.reason);
         }
         Ok(output)
     }
+
+    /// Tells the plugin that event time has reached `watermark` (milliseconds since the Unix epoch), and gives what
+    /// waited for it. Nothing from a plugin that has no timer.
+    pub fn advance(&mut self, watermark: i64) -> Result<Batch, PluginError> {
+        let running = &mut self.running;
+        if running.guest.timer.is_none() {
+            return Ok(Batch::new());
+        }
+        let advance = |store: &mut Store<Guest>, guest: &Exports| match &guest.timer {
+            Some(timer) => timer.call_advance(store, watermark),
+            None => unreachable!("it was looked for above"),
+        };
+        let output = running.call("advance", advance)?;
+        running.within_limits("advance", &output)?;
+        running.checked("advance", check::advanced(&output))?;
+        Ok(output.messages)
+    }
+
+    /// A part of what changed in the plugin's state since it last gave all; `None` when it has.
+    pub fn changes(&mut self) -> Result<Option<Entries>, PluginError> {
+        let running = &mut self.running;
+        if running.guest.state.is_none() {
+            return Ok(None);
+        }
+        let changes = |store: &mut Store<Guest>, guest: &Exports| match &guest.state {
+            Some(state) => state.call_changes(store),
+            None => unreachable!("it was looked for above"),
+        };
+        let entries = running.call("changes", changes)?;
+        running.checked("changes", check::entries(&entries))?;
+        if entries.keys.is_empty() {
+            self.changed = 0;
+            return Ok(None);
+        }
+        // More than it could hold is no state, but a flood.
+        self.changed += entries.keys.bytes.len() + entries.values.bytes.len();
+        let most = running.limits.memory.saturating_mul(CHANGES);
+        running.checked("changes", if self.changed > most { Err(format!("more than {most} bytes of state")) } else { Ok(()) })?;
+        Ok(Some(entries))
+    }
+
+    /// Gives back entries that `version` of the plugin kept; an error when it refuses them.
+    pub fn restore(&mut self, version: &str, entries: &Entries) -> Result<(), PluginError> {
+        let running = &mut self.running;
+        let restore = |store: &mut Store<Guest>, guest: &Exports| match &guest.state {
+            Some(state) => state.call_restore(store, version, entries),
+            None => Ok(Err("this plugin keeps no state".to_owned())),
+        };
+        running.call("restore", restore)?.map_err(|reason| PluginError::State {
+            plugin: running.plugin.clone(),
+            version: version.to_owned(),
+            reason: cut(&reason),
+        })
+    }
 }
+
+/// The interfaces that a component exports.
+struct Exports {
+    transform: transform::Guest,
+    timer: Option<timer::Guest>,
+    state: Option<state::Guest>,
+}
+
+impl Exports {
+    fn load(pre: &InstancePre<Guest>, store: &mut Store<Guest>, instance: &component::Instance) -> wasmtime::Result<Self> {
+        let has = |name: &str| pre.component().get_export_index(None, name).is_some();
+        let transform = transform::GuestIndices::new(pre)?.load(&mut *store, instance)?;
+        let timer = has(TIMER).then(|| timer::GuestIndices::new(pre)?.load(&mut *store, instance)).transpose()?;
+        let state = has(STATE).then(|| state::GuestIndices::new(pre)?.load(&mut *store, instance)).transpose()?;
+        Ok(Self { transform, timer, state })
+    }
+}
+
+const TIMER: &str = "apogee:plugin/timer@0.1.0";
+const STATE: &str = "apogee:plugin/state@0.1.0";
 
 /// A component in its store, and every call into it.
 pub(super) struct Running {
     plugin: String,
     limits: Limits,
     store: Store<Guest>,
-    transform: Transform,
+    guest: Exports,
 }
 
 impl Running {
@@ -63,22 +150,33 @@ impl Running {
             plugin: format!("plugin {plugin}"),
             what: cut(&format!("{error:#}")),
         };
-        let indices = GuestIndices::new(pre).map_err(mismatch)?;
         let instance =
             pre.instantiate(&mut store).map_err(|error| explain(error, plugin, limits, &store, "its start"))?;
-        let transform = indices.load(&mut store, &instance).map_err(mismatch)?;
-        Ok(Self { plugin: plugin.to_owned(), limits: limits.clone(), store, transform })
+        let guest = Exports::load(pre, &mut store, &instance).map_err(mismatch)?;
+        Ok(Self { plugin: plugin.to_owned(), limits: limits.clone(), store, guest })
     }
 
     /// Calls into the guest, within the time that its limits give.
-    pub fn call<R>(
+    pub(super) fn describe(&mut self) -> Result<Description, PluginError> {
+        self.call("describe", |store, guest| guest.transform.call_describe(store))
+    }
+
+    fn call<R>(
         &mut self,
         name: &'static str,
-        call: impl FnOnce(&mut Store<Guest>, &Transform) -> wasmtime::Result<R>,
+        call: impl FnOnce(&mut Store<Guest>, &Exports) -> wasmtime::Result<R>,
     ) -> Result<R, PluginError> {
         self.store.set_epoch_deadline(self.limits.ticks());
-        call(&mut self.store, &self.transform)
+        call(&mut self.store, &self.guest)
             .map_err(|error| explain(error, &self.plugin, &self.limits, &self.store, name))
+    }
+
+    fn within_limits(&self, call: &'static str, output: &Output) -> Result<(), PluginError> {
+        let (limits, messages) = (&self.limits, &output.messages);
+        if messages.len() > limits.output_messages || messages.bytes() > limits.output_bytes {
+            return Err(self.stopped(call, too_much(limits)));
+        }
+        Ok(())
     }
 
     fn checked(&self, call: &'static str, checked: Result<(), String>) -> Result<(), PluginError> {

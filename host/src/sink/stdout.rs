@@ -1,41 +1,81 @@
 //! JSON lines on standard output: one line for each message's value.
 
 use std::io::{ErrorKind, Write};
+use std::ops::ControlFlow;
 use std::time::Instant;
 
 use serde_json::value::RawValue;
 
+use crate::checkpoint::Checkpoint;
 use crate::message::Batch;
-use crate::sink::{Sink, SinkError};
+use crate::plugin::Entries;
+use crate::sink::{Positions, Sink, SinkError, Step};
 
 /// Writes to standard output, visible at each commit. A value that is not JSON becomes a JSON string, and the control
 /// characters that JSON allows in strings (U+007F to U+009F) are escaped, so that nothing in a message can steer the
-/// terminal.
-#[derive(Default)]
+/// terminal. What was shown cannot be taken back, so a message has its effect at least once.
 pub struct StdoutSink {
     lines: Vec<u8>,
+    /// Where state and checkpoints are kept; `None` without state.
+    store: Option<Box<dyn Sink>>,
+}
+
+impl StdoutSink {
+    pub fn new(store: Option<Box<dyn Sink>>) -> Self {
+        Self { lines: Vec::new(), store }
+    }
 }
 
 impl Sink for StdoutSink {
-    fn write(&mut self, batch: &Batch, _first: i64) -> Result<(), SinkError> {
+    fn place(&self) -> String {
+        self.store.as_ref().map_or_else(|| "stdout:".to_owned(), |store| store.place())
+    }
+
+    fn exactly_once(&self) -> bool {
+        false
+    }
+
+    fn open(&mut self, partition: i32) -> Result<Option<Checkpoint>, SinkError> {
+        self.store.as_mut().map_or(Ok(None), |store| store.open(partition))
+    }
+
+    fn state(
+        &mut self,
+        last: &Checkpoint,
+        each: &mut dyn FnMut(&Entries) -> ControlFlow<()>,
+    ) -> Result<(), SinkError> {
+        self.store.as_mut().map_or(Ok(()), |store| store.state(last, each))
+    }
+
+    fn write(&mut self, _partition: i32, batch: &Batch, _first: i64) -> Result<(), SinkError> {
         for value in &batch.values {
             line(value, &mut self.lines);
         }
         Ok(())
     }
 
-    fn due(&self, _now: Instant) -> bool {
-        !self.lines.is_empty()
+    /// What a person waits for is shown at once.
+    fn due(&self, since: Instant) -> Instant {
+        match &self.store {
+            Some(store) if self.lines.is_empty() => store.due(since),
+            _ => since,
+        }
     }
 
-    fn commit(&mut self) -> Result<(), SinkError> {
+    fn commit(&mut self, step: Step<'_>) -> Result<Positions, SinkError> {
         let mut stdout = std::io::stdout().lock();
         let written = stdout.write_all(&self.lines).and_then(|()| stdout.flush());
+        drop(stdout);
         self.lines.clear();
         written.map_err(|error| match error.kind() {
             ErrorKind::BrokenPipe => SinkError::Closed,
             _ => SinkError::File { path: "standard output".into(), error },
-        })
+        })?;
+        self.store.as_mut().map_or(Ok(Positions::Open), |store| store.commit(step))
+    }
+
+    fn close(&mut self, partition: i32) -> Result<(), SinkError> {
+        self.store.as_mut().map_or(Ok(()), |store| store.close(partition))
     }
 }
 

@@ -15,6 +15,7 @@ pub use reader::Reader;
 use std::time::{Duration, Instant};
 
 use crate::log::embedded::Embedded;
+use crate::checkpoint::Position;
 use crate::source::{Poll, Source, SourceError};
 
 /// How often a file is looked at for growth.
@@ -86,9 +87,13 @@ impl Source for FileSource {
         }
     }
 
-    fn commit(&mut self, _partition: i32, next: i64) -> Result<(), SourceError> {
+    fn start(&mut self, _partition: i32, _next: Option<i64>) -> Result<(), SourceError> {
+        todo!("assigned first")
+    }
+
+    fn commit(&mut self, _partition: i32, position: &Position) -> Result<(), SourceError> {
         if !self.gone {
-            self.positions.set_position(&self.group, &self.source, Some(next))?;
+            self.positions.set_position(&self.group, &self.source, Some(position.next))?;
         }
         Ok(())
     }

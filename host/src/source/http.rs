@@ -41,6 +41,7 @@ use tokio::sync::oneshot;
 
 use crate::message::Fetch;
 use crate::metrics::Counters;
+use crate::checkpoint::Position;
 use crate::source::{Poll, Source, SourceError};
 
 use failure::Cause;
@@ -127,7 +128,11 @@ impl Source for HttpSource {
         }
     }
 
-    fn commit(&mut self, _partition: i32, _next: i64) -> Result<(), SourceError> {
+    fn start(&mut self, _partition: i32, _next: Option<i64>) -> Result<(), SourceError> {
+        todo!("assigned first")
+    }
+
+    fn commit(&mut self, _partition: i32, _position: &Position) -> Result<(), SourceError> {
         Ok(())
     }
 

@@ -14,7 +14,7 @@ mod take;
 use std::cell::Cell;
 
 use apogee::plugin::messages::{Batch, Output};
-use exports::apogee::plugin::transform::{Description, Field, Guest, Kind};
+use exports::apogee::plugin::transform::{Description, Field, Guest, Kind, Opened};
 use settings::{How, SCHEMA, Settings};
 
 std::thread_local! {
@@ -34,14 +34,14 @@ impl Guest for Hostile {
         }
     }
 
-    fn open(settings: String) -> Result<Vec<Field>, String> {
+    fn open(settings: String) -> Result<Opened, String> {
         let settings: Settings = serde_json::from_str(&settings).map_err(|error| error.to_string())?;
         SETTINGS.set(settings);
         match settings.how {
             How::LoopInOpen => take::time(),
-            How::BadFields => Ok((0..settings.count_or(10_001)).map(|i| field(format!("field{i}"))).collect()),
-            How::DuplicateFields => Ok(["\u{1b}[31mred"; 2].map(|name| field(name.to_owned())).into()),
-            _ => Ok(Vec::new()),
+            How::BadFields => Ok(opened((0..settings.count_or(10_001)).map(|i| field(format!("field{i}"))).collect())),
+            How::DuplicateFields => Ok(opened(["\u{1b}[31mred"; 2].map(|name| field(name.to_owned())).into())),
+            _ => Ok(opened(Vec::new())),
         }
     }
 
@@ -77,6 +77,10 @@ impl Guest for Hostile {
             How::ClockRandomEnv => lie::note(look::around(), batch),
         }
     }
+}
+
+fn opened(fields: Vec<Field>) -> Opened {
+    Opened { fields, key: Vec::new(), groups: Vec::new() }
 }
 
 fn field(name: String) -> Field {

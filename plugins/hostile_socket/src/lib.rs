@@ -5,7 +5,7 @@
 wit_bindgen::generate!({ path: "../../wit", world: "transformer" });
 
 use apogee::plugin::messages::{Batch, Column, Output};
-use exports::apogee::plugin::transform::{Description, Field, Guest};
+use exports::apogee::plugin::transform::{Description, Guest, Opened};
 
 /// Connects, if it can.
 pub struct Hostile;
@@ -20,8 +20,8 @@ impl Guest for Hostile {
         }
     }
 
-    fn open(_settings: String) -> Result<Vec<Field>, String> {
-        Ok(Vec::new())
+    fn open(_settings: String) -> Result<Opened, String> {
+        Ok(Opened { fields: Vec::new(), key: Vec::new(), groups: Vec::new() })
     }
 
     /// Puts out, for the whole batch, how a connection went.

@@ -61,13 +61,13 @@ mod transform;
 /// The types that cross the sandbox wall, as `wit/` has them.
 pub mod wire {
     pub use crate::bindings::apogee::plugin::messages::{Batch, Column, Header, Output, Rejection};
-    pub use crate::bindings::exports::apogee::plugin::transform::Description;
+    pub use crate::bindings::exports::apogee::plugin::transform::{Description, Opened};
 }
 
 pub use bindings::exports::apogee::plugin::transform::{Field, Kind};
 pub use message::Message;
 pub use output::Output;
-pub use transform::{Rejection, Transform, describe, open, process};
+pub use transform::{Rejection, Transform, describe, open, opened, process};
 pub use wire::Header;
 
 /// Makes a component of a [`Transform`]. Does nothing in a native build.
@@ -79,7 +79,7 @@ macro_rules! export {
         #[cfg(target_family = "wasm")]
         const _: () = {
             use $crate::bindings::exports::apogee::plugin::transform::Guest;
-            use $crate::{Field, Transform, wire};
+            use $crate::wire;
 
             ::std::thread_local! {
                 static PLUGIN: ::std::cell::RefCell<Option<$plugin>> =
@@ -93,11 +93,11 @@ macro_rules! export {
                     $crate::describe::<$plugin>()
                 }
 
-                fn open(settings: String) -> Result<Vec<Field>, String> {
+                fn open(settings: String) -> Result<wire::Opened, String> {
                     let plugin: $plugin = $crate::open(&settings)?;
-                    let fields = plugin.fields();
+                    let opened = $crate::opened(&plugin);
                     PLUGIN.set(Some(plugin));
-                    Ok(fields)
+                    Ok(opened)
                 }
 
                 fn process(batch: wire::Batch) -> wire::Output {

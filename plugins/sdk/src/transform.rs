@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
 use crate::message::Strings;
-use crate::wire::{self, Batch, Description};
+use crate::wire::{self, Batch, Description, Opened};
 use crate::{Field, Message, Output};
 
 /// A plugin without state: each message is processed for itself.
@@ -24,6 +24,17 @@ pub trait Transform: Sized + 'static {
 
     /// The fields of what comes out, for sinks that need a schema; none where they are not known in advance.
     fn fields(&self) -> Vec<Field> {
+        Vec::new()
+    }
+
+    /// The fields of what comes out that make up its key; none where the key is that of what came in.
+    fn key(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// The fields of what comes in by which the plugin keeps its state apart; none where it keeps no state, or keeps
+    /// it apart by the key. Messages that agree in them must come in one partition.
+    fn groups(&self) -> Vec<String> {
         Vec::new()
     }
 
@@ -61,6 +72,11 @@ pub fn describe<T: Transform>() -> Description {
 pub fn open<T: Transform>(settings: &str) -> Result<T, String> {
     let settings = if settings.trim().is_empty() { "{}" } else { settings };
     T::open(serde_json::from_str(settings).map_err(|error| format!("settings: {error}"))?)
+}
+
+/// What the component answers to `open`.
+pub fn opened<T: Transform>(plugin: &T) -> Opened {
+    Opened { fields: plugin.fields(), key: plugin.key(), groups: plugin.groups() }
 }
 
 /// Puts a batch through a plugin as the component does.

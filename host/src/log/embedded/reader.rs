@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 
 use super::TopicRow;
 use super::file::{Shared, bounds};
+use crate::checkpoint::Position;
 use crate::log::{BATCH_BYTES, BATCH_MESSAGES, LogError, Start};
 use crate::message::{Fetch, Header};
 use crate::source::{Poll, Source, SourceError};
@@ -121,14 +122,18 @@ impl Source for EmbeddedReader {
     }
 
     /// Durable when it returns (Invariant 1).
-    fn commit(&mut self, partition: i32, next: i64) -> Result<(), SourceError> {
+    fn start(&mut self, _partition: i32, _next: Option<i64>) -> Result<(), SourceError> {
+        todo!("assigned first")
+    }
+
+    fn commit(&mut self, partition: i32, position: &Position) -> Result<(), SourceError> {
         if !(0..self.next.len() as i64).contains(&i64::from(partition)) {
             return Err(self
                 .shared
                 .broken(format!("there is no partition {partition} to commit; this is a bug of the host"))
                 .into());
         }
-        Ok(self.shared.write(|t| remember(t, &self.group, self.topic.id, partition, next))?)
+        Ok(self.shared.write(|t| remember(t, &self.group, self.topic.id, partition, position.next))?)
     }
 
     fn drain(&mut self) -> Result<(), SourceError> {

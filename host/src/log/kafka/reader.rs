@@ -14,6 +14,7 @@ use rdkafka::topic_partition_list::Offset;
 use super::ANSWER;
 use super::client::{self, Change, Cluster, Context};
 use super::queue::{Queue, Special};
+use crate::checkpoint::Position;
 use crate::log::{BATCH_BYTES, BATCH_MESSAGES, LogError, READ_BYTES, Start};
 use crate::message::Fetch;
 use crate::source::{Poll, Source, SourceError};
@@ -240,9 +241,13 @@ impl Source for KafkaReader {
 
     /// Returns when the broker has it (Invariant 1). A partition that is no longer ours is left to its
     /// new owner: `poll` says so next.
-    fn commit(&mut self, partition: i32, next: i64) -> Result<(), SourceError> {
+    fn start(&mut self, _partition: i32, _next: Option<i64>) -> Result<(), SourceError> {
+        todo!("assigned first")
+    }
+
+    fn commit(&mut self, partition: i32, position: &Position) -> Result<(), SourceError> {
         let mut list = TopicPartitionList::new();
-        let added = list.add_partition_offset(&self.topic, partition, Offset::Offset(next));
+        let added = list.add_partition_offset(&self.topic, partition, Offset::Offset(position.next));
         added.map_err(|e| self.cluster.error(&self.topic, &e))?;
         let deadline = Instant::now() + COMMIT;
         while self.partitions.contains_key(&partition) {

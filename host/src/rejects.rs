@@ -1,0 +1,79 @@
+//! What becomes of messages that cannot be used: a count by cause, and a dead letter each (Invariant 2).
+
+use std::collections::BTreeMap;
+
+use crate::dead_letter::{DeadLetters, HEADERS, Letter, Text};
+use crate::message::{Batch, Rejected};
+use crate::metrics::Counters;
+use crate::plugin::{Description, Plugin, Rejection};
+
+/// Where messages go that cannot be used, and who counts them.
+pub struct Rejects {
+    pub pipeline: String,
+    pub counters: Counters,
+    pub dead_letters: DeadLetters,
+}
+
+impl Rejects {
+    /// Takes what a source could not make a message of.
+    pub fn input(&mut self, partition: i32, rejected: &[Rejected]) -> anyhow::Result<()> {
+        self.counters.add("messages in", rejected.len() as u64);
+        for rejected in rejected {
+            self.counters.add(&format!("rejected by source: {}", rejected.cause), 1);
+            self.dead_letters.put(&Letter {
+                pipeline: &self.pipeline,
+                by: "source",
+                version: None,
+                hash: None,
+                cause: rejected.cause,
+                reason: &rejected.reason,
+                partition,
+                offset: rejected.offset,
+                timestamp: None,
+                key: rejected.key.as_deref().map(Text::key),
+                value: Some(Text::value(&rejected.value)),
+                headers: Vec::new(),
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Takes the messages of `batch` that a plugin rejected, each as the plugin saw it.
+    pub fn by_plugin(
+        &mut self,
+        rejected: &[Rejection],
+        plugin: &Plugin,
+        batch: &Batch,
+        offsets: &[i64],
+        partition: i32,
+    ) -> anyhow::Result<()> {
+        if rejected.is_empty() {
+            return Ok(());
+        }
+        let Description { name, version, .. } = &plugin.description;
+        self.counters.add(&format!("rejected by {name}"), rejected.len() as u64);
+        let reasons: BTreeMap<u32, &str> =
+            rejected.iter().map(|rejection| (rejection.message, rejection.reason.as_str())).collect();
+        for (index, (key, value)) in (0_u32..).zip(batch.keys.iter().zip(&batch.values)) {
+            let Some(reason) = reasons.get(&index) else { continue };
+            let headers = batch.headers.iter().filter(|header| header.message == index).take(HEADERS);
+            self.dead_letters.put(&Letter {
+                pipeline: &self.pipeline,
+                by: name,
+                version: Some(version),
+                hash: Some(&plugin.hash),
+                cause: "rejected",
+                reason,
+                partition,
+                offset: offsets[index as usize],
+                timestamp: Some(batch.timestamps[index as usize]),
+                key: key.map(Text::key),
+                value: value.map(Text::value),
+                headers: headers
+                    .map(|header| (Text::header(header.name.as_bytes()), Text::header(&header.value)))
+                    .collect(),
+            })?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,190 @@
+//! THE loop: poll, process, write, commit.
+//!
+//! A worker is a thread with a source and a sink, and a task for each partition that is its own. Here, and nowhere
+//! else, is decided in which order things take effect: output, state, dead letters and position in one step of the
+//! sink where it can, else the position last (Invariant 1).
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use crate::checkpoint::{Identity, Position};
+use crate::log::LogError;
+use crate::rejects::Rejects;
+use crate::sink::{Positions, Sink, Step};
+use crate::source::{Assigned, Poll, Source};
+use crate::task::{END, Stage, Task};
+
+/// How long one poll waits, and so how soon a request to stop is seen.
+const WAIT: Duration = Duration::from_millis(50);
+
+/// What a loop is told from outside.
+pub enum Order {
+    Go,
+    /// Hand out what is there, then end.
+    Drain,
+    /// End with what is in hand.
+    Stop,
+}
+
+/// One thread's share of a pipeline.
+pub struct Worker<'a> {
+    pub source: Box<dyn Source>,
+    pub sink: Box<dyn Sink>,
+    pub rejects: Rejects,
+    pub identity: Identity,
+    /// Opens the plugins for one more partition.
+    pub open: &'a dyn Fn() -> anyhow::Result<Vec<Stage>>,
+    /// After this long without a message, event time in a partition goes on by the clock.
+    pub idle: Duration,
+    /// Whether at the end of the source event time ends, too, so that every window closes.
+    pub close: bool,
+}
+
+/// Runs a worker until its source ends or it is told to. On an error, what is not committed is dropped, to be read
+/// again.
+pub fn run(worker: Worker<'_>, order: impl Fn() -> Order) -> anyhow::Result<()> {
+    Loop { worker, tasks: BTreeMap::new(), draining: false }.run(order)
+}
+
+struct Loop<'a> {
+    worker: Worker<'a>,
+    tasks: BTreeMap<i32, Task>,
+    draining: bool,
+}
+
+impl Loop<'_> {
+    fn run(mut self, order: impl Fn() -> Order) -> anyhow::Result<()> {
+        loop {
+            match order() {
+                Order::Go => {}
+                Order::Drain if self.draining => {}
+                Order::Drain => {
+                    self.worker.source.drain()?;
+                    self.draining = true;
+                }
+                Order::Stop => break,
+            }
+            match self.worker.source.poll(self.wait())? {
+                Poll::Messages(fetch) => {
+                    let Worker { sink, rejects, .. } = &mut self.worker;
+                    match self.tasks.get_mut(&fetch.partition) {
+                        Some(task) => task.process(fetch, sink.as_mut(), rejects)?,
+                        None => anyhow::bail!("a message of partition {}, which is not ours", fetch.partition),
+                    }
+                }
+                Poll::Idle => {}
+                Poll::Assigned(assigned) => assigned.iter().try_for_each(|assigned| self.take(assigned))?,
+                Poll::Revoked(partitions) => self.give(&partitions)?,
+                // What else was processed shares a commit with what was lost.
+                Poll::Lost(partitions) => return Err(lost(&partitions).into()),
+                Poll::End if self.worker.close => {
+                    self.advance(|_| Some(END))?;
+                    break;
+                }
+                Poll::End => break,
+            }
+            let (now, idle) = (Instant::now(), self.worker.idle);
+            self.advance(|task| task.passed(now, idle))?;
+            if self.due().is_some_and(|due| due <= now) {
+                self.commit()?;
+            }
+        }
+        self.commit()
+    }
+
+    /// Builds the task of a partition that is ours now, from its last checkpoint.
+    fn take(&mut self, assigned: &Assigned) -> anyhow::Result<()> {
+        let Worker { source, sink, identity, open, .. } = &mut self.worker;
+        let (start, partition) = (Instant::now(), assigned.partition);
+        let last = sink.open(partition)?;
+        let next = identity.resume(partition, last.as_ref(), assigned.position.as_ref())?;
+        let known = next.or(assigned.position.as_ref().map(|position| position.next));
+        let task = Task::new(partition, open()?, known, last.as_ref(), sink.as_mut())?;
+        if let Some(last) = last {
+            let (pipeline, entries) = (&identity.pipeline, task.entries());
+            let took = start.elapsed();
+            tracing::info!(
+                "{pipeline}: partition {partition} goes on at offset {}, {entries} entries of state restored in {took:.1?}",
+                last.next
+            );
+        }
+        self.tasks.insert(partition, task);
+        Ok(source.start(partition, next)?)
+    }
+
+    /// Commits what these partitions have, and gives them up.
+    fn give(&mut self, partitions: &[i32]) -> anyhow::Result<()> {
+        self.commit()?;
+        for partition in partitions {
+            if self.tasks.remove(partition).is_some() {
+                self.worker.sink.close(*partition)?;
+            }
+        }
+        Ok(self.worker.source.release(partitions)?)
+    }
+
+    /// Moves event time on in every task for which `watermark` says so.
+    fn advance(&mut self, mut watermark: impl FnMut(&mut Task) -> Option<i64>) -> anyhow::Result<()> {
+        let Worker { sink, rejects, .. } = &mut self.worker;
+        for task in self.tasks.values_mut() {
+            if let Some(watermark) = watermark(task) {
+                task.advance(watermark, sink.as_mut(), rejects)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// When the next commit is due; `None` while there is nothing to commit.
+    fn due(&self) -> Option<Instant> {
+        let since = self.tasks.values().filter_map(Task::open).min()?;
+        let full = self.worker.rejects.dead_letters.full();
+        Some(if full { since } else { self.worker.sink.due(since) })
+    }
+
+    fn wait(&self) -> Duration {
+        let due = self.due().map(|due| due.saturating_duration_since(Instant::now()));
+        due.map_or(WAIT, |due| due.min(WAIT))
+    }
+
+    /// Makes everything that was processed take effect (Invariant 1).
+    fn commit(&mut self) -> anyhow::Result<()> {
+        let Worker { source, sink, rejects, identity, .. } = &mut self.worker;
+        let mut parts = Vec::new();
+        for task in self.tasks.values_mut() {
+            parts.extend(task.part(identity)?);
+        }
+        if parts.is_empty() {
+            return Ok(());
+        }
+        // Where they cannot be in the same step, they are durable before it.
+        let letters = rejects.dead_letters.take()?;
+        let positions = sink.commit(Step { parts: &parts, letters: &letters, source: source.as_ref() })?;
+        if positions == Positions::Open {
+            for part in &parts {
+                let position = Position { next: part.checkpoint.next, place: identity.place.clone() };
+                source.commit(part.checkpoint.partition, &position)?;
+            }
+        }
+        self.tasks.values_mut().for_each(Task::committed);
+        Ok(())
+    }
+}
+
+fn lost(partitions: &[i32]) -> LogError {
+    LogError::Interrupted {
+        log: "the group".to_owned(),
+        error: format!("partitions {partitions:?} went to another worker before they could be committed"),
+    }
+}
+
+/// Whether what failed can be done again from the last checkpoint, by a new worker.
+pub fn is_interrupted(error: &anyhow::Error) -> bool {
+    use crate::sink::SinkError;
+    use crate::source::SourceError;
+    let interrupted = |error: &LogError| matches!(error, LogError::Interrupted { .. });
+    error.chain().any(|cause| match (cause.downcast_ref(), cause.downcast_ref(), cause.downcast_ref()) {
+        (Some(error), _, _) => interrupted(error),
+        (_, Some(SinkError::Log(error)), _) | (_, _, Some(SourceError::Log(error))) => interrupted(error),
+        _ => false,
+    })
+}
