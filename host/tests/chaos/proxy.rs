@@ -245,3 +245,68 @@ fn answer(frame: &[u8], _: &Shared, link: &Link) -> Fate {
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+/// A request with its API key and its correlation id, and whatever else there is.
+#[cfg(test)]
+fn framed(api: i16, id: i32) -> Vec<u8> {
+    let frame = [&api.to_be_bytes()[..], &[0, 0], &id.to_be_bytes(), b"rest"].concat();
+    [&(frame.len() as u32).to_be_bytes()[..], &frame].concat()
+}
+
+#[test]
+fn each_fault_hits_what_it_is_to_hit_and_nothing_else() {
+    let broker = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let proxy = Proxy::start();
+    proxy.to(broker.local_addr().unwrap().port());
+    let connect = || {
+        let client = TcpStream::connect((Ipv4Addr::LOCALHOST, proxy.port)).unwrap();
+        (client, broker.accept().unwrap().0)
+    };
+    let gets = |mut end: &TcpStream, bytes: &[u8]| {
+        let mut buffer = vec![0; bytes.len()];
+        end.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        end.read_exact(&mut buffer).is_ok() && buffer == bytes
+    };
+    let ended = |mut end: &TcpStream| {
+        end.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        end.read(&mut [0]).is_ok_and(|read| read == 0)
+    };
+    let hears_nothing = |mut end: &TcpStream| {
+        end.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+        end.read(&mut [0]).is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
+    };
+    let (other, wanted) = (framed(0, 1), framed(Api::EndTxn as i16, 2));
+    // An answer begins with its correlation id.
+    let answer = |id: i32| [&8u32.to_be_bytes()[..], &id.to_be_bytes(), b"done"].concat();
+
+    let (mut client, mut server) = connect();
+    proxy.set(Fault::AnswerLost(Api::EndTxn));
+    client.write_all(&other[..5]).unwrap();
+    client.write_all(&[&other[5..], &wanted].concat()).unwrap();
+    assert!(gets(&server, &[&other[..], &wanted].concat()));
+    server.write_all(&answer(1)).unwrap();
+    assert!(gets(&client, &answer(1)));
+    server.write_all(&answer(2)).unwrap();
+    assert!(ended(&client) && proxy.hits() == 1, "cut, without the answer");
+
+    let (mut client, server) = connect();
+    proxy.set(Fault::RequestLost(Api::EndTxn));
+    client.write_all(&wanted).unwrap();
+    assert!(ended(&server) && hears_nothing(&client) && proxy.hits() == 2);
+
+    let (mut client, server) = connect();
+    proxy.set(Fault::Blackhole);
+    while proxy.hits() < 20 {
+        pass(LOOK);
+    }
+    client.write_all(&other).unwrap();
+    assert!(hears_nothing(&server));
+    proxy.set(Fault::None);
+    assert!(gets(&server, &other), "it was only late");
+
+    proxy.set(Fault::HalfOpen);
+    assert!(ended(&server) && hears_nothing(&client));
+    let (mut client, server) = connect();
+    client.write_all(&other).unwrap();
+    assert!(gets(&server, &other), "a new connection is good");
+}
