@@ -11,6 +11,8 @@ pub enum Work {
     Flatten,
     /// Windows as in `reference.rs`, each put out once, when it closes.
     Windows,
+    /// The first message of each id, because none after it is higher; so the state grows with every id.
+    Highest,
 }
 
 /// Columns of each kind of row, in their order.
@@ -73,6 +75,10 @@ impl Pipeline {
                  aggregates = [\"count\", \"sum(reading_value)\", \"min(reading_value)\", \"max(reading_value)\", \
                  \"duplicates\"]\n",
                 plugin("window-counts")
+            ),
+            Work::Highest => format!(
+                "file = {:?}\n[plugin.settings]\nfield = \"reading_value\"\nby = [\"id\"]\n",
+                plugin("max-altitude")
             ),
         }
     }

@@ -32,6 +32,18 @@ pub fn flat(input: &[Received]) -> Expected {
     Expected { rows: input.iter().map(flatten).collect(), late: Vec::new() }
 }
 
+/// The first message of each id.
+pub fn highest(input: &[Received]) -> Expected {
+    let mut ids = BTreeSet::new();
+    let objects = input.iter().map(Received::json);
+    let firsts = objects.filter(|object| ids.insert(number(&object["id"])));
+    Expected { rows: firsts.map(|object| row(&object)).collect(), late: Vec::new() }
+}
+
+fn number(value: &serde_json::Value) -> i64 {
+    value.as_i64().expect("a whole number")
+}
+
 /// What one window of one group sums up.
 #[derive(Default)]
 struct Window {
@@ -59,7 +71,6 @@ pub fn windows(input: &[Received], end: bool) -> Expected {
             continue;
         }
         let json = message.json();
-        let number = |value: &serde_json::Value| value.as_i64().expect("a whole number");
         let group = json["group"].as_str().expect("a group").to_owned();
         let window = open.entry((start, group)).or_default();
         match window.ids.insert(number(&json["id"])) {

@@ -214,6 +214,7 @@ impl Stream {
         match self.pipeline.work {
             Work::Flatten => reference::flat(input),
             Work::Windows => reference::windows(input, end),
+            Work::Highest => reference::highest(input),
         }
     }
 

@@ -14,13 +14,13 @@ use super::pipeline::Work;
 use super::stream::Stream;
 use crate::program::wait_for;
 
-/// Too little for all the windows of the input, which ends in a trap when one more does not fit.
-const TOO_LITTLE: &str = "memory = \"3MiB\"\n";
+/// Too little for all the ids of the input: the first one that does not fit is a trap.
+const TOO_LITTLE: &str = "memory = \"4MiB\"\n";
 
 #[test]
 fn what_a_trap_interrupts_is_undone_and_done_again() {
     let chance = Chance::of("trap");
-    let mut stream = Stream::embedded("trap", &chance, Work::Windows);
+    let mut stream = Stream::embedded("trap", &chance, Work::Highest);
     stream.pipeline.batch = 500;
     stream.pipeline.limits = TOO_LITTLE.to_owned();
     let sent = chance.scale(60_000, 300_000);
