@@ -23,7 +23,6 @@ mod kills_flatten;
 mod kills_kafka;
 mod members;
 mod network;
-mod paused_broker;
 mod shutdown;
 mod trap;
 mod zombie;

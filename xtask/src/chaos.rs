@@ -12,12 +12,11 @@ use xtask::{command, root, target};
 use crate::{plugins, setup};
 
 /// Each is a module of `host/tests/chaos`, with `_` for `-`.
-const SCENARIOS: [&str; 11] = [
+const SCENARIOS: [&str; 10] = [
     "kills-kafka",
     "kills-flatten",
     "kills-csv",
     "brokers",
-    "paused-broker",
     "members",
     "zombie",
     "network",

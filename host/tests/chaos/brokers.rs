@@ -1,13 +1,21 @@
-//! A broker that is killed, and one that is restarted, under load (fault 3).
+//! A broker that is killed, restarted, or halts in mid-air, under load (faults 3 and 4).
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use xtask::kafka::Broker;
 
-use super::chance::Chance;
+use super::chance::{Chance, pass};
 use super::pipeline::Work;
-use super::stream::Stream;
+use super::stream::{Stream, TIMEOUTS};
+
+#[derive(Debug, Clone, Copy)]
+enum Fault {
+    Killed,
+    Restarted,
+    /// For longer than a transaction and a session may last.
+    Paused,
+}
 
 /// From the moment when the broker is there again to the next commit.
 const GOES_ON: Duration = Duration::from_secs(60);
@@ -18,27 +26,34 @@ fn a_stream_outlives_its_broker() {
     let mut broker = Broker::scratch(Path::new(env!("CARGO_TARGET_TMPDIR"))).expect("a broker");
     let address = broker.address();
     let stream = Stream::between(&address, &address, "brokers", &chance, Work::Windows, 2);
+    let stream = stream.with(|stream| stream.pipeline.client = TIMEOUTS.to_vec());
     let feeder = stream.load();
     let mut host = stream.start();
-    let rounds: usize = chance.scale(2, 10);
-    let mut kills = [vec![true; rounds], vec![false; rounds]].concat();
-    chance.shuffle(&mut kills);
-    for (round, kill) in (1..).zip(kills) {
+    let rounds = chance.scale(1, 10);
+    let mut faults = [Fault::Killed, Fault::Restarted].repeat(rounds);
+    faults.extend([Fault::Paused].repeat(chance.scale(1, 3)));
+    chance.shuffle(&mut faults);
+    for fault in faults {
         let before = stream.beyond(-1);
         stream.beyond(before);
         chance.pass(Duration::from_millis(500));
-        if kill {
-            broker.kill();
+        match fault {
+            Fault::Killed => broker.kill(),
+            Fault::Restarted => broker.stop().expect("a clean end"),
+            Fault::Paused => broker.pause().expect("SIGSTOP"),
         }
-        broker.restart().expect("the broker comes back");
+        match fault {
+            Fault::Killed | Fault::Restarted => broker.restart().expect("the broker comes back"),
+            Fault::Paused => {
+                pass(Duration::from_secs(chance.scale(10, 60)));
+                broker.resume().expect("SIGCONT");
+            }
+        }
         let (start, before) = (Instant::now(), stream.beyond(-1));
         let after = stream.beyond(before);
         let took = start.elapsed();
-        println!(
-            "round {round}: {}, goes on after {took:?}, {before} → {after}",
-            if kill { "killed" } else { "restarted" }
-        );
-        assert!(took < GOES_ON, "round {round}: it went on after {took:?}");
+        println!("{fault:?}: goes on after {took:?}, {before} → {after}");
+        assert!(took < GOES_ON, "{fault:?}: it went on after {took:?}");
         host.must_run();
     }
     let sent = feeder.end();

@@ -11,7 +11,8 @@ fn windows_from_kafka_are_exact_in_files() {
     let mut chance = Chance::of("kills-csv");
     let stream = Stream::on_kafka("kills-csv", &chance, Work::Windows, 2).to_csv();
     let rounds = chance.scale(5, 50);
-    stream.kill_again_and_again(&mut chance, rounds, Duration::from_millis(1_500));
+    let most = chance.scale(Duration::from_millis(500), Duration::from_millis(1_500));
+    stream.kill_again_and_again(&mut chance, rounds, most);
 }
 
 #[test]

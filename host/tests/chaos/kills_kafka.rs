@@ -11,5 +11,6 @@ fn windows_are_exact_however_often_their_host_is_killed() {
     let mut chance = Chance::of("kills-kafka");
     let stream = Stream::on_kafka("kills-kafka", &chance, Work::Windows, 2);
     let rounds = chance.scale(10, 50);
-    stream.kill_again_and_again(&mut chance, rounds, Duration::from_millis(1_500));
+    let most = chance.scale(Duration::from_millis(500), Duration::from_millis(1_500));
+    stream.kill_again_and_again(&mut chance, rounds, most);
 }

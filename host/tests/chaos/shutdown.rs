@@ -12,7 +12,7 @@ fn a_host_under_load_ends_soon_when_it_is_asked_to() {
     let stream = Stream::on_kafka("shutdown", &chance, Work::Windows, 2);
     let feeder = stream.load();
     let mut longest = Duration::ZERO;
-    for round in 1..=chance.scale(5, 100) {
+    for round in 1..=chance.scale(4, 100) {
         let before = stream.beyond(-1);
         let host = stream.start();
         stream.beyond(before);

@@ -21,6 +21,11 @@ use crate::command;
 const CLUSTER: &str = "YXBvZ2VlLXRlc3QtYnJrcg";
 const READY: &str = "Kafka Server started";
 const TAKEN: &str = "Address already in use";
+/// How often the broker looks for transactions whose time is over …
+const SOON: Duration = Duration::from_millis(500);
+/// … and, as by default, where it was restarted: Kafka 4.3.1 takes partitions that have no leader yet for deleted ones,
+/// and would forget to abort in them what it ends in its first seconds.
+const LATER: Duration = Duration::from_secs(10);
 const START_WITHIN: Duration = Duration::from_secs(90);
 pub(super) const STOP_WITHIN: Duration = Duration::from_secs(30);
 
@@ -156,6 +161,7 @@ impl Broker {
     /// Starts it again after [`Broker::stop`] or [`Broker::kill`], on the same port and data.
     pub fn restart(&mut self) -> Result<()> {
         self.stop()?;
+        fs::write(settings_file(&self.dir), settings(&self.dir, self.ports, LATER))?;
         let deadline = Instant::now() + START_WITHIN;
         while Instant::now() < deadline {
             let (java, thread) = spawn_owned(launch(&self.dir)?)?;
@@ -208,7 +214,7 @@ pub(super) fn free_ports<const N: usize>() -> Result<[u16; N]> {
 /// Writes the settings and, in a new folder, Kafka's empty data.
 pub(super) fn format(dir: &Path, ports: Ports) -> Result<()> {
     fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
-    fs::write(settings_file(dir), settings(dir, ports))?;
+    fs::write(settings_file(dir), settings(dir, ports, SOON))?;
     if !dir.join("data/meta.properties").exists() {
         let mut tool = java()?;
         tool.args(["kafka.tools.StorageTool", "format", "--cluster-id", CLUSTER, "--config"]).arg(settings_file(dir));
@@ -218,7 +224,7 @@ pub(super) fn format(dir: &Path, ports: Ports) -> Result<()> {
 }
 
 /// A broker that is alone, told nothing by anyone, and quick to notice that a client has gone.
-fn settings(dir: &Path, Ports { client, controller, proxied }: Ports) -> String {
+fn settings(dir: &Path, Ports { client, controller, proxied }: Ports, look: Duration) -> String {
     let data = dir.join("data");
     let listen =
         |port: u16, proxy: u16| (format!(",PROXIED://127.0.0.1:{port}"), format!(",PROXIED://127.0.0.1:{proxy}"));
@@ -240,7 +246,7 @@ group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=1000
 offsets.topic.num.partitions=1
 offsets.topic.replication.factor=1
-transaction.abort.timed.out.transaction.cleanup.interval.ms=500
+transaction.abort.timed.out.transaction.cleanup.interval.ms={look}
 transaction.state.log.num.partitions=1
 transaction.state.log.replication.factor=1
 transaction.state.log.min.isr=1
@@ -248,7 +254,8 @@ share.coordinator.state.topic.num.partitions=1
 share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 ",
-        data = data.display()
+        data = data.display(),
+        look = look.as_millis()
     )
 }
 
