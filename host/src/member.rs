@@ -29,19 +29,16 @@ impl Member {
         let folder = PathBuf::from(folder);
         let hash: String = Sha256::digest(group)[..8].iter().map(|byte| format!("{byte:02x}")).collect();
         let context = |error: std::io::Error| {
-            anyhow::Error::from(error)
-                .context(format!("cannot claim a name in {}; give this user the right to write there", folder.display()))
+            anyhow::Error::from(error).context(format!(
+                "cannot claim a name in {}; give this user the right to write there",
+                folder.display()
+            ))
         };
         std::fs::create_dir_all(&folder).map_err(context)?;
         for number in 0..MOST {
             let path = folder.join(format!("{hash}-{number}"));
-            let mut file = File::options()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .open(path)
-                .map_err(context)?;
+            let mut file =
+                File::options().read(true).write(true).create(true).truncate(false).open(path).map_err(context)?;
             match file.try_lock() {
                 Ok(()) => return Ok(Self { name: name(&mut file).map_err(context)?, _lock: file }),
                 Err(std::fs::TryLockError::WouldBlock) => {}

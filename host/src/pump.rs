@@ -5,8 +5,8 @@ use std::time::Duration;
 use crate::checkpoint::Position;
 use crate::log::{LogError, Writer};
 use crate::message::{Batch, Rejected};
-use crate::source::{MAX_REJECTED, Poll, Source};
 use crate::rejects::Rejects;
+use crate::source::{MAX_REJECTED, Poll, Source};
 use crate::worker::Order;
 
 /// How long a poll waits, and so how soon a request to stop is seen.

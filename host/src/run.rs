@@ -196,12 +196,7 @@ struct Running<'a> {
 
 impl<'a> Running<'a> {
     /// Loads the plugins, and creates the topics that are missing.
-    fn open(
-        pipeline: &'a Pipeline,
-        engine: &Engine,
-        logs: Arc<Logs>,
-        counters: &'a Counters,
-    ) -> anyhow::Result<Self> {
+    fn open(pipeline: &'a Pipeline, engine: &Engine, logs: Arc<Logs>, counters: &'a Counters) -> anyhow::Result<Self> {
         let plugins = load(pipeline, engine)?;
         let columns = columns(pipeline, &plugins)?;
         let sink = match &pipeline.sink {

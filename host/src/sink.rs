@@ -33,11 +33,7 @@ pub trait Sink: Send {
 
     /// Hands out the state of that checkpoint, a bounded part at a time and in the order in which it was kept; a key
     /// may come again, and a null deletes it. Ends early when `each` breaks.
-    fn state(
-        &mut self,
-        last: &Checkpoint,
-        each: &mut dyn FnMut(&Entries) -> ControlFlow<()>,
-    ) -> Result<(), SinkError>;
+    fn state(&mut self, last: &Checkpoint, each: &mut dyn FnMut(&Entries) -> ControlFlow<()>) -> Result<(), SinkError>;
 
     /// Writes output of a partition that came from input whose first offset is `first`.
     fn write(&mut self, partition: i32, batch: &Batch, first: i64) -> Result<(), SinkError>;

@@ -92,7 +92,10 @@ impl Instance {
         // More than it could hold is no state, but a flood.
         self.changed += entries.keys.bytes.len() + entries.values.bytes.len();
         let most = running.limits.memory.saturating_mul(CHANGES);
-        running.checked("changes", if self.changed > most { Err(format!("more than {most} bytes of state")) } else { Ok(()) })?;
+        running.checked(
+            "changes",
+            if self.changed > most { Err(format!("more than {most} bytes of state")) } else { Ok(()) },
+        )?;
         Ok(Some(entries))
     }
 
@@ -119,7 +122,11 @@ struct Exports {
 }
 
 impl Exports {
-    fn load(pre: &InstancePre<Guest>, store: &mut Store<Guest>, instance: &component::Instance) -> wasmtime::Result<Self> {
+    fn load(
+        pre: &InstancePre<Guest>,
+        store: &mut Store<Guest>,
+        instance: &component::Instance,
+    ) -> wasmtime::Result<Self> {
         let has = |name: &str| pre.component().get_export_index(None, name).is_some();
         let transform = transform::GuestIndices::new(pre)?.load(&mut *store, instance)?;
         let timer = has(TIMER).then(|| timer::GuestIndices::new(pre)?.load(&mut *store, instance)).transpose()?;

@@ -39,11 +39,7 @@ impl Sink for StdoutSink {
         self.store.as_mut().map_or(Ok(None), |store| store.open(partition))
     }
 
-    fn state(
-        &mut self,
-        last: &Checkpoint,
-        each: &mut dyn FnMut(&Entries) -> ControlFlow<()>,
-    ) -> Result<(), SinkError> {
+    fn state(&mut self, last: &Checkpoint, each: &mut dyn FnMut(&Entries) -> ControlFlow<()>) -> Result<(), SinkError> {
         self.store.as_mut().map_or(Ok(()), |store| store.state(last, each))
     }
 

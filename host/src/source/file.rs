@@ -14,8 +14,8 @@ pub use reader::Reader;
 
 use std::time::{Duration, Instant};
 
-use crate::log::embedded::Embedded;
 use crate::checkpoint::Position;
+use crate::log::embedded::Embedded;
 use crate::source::{Poll, Source, SourceError};
 
 /// How often a file is looked at for growth.

@@ -39,9 +39,9 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use crate::checkpoint::Position;
 use crate::message::Fetch;
 use crate::metrics::Counters;
-use crate::checkpoint::Position;
 use crate::source::{Poll, Source, SourceError};
 
 use failure::Cause;
