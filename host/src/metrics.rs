@@ -25,3 +25,59 @@ impl Counters {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
+
+/// Counts of what has not taken effect yet: shown at once, and taken back when it never does.
+#[derive(Debug, Default)]
+pub struct Tentative {
+    shown: Counters,
+    open: BTreeMap<String, u64>,
+}
+
+impl Tentative {
+    pub fn new(shown: Counters) -> Self {
+        Self { shown, open: BTreeMap::new() }
+    }
+
+    pub fn add(&mut self, name: &str, n: u64) {
+        self.shown.add(name, n);
+        match self.open.get_mut(name) {
+            Some(counter) => *counter += n,
+            None => drop(self.open.insert(name.to_owned(), n)),
+        }
+    }
+
+    /// All that was counted has taken effect.
+    pub fn commit(&mut self) {
+        self.open.values_mut().for_each(|counter| *counter = 0);
+    }
+}
+
+impl Drop for Tentative {
+    fn drop(&mut self) {
+        let mut shown = self.shown.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for (name, n) in &self.open {
+            if let Some(counter) = shown.get_mut(name) {
+                *counter -= n;
+            }
+        }
+        shown.retain(|name, counter| *counter > 0 || !self.open.contains_key(name));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_never_takes_effect_is_not_counted() {
+        let counters = Counters::default();
+        let mut tentative = Tentative::new(counters.clone());
+        tentative.add("messages in", 3);
+        tentative.commit();
+        tentative.add("messages in", 4);
+        tentative.add("rejected", 1);
+        assert_eq!((counters.get("messages in"), counters.get("rejected")), (7, 1));
+        drop(tentative);
+        assert_eq!(counters.snapshot(), [("messages in".to_owned(), 3)].into());
+    }
+}

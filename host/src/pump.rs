@@ -40,6 +40,7 @@ pub fn run(
                 rejects.input(fetch.partition, &rejected)?;
                 rejects.dead_letters.take()?;
                 source.commit(fetch.partition, &Position { next: fetch.next, place: place.to_owned() })?;
+                rejects.counters.commit();
             }
             Poll::Assigned(assigned) => {
                 assigned.iter().try_for_each(|assigned| source.start(assigned.partition, None))?;

@@ -18,7 +18,7 @@ use crate::dead_letter::DeadLetters;
 use crate::log::connect::Logs;
 use crate::log::{Reading, Start};
 use crate::member::Member;
-use crate::metrics::Counters;
+use crate::metrics::{Counters, Tentative};
 use crate::plugin::{Engine, Opened, Plugin};
 use crate::pump;
 use crate::rejects::Rejects;
@@ -281,7 +281,7 @@ impl<'a> Running<'a> {
     }
 
     fn rejects(&self, dead_letters: DeadLetters) -> Rejects {
-        Rejects { pipeline: self.pipeline.name.clone(), counters: self.counters.clone(), dead_letters }
+        Rejects { pipeline: self.pipeline.name.clone(), counters: Tentative::new(self.counters.clone()), dead_letters }
     }
 
     fn identity(&self, place: String) -> Identity {

@@ -166,6 +166,7 @@ impl Loop<'_> {
             }
         }
         self.tasks.values_mut().for_each(Task::committed);
+        rejects.counters.commit();
         Ok(())
     }
 }
