@@ -55,7 +55,7 @@ pub struct Sum {
 pub struct Identity {
     pub pipeline: String,
     pub source: String,
-    /// Whose state a refusal is about, such as `csv:out` or a topic; where the checkpoints are.
+    /// Whose state a refusal is about, such as `csv:out` or a topic; where the checkpoints are. Empty without any.
     pub place: String,
     pub plugins: Vec<Mark>,
 }
@@ -92,8 +92,8 @@ impl Identity {
         position: Option<&Position>,
     ) -> Result<Option<i64>, Refusal> {
         let refuse = |what: String| Err(Refusal { partition, what });
-        // A position of a sink that keeps its checkpoints elsewhere says nothing about this one.
-        let position = position.filter(|position| position.place == self.place);
+        // A position of a sink that keeps its checkpoints elsewhere, or none, says nothing about this one.
+        let position = position.filter(|position| !self.place.is_empty() && position.place == self.place);
         let Some(last) = last else {
             return match position {
                 Some(position) => refuse(format!(

@@ -12,8 +12,8 @@ use crate::worker::Order;
 /// How long a poll waits, and so how soon a request to stop is seen.
 const WAIT: Duration = Duration::from_millis(50);
 
-/// Appends what `source` gives to a topic, `place`; each message is durable there before the next poll. A message that the topic
-/// does not take is a dead letter.
+/// Appends what `source` gives to a topic, `place`; each message is durable there before the next poll. A message that
+/// the topic does not take is a dead letter.
 pub fn run(
     source: &mut dyn Source,
     writer: &mut dyn Writer,

@@ -335,7 +335,8 @@ impl<'a> Running<'a> {
                 return Ok((Some(server), Box::new(HttpSource::new(options, counters)?)));
             }
             config::Source::File(options) => {
-                Box::new(FileSource::open(options.clone(), self.logs.embedded()?, &pipeline.group)?)
+                let source = FileSource::open(options.clone(), self.logs.embedded()?, &pipeline.group)?;
+                Box::new(source.batches_of(pipeline.batch))
             }
             config::Source::Topic(..) => anyhow::bail!("a topic is read by its group"),
         };

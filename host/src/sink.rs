@@ -21,7 +21,7 @@ use crate::source::Source;
 /// Dropped without a commit, nothing of what was written since the last one can be taken for output, unless the sink
 /// is not [`exactly_once`](Sink::exactly_once).
 pub trait Sink: Send {
-    /// Where the checkpoints are, as a URI that is the same in every run.
+    /// Where the checkpoints are, as a URI that is the same in every run; empty for a sink that keeps none.
     fn place(&self) -> String;
 
     /// Whether output, state and position take effect in one step.

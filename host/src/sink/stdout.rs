@@ -28,7 +28,7 @@ impl StdoutSink {
 
 impl Sink for StdoutSink {
     fn place(&self) -> String {
-        self.store.as_ref().map_or_else(|| "stdout:".to_owned(), |store| store.place())
+        self.store.as_ref().map_or_else(String::new, |store| store.place())
     }
 
     fn exactly_once(&self) -> bool {
