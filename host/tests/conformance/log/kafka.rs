@@ -12,7 +12,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
-use super::{PATIENCE, connect, fetch, next, numbers, reader, texts, topic, unique, values, write};
+use super::{PATIENCE, connect, fetch, next, numbers, position, reader, texts, topic, unique, values, write};
 
 fn admin() -> AdminClient<DefaultClientContext> {
     ClientConfig::new().set("bootstrap.servers", crate::kafka::brokers()).create().unwrap()
@@ -64,9 +64,9 @@ fn a_group_spreads_over_readers() {
         }
     }
     assert_eq!(gone, came.into_iter().collect::<Vec<_>>(), "one of two went to the other reader");
-    first.commit(gone[0], 10).unwrap();
+    first.commit(gone[0], &position(10)).unwrap();
     let kept = 1 - gone[0];
-    first.commit(kept, 10).unwrap();
+    first.commit(kept, &position(10)).unwrap();
     drop((first, second));
     let mut third = reader(&log, &topic, &group);
     let again = fetch(&mut *third, 10);
