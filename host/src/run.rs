@@ -317,6 +317,7 @@ impl<'a> Running<'a> {
         let reading = Reading {
             batch: pipeline.batch,
             member: Some(member.name.clone()),
+            counters: self.counters.clone(),
             patience: Reading::new("", start).patience + pipeline.plugins.iter().map(|plugin| plugin.limits.call).sum(),
             ..Reading::new(&pipeline.group, start)
         };
