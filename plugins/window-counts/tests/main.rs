@@ -1,6 +1,8 @@
 //! `window-counts` as the host sees it, natively: settings in, batches through, windows and rejections out.
 
 mod expected;
+mod random;
+mod settings;
 
 use apogee_sdk::wire::{Batch, Column, Output};
 use window_counts::WindowCounts;
