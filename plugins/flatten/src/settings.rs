@@ -1,11 +1,11 @@
 //! The settings, as written and as used.
 
-use apogee_json::{Kind, Token};
+use apogee_json::{Kind, Token, excerpt};
 use apogee_sdk::Rejection;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::convert::{Convert, excerpt};
+use crate::convert::Convert;
 use crate::time::{Instant, Timestamps, Unit};
 
 /// The settings of a pipeline file.

@@ -50,63 +50,34 @@
 //! It is a library crate with `crate-type = ["cdylib", "rlib"]`; `cargo build --target wasm32-wasip2
 //! --release` makes the component, and its tests run natively, with [`open`] and [`process`] for the host.
 //!
-//! There is one macro for each set of capabilities: [`export!`] makes a stateless plugin.
+//! There is one macro for each set of capabilities: [`export!`] makes a stateless plugin, [`export_stateful!`] one that
+//! keeps [`Keyed`] state or [`Windows`] and says so with [`Stateful`].
 
 #[doc(hidden)]
 pub mod bindings;
+mod export;
+mod keyed;
 mod message;
 mod output;
+mod state;
+mod stateful;
 mod transform;
+mod windows;
 
 /// The types that cross the sandbox wall, as `wit/` has them.
 pub mod wire {
-    pub use crate::bindings::apogee::plugin::messages::{Batch, Column, Header, Output, Rejection};
+    pub use apogee_sdk_stateful::apogee::plugin::messages::{Batch, Column, Header, Output, Rejection};
+    pub use apogee_sdk_stateful::exports::apogee::plugin::state::Entries;
+
     pub use crate::bindings::exports::apogee::plugin::transform::{Description, Opened};
 }
 
 pub use bindings::exports::apogee::plugin::transform::{Field, Kind};
+pub use keyed::Keyed;
 pub use message::Message;
 pub use output::Output;
+pub use state::{Part, State, Unreadable, Value};
+pub use stateful::{Stateful, advance, changes, restore};
 pub use transform::{Rejection, Transform, describe, open, opened, process};
+pub use windows::{Aggregate, Closed, Frame, Open, Windows};
 pub use wire::Header;
-
-/// Makes a component of a [`Transform`]. Does nothing in a native build.
-// rustfmt moves the last line of it to the left, each time it is run.
-#[rustfmt::skip]
-#[macro_export]
-macro_rules! export {
-    ($plugin:ty) => {
-        #[cfg(target_family = "wasm")]
-        const _: () = {
-            use $crate::bindings::exports::apogee::plugin::transform::Guest;
-            use $crate::wire;
-
-            ::std::thread_local! {
-                static PLUGIN: ::std::cell::RefCell<Option<$plugin>> =
-                    const { ::std::cell::RefCell::new(None) };
-            }
-
-            struct Component;
-
-            impl Guest for Component {
-                fn describe() -> wire::Description {
-                    $crate::describe::<$plugin>()
-                }
-
-                fn open(settings: String) -> Result<wire::Opened, String> {
-                    let plugin: $plugin = $crate::open(&settings)?;
-                    let opened = $crate::opened(&plugin);
-                    PLUGIN.set(Some(plugin));
-                    Ok(opened)
-                }
-
-                fn process(batch: wire::Batch) -> wire::Output {
-                    let opened = "the host calls `open` before `process`";
-                    PLUGIN.with_borrow_mut(|it| $crate::process(it.as_mut().expect(opened), batch))
-                }
-            }
-
-            $crate::bindings::export!(Component with_types_in $crate::bindings);
-        };
-    };
-}
