@@ -49,8 +49,10 @@ pub type Loaded = (Plugin, Opened);
 pub fn run(pipeline: &Pipeline, engine: &Engine, counters: &Counters, stop: &Stop) -> anyhow::Result<()> {
     let logs = Arc::new(Logs::new(&pipeline.log, &pipeline.client));
     let mut stages = Vec::new();
-    for pipeline in pipeline.line() {
-        stages.push(Running::open(pipeline, engine, logs.clone(), counters)?);
+    for stage in pipeline.line() {
+        let last = std::ptr::eq(stage, pipeline);
+        let counters = if last { counters.clone() } else { counters.of_stage(&stage.name) };
+        stages.push(Running::open(stage, engine, logs.clone(), counters)?);
     }
     for finding in findings(stages.iter().map(|stage| (stage.pipeline, stage.plugins.as_slice()))) {
         if finding.verdict == Verdict::Split {
@@ -201,7 +203,7 @@ pub fn columns(pipeline: &Pipeline, plugins: &[Loaded]) -> Result<Option<Vec<Str
 /// One pipeline of a line, with all that its workers have in common.
 struct Running<'a> {
     pipeline: &'a Pipeline,
-    counters: &'a Counters,
+    counters: Counters,
     logs: Arc<Logs>,
     plugins: Vec<Loaded>,
     columns: Option<Vec<String>>,
@@ -209,7 +211,7 @@ struct Running<'a> {
 
 impl<'a> Running<'a> {
     /// Loads the plugins, and creates the topics that are missing.
-    fn open(pipeline: &'a Pipeline, engine: &Engine, logs: Arc<Logs>, counters: &'a Counters) -> anyhow::Result<Self> {
+    fn open(pipeline: &'a Pipeline, engine: &Engine, logs: Arc<Logs>, counters: Counters) -> anyhow::Result<Self> {
         let plugins = load(pipeline, engine)?;
         let columns = columns(pipeline, &plugins)?;
         let sink = match &pipeline.sink {

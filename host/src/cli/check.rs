@@ -177,7 +177,7 @@ fn checkpoints(stage: &Pipeline, has_state: bool) -> String {
     };
     let place = match &stage.sink {
         Sink::Topic(topic) => in_log(&topic.brokers),
-        Sink::Csv(options) => options.directory.join(".apogee").display().to_string(),
+        Sink::Csv(options) => options.directory.join(".apogee").join(&stage.group).display().to_string(),
         Sink::Stdout if !has_state => return "none: without state the group's position is enough".to_owned(),
         Sink::Stdout => in_log(&stage.reads().and_then(|topic| topic.brokers.clone())),
     };

@@ -185,3 +185,23 @@ fn commits(asked: &Asked, last: &Pipeline) -> Broken {
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Sink;
+
+    #[test]
+    fn the_interval_follows_the_timeout_that_the_client_was_given() {
+        let source = Source::new(&"kafka://localhost:9092/in".parse().unwrap()).unwrap();
+        let mut asked = Asked::new("p", source, Vec::new(), Sink::Topic("kafka://localhost:9092/out".parse().unwrap()));
+        let refused = |asked: &Asked| asked.resolve().err().map(|contradiction| contradiction.key);
+        asked.interval = Some(Duration::from_secs(6));
+        assert_eq!(refused(&asked), Some(Key::Interval));
+        asked.client.insert("transaction.timeout.ms".to_owned(), "12000".to_owned());
+        assert_eq!(refused(&asked), None);
+        asked.client.clear();
+        asked.delivery = Some(Delivery::AtLeastOnce);
+        assert_eq!(refused(&asked), None);
+    }
+}
