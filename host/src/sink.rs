@@ -3,7 +3,6 @@
 
 pub mod csv;
 pub mod embedded;
-mod file;
 pub mod files;
 pub mod kafka;
 pub mod stdout;
