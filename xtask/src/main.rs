@@ -1,6 +1,7 @@
 //! `cargo xtask`: the project's chores. Says what is missing on the machine before it builds anything.
 
 mod bench;
+mod chaos;
 mod demo;
 mod plugins;
 mod setup;
@@ -42,6 +43,8 @@ enum Chore {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// Kill, pause and cut off hosts and brokers under load, and see that each message counts exactly once
+    Chaos(chaos::Chaos),
     /// A Kafka broker on this machine
     #[command(subcommand)]
     Kafka(Kafka),
@@ -76,6 +79,7 @@ fn main() -> ExitCode {
         Chore::Test { filter } => test::run(&filter),
         Chore::Plugins { all } => plugins(all).map(|()| true),
         Chore::Bench { args } => bench::run(&args).map(|()| true),
+        Chore::Chaos(chaos) => chaos::run(&chaos),
         Chore::Kafka(command) => kafka_command(command).map(|()| true),
     };
     match passed {

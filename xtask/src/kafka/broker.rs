@@ -27,10 +27,25 @@ pub(super) const STOP_WITHIN: Duration = Duration::from_secs(30);
 /// A running (or stopped, or killed) broker. The data stay in its folder.
 pub struct Broker {
     dir: PathBuf,
-    ports: [u16; 2],
+    ports: Ports,
     running: Option<Running>,
     /// Held as long as the folder is in use, where it was [`Broker::scratch`] that chose it.
     _lock: Option<File>,
+}
+
+/// Where a broker listens.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Ports {
+    pub(super) client: u16,
+    pub(super) controller: u16,
+    pub(super) proxied: Option<Proxied>,
+}
+
+/// A port that clients reach through a proxy: whoever connects to it is told that the broker is at the proxy's.
+#[derive(Clone, Copy)]
+pub(super) struct Proxied {
+    port: u16,
+    proxy: u16,
 }
 
 struct Running {
@@ -42,9 +57,14 @@ struct Running {
 impl Broker {
     /// Starts a broker with its data and its `broker.log` in `dir`; ready when this returns.
     pub fn start(dir: &Path) -> Result<Self> {
-        let mut broker = Self { dir: dir.to_owned(), ports: [0; 2], running: None, _lock: None };
+        Self::start_with(dir, None)
+    }
+
+    fn start_with(dir: &Path, proxy: Option<u16>) -> Result<Self> {
+        let mut broker = Self { dir: dir.to_owned(), ports: Ports::default(), running: None, _lock: None };
         for _ in 0..5 {
-            broker.ports = free_ports()?;
+            let [client, controller, port] = free_ports()?;
+            broker.ports = Ports { client, controller, proxied: proxy.map(|proxy| Proxied { port, proxy }) };
             format(dir, broker.ports)?;
             let (java, thread) = spawn_owned(launch(dir)?)?;
             broker.running = Some(Running { java, _thread: thread });
@@ -57,6 +77,16 @@ impl Broker {
 
     /// Starts a broker in the first folder `kafka-N` of `parent` that no living process uses, emptied before.
     pub fn scratch(parent: &Path) -> Result<Self> {
+        Self::scratch_with(parent, None)
+    }
+
+    /// As [`Broker::scratch`], with one more port for clients that come through a proxy on the loopback port `proxy`:
+    /// that is the only address that they are told.
+    pub fn scratch_behind(parent: &Path, proxy: u16) -> Result<Self> {
+        Self::scratch_with(parent, Some(proxy))
+    }
+
+    fn scratch_with(parent: &Path, proxy: Option<u16>) -> Result<Self> {
         fs::create_dir_all(parent)?;
         for n in 0..100 {
             let lock = File::create(parent.join(format!("kafka-{n}.lock")))?;
@@ -67,7 +97,7 @@ impl Broker {
             if dir.exists() {
                 fs::remove_dir_all(&dir)?;
             }
-            let mut broker = Self::start(&dir)?;
+            let mut broker = Self::start_with(&dir, proxy)?;
             broker._lock = Some(lock);
             return Ok(broker);
         }
@@ -76,7 +106,12 @@ impl Broker {
 
     /// `127.0.0.1:PORT`; the same after [`Broker::restart`].
     pub fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.ports[0])
+        format!("127.0.0.1:{}", self.ports.client)
+    }
+
+    /// The port that a proxy goes on to, where there is one.
+    pub fn behind_proxy(&self) -> Option<u16> {
+        self.ports.proxied.map(|proxied| proxied.port)
     }
 
     /// The broker's process; none while it is stopped.
@@ -105,6 +140,19 @@ impl Broker {
         }
     }
 
+    /// Halts it in mid-air (SIGSTOP), connections and all, until [`Broker::resume`].
+    pub fn pause(&self) -> Result<()> {
+        self.signal(Signal::STOP)
+    }
+
+    pub fn resume(&self) -> Result<()> {
+        self.signal(Signal::CONT)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        send(self.pid().context("the broker is not running")?, signal)
+    }
+
     /// Starts it again after [`Broker::stop`] or [`Broker::kill`], on the same port and data.
     pub fn restart(&mut self) -> Result<()> {
         self.stop()?;
@@ -117,13 +165,13 @@ impl Broker {
                 return Ok(());
             }
         }
-        bail!("port {} is still taken after {START_WITHIN:?}", self.ports[0])
+        bail!("port {} is still taken after {START_WITHIN:?}", self.ports.client)
     }
 
     /// Whether it got its port; an error when it ended for another reason or took too long.
     fn ready(&mut self) -> Result<bool> {
         let Some(running) = &mut self.running else { bail!("the broker is not running") };
-        let ready = wait_ready(&self.dir, &mut running.java, self.ports[0]);
+        let ready = wait_ready(&self.dir, &mut running.java, self.ports.client);
         if !matches!(ready, Ok(true)) {
             self.kill();
         }
@@ -145,14 +193,20 @@ pub(super) fn log_file(dir: &Path) -> PathBuf {
     dir.join("broker.log")
 }
 
-/// Two ports that were free a moment ago. Both are held at once, so they differ.
-pub(super) fn free_ports() -> Result<[u16; 2]> {
-    let [a, b] = [TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?, TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?];
-    Ok([a.local_addr()?.port(), b.local_addr()?.port()])
+/// Ports that were free a moment ago. All are held at once, so they differ.
+pub(super) fn free_ports<const N: usize>() -> Result<[u16; N]> {
+    let mut held = Vec::new();
+    let mut ports = [0; N];
+    for port in &mut ports {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        *port = listener.local_addr()?.port();
+        held.push(listener);
+    }
+    Ok(ports)
 }
 
 /// Writes the settings and, in a new folder, Kafka's empty data.
-pub(super) fn format(dir: &Path, ports: [u16; 2]) -> Result<()> {
+pub(super) fn format(dir: &Path, ports: Ports) -> Result<()> {
     fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
     fs::write(settings_file(dir), settings(dir, ports))?;
     if !dir.join("data/meta.properties").exists() {
@@ -163,23 +217,30 @@ pub(super) fn format(dir: &Path, ports: [u16; 2]) -> Result<()> {
     Ok(())
 }
 
-fn settings(dir: &Path, [client, controller]: [u16; 2]) -> String {
+/// A broker that is alone, told nothing by anyone, and quick to notice that a client has gone.
+fn settings(dir: &Path, Ports { client, controller, proxied }: Ports) -> String {
     let data = dir.join("data");
+    let listen =
+        |port: u16, proxy: u16| (format!(",PROXIED://127.0.0.1:{port}"), format!(",PROXIED://127.0.0.1:{proxy}"));
+    let (listens, says) = proxied.map(|proxied| listen(proxied.port, proxied.proxy)).unwrap_or_default();
     format!(
         "\
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller}
 controller.listener.names=CONTROLLER
-listeners=PLAINTEXT://127.0.0.1:{client},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{client}
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+inter.broker.listener.name=PLAINTEXT
+listeners=PLAINTEXT://127.0.0.1:{client}{listens},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{client}{says}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT
 log.dirs={data}
 log.retention.hours=-1
 auto.create.topics.enable=false
 group.initial.rebalance.delay.ms=0
+group.min.session.timeout.ms=1000
 offsets.topic.num.partitions=1
 offsets.topic.replication.factor=1
+transaction.abort.timed.out.transaction.cleanup.interval.ms=500
 transaction.state.log.num.partitions=1
 transaction.state.log.replication.factor=1
 transaction.state.log.min.isr=1
@@ -269,8 +330,12 @@ pub(super) fn until(time: Duration, mut done: impl FnMut() -> Result<bool>) -> R
 }
 
 pub(super) fn terminate(pid: u32) -> Result<()> {
+    send(pid, Signal::TERM)
+}
+
+fn send(pid: u32, signal: Signal) -> Result<()> {
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).context("not a process number")?;
-    kill_process(pid, Signal::TERM).with_context(|| format!("cannot stop process {}", pid.as_raw_nonzero()))
+    kill_process(pid, signal).with_context(|| format!("cannot signal process {}", pid.as_raw_nonzero()))
 }
 
 /// kill -9. It fails only for a process that has ended.
@@ -285,7 +350,7 @@ mod tests {
 
     #[test]
     fn the_ports_differ() {
-        let [a, b] = free_ports().unwrap();
-        assert!(a != b && a != 0 && b != 0);
+        let [a, b, c] = free_ports().unwrap();
+        assert!(a != b && b != c && c != a && a != 0 && b != 0 && c != 0);
     }
 }

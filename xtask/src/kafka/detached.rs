@@ -7,7 +7,9 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use super::broker::{STOP_WITHIN, format, free_ports, launch, log_file, settings_file, terminate, until, wait_ready};
+use super::broker::{
+    Ports, STOP_WITHIN, format, free_ports, launch, log_file, settings_file, terminate, until, wait_ready,
+};
 use crate::command;
 
 /// A broker that outlives the process that started it, known by the files `pid` and `address` in its folder.
@@ -26,7 +28,7 @@ impl Detached {
         if port != 0 {
             client = port;
         }
-        format(dir, [client, controller])?;
+        format(dir, Ports { client, controller, proxied: None })?;
         let mut java = launch(dir)?.process_group(0).spawn().context("cannot start java")?;
         let address = format!("127.0.0.1:{client}");
         if !wait_ready(dir, &mut java, client)? {

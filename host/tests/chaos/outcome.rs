@@ -1,0 +1,149 @@
+//! What there is in topics and files after a run, and how it differs from what there should be.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use host::log::Log;
+use serde_json::Value;
+
+/// The fields of a row, as text; so that topics and files compare.
+pub type Row = BTreeMap<String, String>;
+
+/// What one partition became.
+#[derive(Clone, Default)]
+pub struct Found {
+    pub rows: Vec<Row>,
+    /// The same as it is written, without the names and headers of files.
+    pub bytes: Vec<u8>,
+}
+
+/// A message of a topic. Its offset is not part of what is compared: marks of transactions take some.
+pub struct Received {
+    pub offset: i64,
+    pub key: Vec<u8>,
+    pub value: Vec<u8>,
+    pub timestamp: i64,
+}
+
+impl Received {
+    pub fn json(&self) -> Value {
+        let text = || String::from_utf8_lossy(&self.value);
+        serde_json::from_slice(&self.value).unwrap_or_else(|error| panic!("{error} in a message: {}", text()))
+    }
+
+    /// All that a second run must put out in the same way.
+    fn bytes(&self) -> Vec<u8> {
+        [&self.key[..], b"\0", &self.value, b"\0", self.timestamp.to_string().as_bytes(), b"\n"].concat()
+    }
+}
+
+/// Every committed message of each partition.
+pub fn topic(log: &dyn Log, name: &str) -> Vec<Vec<Received>> {
+    let ends = log.describe(name).expect("a topic").partitions;
+    let read = |(partition, (mut offset, end)): (i32, (i64, i64))| {
+        let mut messages = Vec::new();
+        while offset < end {
+            let fetch = log.read(name, partition, offset, 100_000).expect("committed messages");
+            assert!(fetch.next > offset, "{name}-{partition}: no message at {offset} of {end}");
+            let columns = fetch.batch.keys.iter().zip(&fetch.batch.values).zip(&fetch.batch.timestamps);
+            for (((key, value), &timestamp), &offset) in columns.zip(&fetch.offsets) {
+                let bytes = |column: Option<&[u8]>| column.unwrap_or_default().to_vec();
+                messages.push(Received { offset, key: bytes(key), value: bytes(value), timestamp });
+            }
+            offset = fetch.next;
+        }
+        messages
+    };
+    (0..).zip(ends).map(read).collect()
+}
+
+/// What the messages of one partition of an output are.
+pub fn found(messages: &[Received]) -> Found {
+    Found {
+        rows: messages.iter().map(|message| row(&message.json())).collect(),
+        bytes: messages.iter().flat_map(Received::bytes).collect(),
+    }
+}
+
+/// What is in the finished files of each of so many partitions, in the order of their first offsets. None is torn.
+pub fn csv(directory: &Path, columns: &[&str], partitions: usize) -> Vec<Found> {
+    let mut files: Vec<(usize, i64, PathBuf)> = csv_files(directory)
+        .into_iter()
+        .map(|path| {
+            // TIME-PARTITION-OFFSET
+            let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
+            let mut parts = name.rsplit('-');
+            let mut number = || parts.next().and_then(|part| part.parse::<i64>().ok()).expect("a number in the name");
+            let (offset, partition) = (number(), number());
+            (partition as usize, offset, path)
+        })
+        .collect();
+    files.sort();
+    let mut found = vec![Found::default(); partitions];
+    for (partition, _, path) in files {
+        let text = std::fs::read(&path).expect("a file");
+        assert!(text.ends_with(b"\n"), "{} is torn", path.display());
+        let mut reader = csv::Reader::from_reader(&text[..]);
+        assert_eq!(reader.headers().expect("a header"), columns, "{}", path.display());
+        for record in reader.records() {
+            let record = record.unwrap_or_else(|error| panic!("{} is torn: {error}", path.display()));
+            let cells = columns.iter().zip(&record);
+            let row = cells.map(|(name, cell)| ((*name).to_owned(), cell.to_owned()));
+            found[partition].rows.push(row.collect());
+        }
+        let header = text.iter().position(|&byte| byte == b'\n').expect("a line") + 1;
+        found[partition].bytes.extend(&text[header..]);
+    }
+    found
+}
+
+/// Files that a reader sees.
+pub fn csv_files(directory: &Path) -> Vec<PathBuf> {
+    let visible = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.ends_with(".csv") && !name.starts_with('.')
+    };
+    let Ok(entries) = std::fs::read_dir(directory) else { return Vec::new() };
+    entries.map(|entry| entry.expect("an entry").path()).filter(visible).collect()
+}
+
+/// Names in a directory that are neither finished files nor the folder of checkpoints.
+pub fn left_over(directory: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(directory).expect("a directory");
+    let paths = entries.map(|entry| entry.expect("an entry").path());
+    paths.filter(|path| path.extension().is_none_or(|end| end != "csv") && !path.ends_with(".apogee")).collect()
+}
+
+/// The row that a flat JSON object stands for.
+pub fn row(object: &Value) -> Row {
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let fields = object.as_object().expect("an object");
+    fields.iter().map(|(name, value)| (name.clone(), text(value))).collect()
+}
+
+/// That the same rows are there, in the same order; else says what is missing, what is there too often and what comes
+/// first of all that differs.
+pub fn assert_same(what: &str, expected: &[Row], found: &[Row]) {
+    if expected == found {
+        return;
+    }
+    let mut balance: BTreeMap<&Row, i64> = BTreeMap::new();
+    expected.iter().for_each(|row| *balance.entry(row).or_default() += 1);
+    found.iter().for_each(|row| *balance.entry(row).or_default() -= 1);
+    let list = |wanted: fn(i64) -> bool| {
+        let rows: Vec<_> = balance.iter().filter(|(_, count)| wanted(**count)).collect();
+        let shown: Vec<String> = rows.iter().take(5).map(|(row, count)| format!("  {count:+} {row:?}")).collect();
+        format!("{}\n{}", rows.len(), shown.join("\n"))
+    };
+    let place = expected.iter().zip(found).position(|(a, b)| a != b).unwrap_or(expected.len().min(found.len()));
+    panic!(
+        "{what}: {} rows are expected and {} found\nmissing: {}\ntoo many or altered: {}\nthe first difference is row \
+         {place}: expected {:?}, found {:?}",
+        expected.len(),
+        found.len(),
+        list(|count| count > 0),
+        list(|count| count < 0),
+        expected.get(place),
+        found.get(place)
+    );
+}
