@@ -27,6 +27,18 @@ impl Counters {
         }
     }
 
+    /// Undoes an `add`.
+    fn take_back(&self, name: &str, n: u64) {
+        let name = format!("{}{name}", self.whose);
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(counter) = counts.get_mut(&name) {
+            *counter = counter.saturating_sub(n);
+            if *counter == 0 {
+                counts.remove(&name);
+            }
+        }
+    }
+
     pub fn get(&self, name: &str) -> u64 {
         let name = format!("{}{name}", self.whose);
         self.counts.lock().unwrap_or_else(PoisonError::into_inner).get(&name).copied().unwrap_or(0)
@@ -66,13 +78,7 @@ impl Tentative {
 
 impl Drop for Tentative {
     fn drop(&mut self) {
-        let mut shown = self.shown.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for (name, n) in &self.open {
-            if let Some(counter) = shown.get_mut(name) {
-                *counter -= n;
-            }
-        }
-        shown.retain(|name, counter| *counter > 0 || !self.open.contains_key(name));
+        self.open.iter().filter(|(_, n)| **n > 0).for_each(|(name, n)| self.shown.take_back(name, *n));
     }
 }
 
