@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use host::error::Fault;
 use host::message::Batch;
-use host::plugin::{Engine, Instance, Limits, PluginError};
+use host::plugin::{Engine, Entries, Instance, Limits, Output, PluginError};
 use serde_json::json;
 
 use crate::program::{csv_rows, plugin, run};
@@ -35,15 +35,24 @@ fn batch() -> Batch {
     batch
 }
 
-/// What the operator sees when a hostile plugin is opened and given a batch.
+/// All that a host asks of an instance, in order.
+fn work(instance: &mut Instance) -> Result<Output, PluginError> {
+    instance.restore("0.1.0", &Entries::default())?;
+    let output = instance.process(&batch())?;
+    instance.advance(0)?;
+    while instance.changes()?.is_some() {}
+    Ok(output)
+}
+
+/// What the operator sees when a hostile plugin is opened and put to work.
 fn misbehave(engine: &Engine, how: &str, limits: &Limits) -> String {
-    let outcome = open(engine, how, limits).and_then(|mut instance| instance.process(&batch()));
+    let outcome = open(engine, how, limits).and_then(|mut instance| work(&mut instance));
     let text = match outcome {
         Ok(output) => panic!("{how} got away with {output:?}"),
         Err(error) => error.to_string(),
     };
     // The host is alive, and whatever comes next is unharmed.
-    let output = open(engine, "echo", limits).and_then(|mut echo| echo.process(&batch())).expect("an echo");
+    let output = open(engine, "echo", limits).and_then(|mut echo| work(&mut echo)).expect("an echo");
     assert!(output.messages.values.iter().eq(batch().values.iter()), "after {how}");
     text
 }

@@ -17,6 +17,9 @@ use crate::plugin::wasi::Guest;
 /// What a plugin may put out as changes of its state before they are kept, beside the memory that it has.
 const CHANGES: usize = 2;
 
+/// What each part of them counts for at least.
+const PART: usize = 4096;
+
 /// A plugin that has been opened with its settings. After an error it is dead, and is to be dropped.
 pub struct Instance {
     pub opened: Opened,
@@ -89,8 +92,8 @@ impl Instance {
             self.changed = 0;
             return Ok(None);
         }
-        // More than it could hold is no state, but a flood.
-        self.changed += entries.keys.bytes.len() + entries.values.bytes.len();
+        // More than it could hold is no state, but a flood; even one of nothing.
+        self.changed += (entries.keys.bytes.len() + entries.values.bytes.len()).max(PART);
         let most = running.limits.memory.saturating_mul(CHANGES);
         running.checked(
             "changes",

@@ -230,3 +230,114 @@ impl<V: Value> State for Keyed<V> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::message::Strings;
+
+    type Kept = BTreeMap<Vec<u8>, Vec<u8>>;
+
+    /// Takes all changes, as a host does; says how many entries there were.
+    fn keep(keyed: &mut Keyed<Vec<u8>>, kept: &mut Kept) -> usize {
+        let mut count = 0;
+        loop {
+            let mut part = Part::new();
+            keyed.changes(&mut part);
+            let entries = part.into_entries();
+            if entries.keys.lengths.is_empty() {
+                return count;
+            }
+            assert!(entries.keys.lengths.len() <= 4096 && entries.values.bytes.len() < 2 << 20, "a part is bounded");
+            let keys: Vec<_> = Strings::of(&entries.keys).map(Option::unwrap_or_default).collect();
+            assert!(keys.is_sorted_by(|one, other| one < other), "sorted, and each key once");
+            count += keys.len();
+            for (key, value) in keys.into_iter().zip(Strings::of(&entries.values)) {
+                match value {
+                    Some(value) => drop(kept.insert(key.to_vec(), value.to_vec())),
+                    None => assert!(kept.remove(key).is_some(), "only what was kept is deleted"),
+                }
+            }
+        }
+    }
+
+    fn restored(kept: &Kept) -> Keyed<Vec<u8>> {
+        let mut keyed = Keyed::new();
+        // A key may come again, also as a deletion: the last one counts.
+        for (key, value) in kept {
+            keyed.restore(key, Some(b"before")).expect("a value");
+            keyed.restore(key, None).expect("a deletion");
+            keyed.restore(key, Some(value)).expect("a value");
+            keyed.restore(b"deleted", Some(b"")).expect("a value");
+        }
+        keyed.restore(b"deleted", None).expect("a deletion");
+        keyed
+    }
+
+    fn same(keyed: &Keyed<Vec<u8>>, model: &Kept) {
+        assert_eq!(keyed.len(), model.len());
+        assert!(model.iter().all(|(key, value)| keyed.get(key) == Some(value)));
+    }
+
+    #[test]
+    fn changes_make_the_same_state_again() {
+        let now = std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(1, |now| now.as_nanos() as u64);
+        let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(now);
+        println!("SEED={seed}");
+        let mut state = seed | 1;
+        let mut below = |bound: u64| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state >> 11) % bound
+        };
+        let (mut keyed, mut model, mut kept) = (Keyed::new(), Kept::new(), Kept::new());
+        for step in 0..60_000_u64 {
+            let key = b"key-".iter().copied().chain(below(300).to_string().into_bytes()).collect::<Vec<_>>();
+            match below(8) {
+                0..3 => {
+                    keyed.set(&key, step.to_string().into_bytes());
+                    model.insert(key, step.to_string().into_bytes());
+                }
+                3..6 => assert_eq!(keyed.remove(&key), model.remove(&key).is_some(), "SEED={seed}"),
+                _ => match (keyed.get_mut(&key), model.get_mut(&key)) {
+                    (Some(one), Some(other)) => {
+                        one.push(b'+');
+                        other.push(b'+');
+                    }
+                    (one, other) => assert_eq!(one, other, "SEED={seed}"),
+                },
+            }
+            if below(500) == 0 {
+                keep(&mut keyed, &mut kept);
+                assert_eq!(kept, model, "SEED={seed}");
+                if below(2) == 0 {
+                    keyed = restored(&kept);
+                    assert_eq!(keep(&mut keyed, &mut kept), 0, "what was taken back has not changed");
+                }
+                same(&keyed, &model);
+            }
+        }
+        same(&keyed, &model);
+        assert!(keyed.slots.len() <= 301, "slots are used again: {}", keyed.slots.len());
+    }
+
+    #[test]
+    fn a_change_costs_itself_and_parts_are_bounded() {
+        let (mut keyed, mut kept) = (Keyed::new(), Kept::new());
+        (0..10_000).for_each(|key: u32| keyed.set(&key.to_be_bytes(), vec![7; 300]));
+        assert_eq!(keep(&mut keyed, &mut kept), 10_000);
+        keyed.set(b"new", Vec::new());
+        keyed.remove(b"new");
+        assert_eq!(keep(&mut keyed, &mut kept), 0, "of what came and went nobody hears");
+        keyed.get_mut(&1_u32.to_be_bytes()).expect("a value").push(8);
+        keyed.remove(&2_u32.to_be_bytes());
+        keyed.set(&2_u32.to_be_bytes(), Vec::new());
+        keyed.remove(&3_u32.to_be_bytes());
+        assert_eq!(keep(&mut keyed, &mut kept), 3);
+        assert_eq!((kept.len(), keyed.len()), (9_999, 9_999));
+        assert_eq!((keyed.get(b"new"), keyed.get(&3_u32.to_be_bytes())), (None, None));
+    }
+}
