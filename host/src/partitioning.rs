@@ -105,26 +105,14 @@ fn first<'a>(pipeline: &Pipeline) -> By<'a> {
 }
 
 fn judge(by: &By<'_>, rekeyed: Option<&Says<'_>>, says: &Says<'_>) -> (Verdict, String) {
-    let groups = &says.opened.groups;
-    let grouped = match groups.as_slice() {
-        [] => "the key".to_owned(),
-        groups => list(groups),
+    // Who says no groups keeps state by the key, as the last plugin before it has made it.
+    let groups: &[String] = match (says.opened.groups.as_slice(), rekeyed) {
+        ([], Some(earlier)) => &earlier.opened.key,
+        (groups, _) => groups,
     };
-    let mend = match groups.as_slice() {
-        [] => String::new(),
-        groups => {
-            let quoted: Vec<String> = groups.iter().map(|group| format!("\"{group}\"")).collect();
-            format!(
-                "have a plugin before it make a key of them (flatten: `key = [{}]`) and ",
-                excerpt(&quoted.join(", "), 200)
-            )
-        }
-    };
-    let consequence = format!(
-        "the messages of one group can be in several partitions, and each is counted for itself; {mend}give this one \
-         `through = \"kafka:///TOPIC\"`, a topic before it"
-    );
-    let covered = |fields: &[String]| !fields.is_empty() && fields.iter().all(|field| groups.contains(field));
+    let covers = |fields: &[String]| !fields.is_empty() && fields.iter().all(|field| groups.contains(field));
+    let grouped = if groups.is_empty() { "the key".to_owned() } else { list(groups) };
+    let consequence = consequence(groups, rekeyed.is_some_and(|earlier| covers(&earlier.opened.key)));
     match (by, rekeyed) {
         (By::One(why), _) => (Verdict::Good, (*why).to_owned()),
         (By::EachHost(topic), _) => (
@@ -134,7 +122,7 @@ fn judge(by: &By<'_>, rekeyed: Option<&Says<'_>>, says: &Says<'_>) -> (Verdict, 
                  group; for several hosts take a topic in Kafka"
             ),
         ),
-        (_, Some(earlier)) if groups.is_empty() || !covered(&earlier.opened.key) => (
+        (_, Some(earlier)) if !covers(&earlier.opened.key) => (
             Verdict::Split,
             format!(
                 "it keeps its state by {grouped}, and {} before it makes a key of {} without another topic; {consequence}",
@@ -142,7 +130,7 @@ fn judge(by: &By<'_>, rekeyed: Option<&Says<'_>>, says: &Says<'_>) -> (Verdict, 
                 list(&earlier.opened.key)
             ),
         ),
-        (By::Fields(plugin, fields), _) if groups.is_empty() || covered(fields) => (
+        (By::Fields(plugin, fields), _) if groups.is_empty() || covers(fields) => (
             Verdict::Good,
             format!("{plugin} makes a key of {}, by which the topic between is partitioned", list(fields)),
         ),
@@ -155,6 +143,9 @@ fn judge(by: &By<'_>, rekeyed: Option<&Says<'_>>, says: &Says<'_>) -> (Verdict, 
         ),
         (By::Nothing, _) => {
             (Verdict::Split, format!("it keeps its state by {grouped}, and what it reads has no key; {consequence}"))
+        }
+        (By::Others(topic), None) if groups.is_empty() => {
+            (Verdict::Good, format!("it keeps its state by the key, by which {topic} is partitioned"))
         }
         (By::Others(topic), None) => {
             (Verdict::Unknown, format!("{topic} must be keyed by {grouped}; this host cannot see whether it is"))
@@ -169,6 +160,20 @@ fn judge(by: &By<'_>, rekeyed: Option<&Says<'_>>, says: &Says<'_>) -> (Verdict, 
             ),
         ),
     }
+}
+
+/// What happens to split groups, and the way out.
+fn consequence(groups: &[String], keyed: bool) -> String {
+    let quoted: Vec<String> = groups.iter().map(|group| format!("\"{group}\"")).collect();
+    let mend = if groups.is_empty() || keyed {
+        String::new()
+    } else {
+        format!("have a plugin before it make a key of them (flatten: `key = [{}]`) and ", list(&quoted))
+    };
+    format!(
+        "the messages of one group can be in several partitions, and each is counted for itself; {mend}give this one \
+         `through = \"kafka://…/TOPIC\"`, a topic before it"
+    )
 }
 
 fn list(fields: &[String]) -> String {
@@ -250,6 +255,11 @@ mod tests {
             assert_eq!(verdicts(vec![stage("sim:iss", 4, &plugins)]), [Verdict::Split], "{key}");
             assert_eq!(verdicts(vec![stage("sim:iss", 1, &plugins)]), [Verdict::Good], "{key}");
         }
+        let line = vec![
+            stage("sim:iss", 4, &[("counts", &counts)]),
+            stage(KAFKA, 4, &[("counts", &counts), ("counts by key", &by_key)]),
+        ];
+        assert_eq!(verdicts(line), [Verdict::Split, Verdict::Good, Verdict::Good], "the key is made again as it was");
         // Counted by two fields, then by one of them: the second needs a topic of its own.
         let (two, one) = (says(&["a", "b"], &["a", "b"]), says(&["b"], &["b"]));
         let flatten = says(&["a", "b"], &[]);
