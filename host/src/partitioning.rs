@@ -48,9 +48,11 @@ pub enum Verdict {
 enum By<'a> {
     /// There is one partition only.
     One(&'static str),
+    /// Each host has the topic for itself, and the stage before it is shared by hosts.
+    EachHost(String),
     /// These fields, which the named plugin put into the key.
     Fields(&'a str, &'a [String]),
-    /// Nothing: they have no key.
+    /// Nothing: what is polled or read from a file has no key.
     Nothing,
     /// Whatever who wrote this topic chose.
     Others(String),
@@ -59,13 +61,19 @@ enum By<'a> {
 /// What each plugin gets that keeps state. `line` goes from the first stage to the last.
 pub fn findings(line: &[Stage<'_>]) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let mut key = None;
+    // By what the messages are keyed, and whether several hosts share what the stage before reads.
+    let (mut key, mut shared) = (None, false);
     for Stage { pipeline, plugins } in line {
-        let by = match key {
-            None => first(pipeline),
-            Some(_) if pipeline.partitions == 1 => By::One("the topic before it has one partition"),
-            Some(key) => key,
+        let reads = pipeline.reads();
+        let by = match reads {
+            None => By::One("what it reads is one partition"),
+            Some(topic) if topic.brokers.is_none() && shared => By::EachHost(topic.to_string()),
+            Some(topic) if pipeline.partitions == 1 && (ours(pipeline, &key) || topic.brokers.is_none()) => {
+                By::One("the topic that it reads has one partition")
+            }
+            Some(_) => key.clone().unwrap_or_else(|| first(pipeline)),
         };
+        shared = reads.is_some_and(|topic| topic.brokers.is_some());
         // Within a stage a message stays in its partition, whatever becomes of its key.
         let mut rekeyed = None;
         for says in plugins {
@@ -77,51 +85,44 @@ pub fn findings(line: &[Stage<'_>]) -> Vec<Finding> {
                 rekeyed = Some(says);
             }
         }
-        key = Some(rekeyed.map_or(by, |says: &Says<'_>| By::Fields(says.name, &says.opened.key)));
+        let kept = || key.unwrap_or_else(|| first(pipeline));
+        key = Some(rekeyed.map_or_else(kept, |says: &Says<'_>| By::Fields(says.name, &says.opened.key)));
     }
     findings
 }
 
-/// How what the first stage reads is partitioned.
+/// Whether the topic that a stage reads was made by this line, with as many partitions as its configuration says.
+fn ours(pipeline: &Pipeline, key: &Option<By<'_>>) -> bool {
+    key.is_some() || pipeline.via.is_some()
+}
+
+/// By what messages are keyed that come from outside.
 fn first<'a>(pipeline: &Pipeline) -> By<'a> {
     match &pipeline.source {
-        Source::File(_) => By::One("a file is one partition"),
-        Source::Topic(topic, _) if topic.brokers.is_none() && pipeline.partitions == 1 => {
-            By::One("the embedded topic has one partition")
-        }
         Source::Topic(topic, _) => By::Others(topic.to_string()),
-        Source::Http(_) | Source::Simulate(..) if pipeline.via.is_none() => By::One("what is polled is one partition"),
-        Source::Http(_) | Source::Simulate(..) if pipeline.partitions == 1 => {
-            By::One("the topic of what is polled has one partition")
-        }
-        Source::Http(_) | Source::Simulate(..) => By::Nothing,
+        Source::File(_) | Source::Http(_) | Source::Simulate(..) => By::Nothing,
     }
 }
 
 fn judge(by: &By<'_>, rekeyed: Option<&Says<'_>>, says: &Says<'_>) -> (Verdict, String) {
-    let groups = &says.opened.groups;
-    let grouped = match groups.as_slice() {
-        [] => "the key".to_owned(),
-        groups => list(groups),
+    // Who says no groups keeps state by the key, as the last plugin before it has made it.
+    let groups: &[String] = match (says.opened.groups.as_slice(), rekeyed) {
+        ([], Some(earlier)) => &earlier.opened.key,
+        (groups, _) => groups,
     };
-    let mend = match groups.as_slice() {
-        [] => String::new(),
-        groups => {
-            let quoted: Vec<String> = groups.iter().map(|group| format!("\"{group}\"")).collect();
-            format!(
-                "have a plugin before it make a key of them (flatten: `key = [{}]`) and ",
-                excerpt(&quoted.join(", "), 200)
-            )
-        }
-    };
-    let consequence = format!(
-        "the messages of one group can be in several partitions, and each is counted for itself; {mend}give this one \
-         `through = \"kafka:///TOPIC\"`, a topic before it"
-    );
-    let covered = |fields: &[String]| !fields.is_empty() && fields.iter().all(|field| groups.contains(field));
+    let covers = |fields: &[String]| !fields.is_empty() && fields.iter().all(|field| groups.contains(field));
+    let grouped = if groups.is_empty() { "the key".to_owned() } else { list(groups) };
+    let consequence = consequence(groups, rekeyed.is_some_and(|earlier| covers(&earlier.opened.key)));
     match (by, rekeyed) {
         (By::One(why), _) => (Verdict::Good, (*why).to_owned()),
-        (_, Some(earlier)) if groups.is_empty() || !covered(&earlier.opened.key) => (
+        (By::EachHost(topic), _) => (
+            Verdict::Unknown,
+            format!(
+                "{topic} is in the log of this host: with a second host on the same topics each would keep its part of a \
+                 group; for several hosts take a topic in Kafka"
+            ),
+        ),
+        (_, Some(earlier)) if !covers(&earlier.opened.key) => (
             Verdict::Split,
             format!(
                 "it keeps its state by {grouped}, and {} before it makes a key of {} without another topic; {consequence}",
@@ -129,7 +130,7 @@ fn judge(by: &By<'_>, rekeyed: Option<&Says<'_>>, says: &Says<'_>) -> (Verdict, 
                 list(&earlier.opened.key)
             ),
         ),
-        (By::Fields(plugin, fields), _) if groups.is_empty() || covered(fields) => (
+        (By::Fields(plugin, fields), _) if groups.is_empty() || covers(fields) => (
             Verdict::Good,
             format!("{plugin} makes a key of {}, by which the topic between is partitioned", list(fields)),
         ),
@@ -141,7 +142,10 @@ fn judge(by: &By<'_>, rekeyed: Option<&Says<'_>>, says: &Says<'_>) -> (Verdict, 
             ),
         ),
         (By::Nothing, _) => {
-            (Verdict::Split, format!("it keeps its state by {grouped}, and what is polled has no key; {consequence}"))
+            (Verdict::Split, format!("it keeps its state by {grouped}, and what it reads has no key; {consequence}"))
+        }
+        (By::Others(topic), None) if groups.is_empty() => {
+            (Verdict::Good, format!("it keeps its state by the key, by which {topic} is partitioned"))
         }
         (By::Others(topic), None) => {
             (Verdict::Unknown, format!("{topic} must be keyed by {grouped}; this host cannot see whether it is"))
@@ -156,6 +160,20 @@ fn judge(by: &By<'_>, rekeyed: Option<&Says<'_>>, says: &Says<'_>) -> (Verdict, 
             ),
         ),
     }
+}
+
+/// What happens to split groups, and the way out.
+fn consequence(groups: &[String], keyed: bool) -> String {
+    let quoted: Vec<String> = groups.iter().map(|group| format!("\"{group}\"")).collect();
+    let mend = if groups.is_empty() || keyed {
+        String::new()
+    } else {
+        format!("have a plugin before it make a key of them (flatten: `key = [{}]`) and ", list(&quoted))
+    };
+    format!(
+        "the messages of one group can be in several partitions, and each is counted for itself; {mend}give this one \
+         `through = \"kafka://…/TOPIC\"`, a topic before it"
+    )
 }
 
 fn list(fields: &[String]) -> String {
@@ -190,14 +208,9 @@ mod tests {
     }
 
     fn verdicts(line: Vec<(Pipeline, Vec<Says<'_>>)>) -> Vec<Verdict> {
-        let pipelines: Vec<(Pipeline, Vec<Says<'_>>)> = line;
-        let stages: Vec<Stage<'_>> = pipelines
-            .iter()
-            .map(|(pipeline, says)| Stage {
-                pipeline,
-                plugins: says.iter().map(|s| Says { name: s.name, has_state: s.has_state, opened: s.opened }).collect(),
-            })
-            .collect();
+        let (pipelines, plugins): (Vec<_>, Vec<_>) = line.into_iter().unzip();
+        let stages: Vec<_> =
+            pipelines.iter().zip(plugins).map(|(pipeline, plugins)| Stage { pipeline, plugins }).collect();
         findings(&stages).into_iter().map(|finding| finding.verdict).collect()
     }
 
@@ -225,7 +238,11 @@ mod tests {
             let flatten = says(key, &[]);
             let line = vec![stage("sim:iss", 4, &[("flatten", &flatten)]), stage(KAFKA, 4, &[("counts", &counts)])];
             assert_eq!(verdicts(line), [Verdict::Split], "{key:?}");
+            let line = vec![stage("file:a.csv", 4, &[("flatten", &flatten)]), stage(KAFKA, 4, &[("counts", &counts)])];
+            assert_eq!(verdicts(line), [Verdict::Split], "{key:?}");
         }
+        let line = vec![stage(KAFKA, 4, &[]), stage("kafka://localhost:9092/b", 4, &[("counts", &counts)])];
+        assert_eq!(verdicts(line), [Verdict::Unknown], "the key of others");
     }
 
     #[test]
@@ -238,6 +255,11 @@ mod tests {
             assert_eq!(verdicts(vec![stage("sim:iss", 4, &plugins)]), [Verdict::Split], "{key}");
             assert_eq!(verdicts(vec![stage("sim:iss", 1, &plugins)]), [Verdict::Good], "{key}");
         }
+        let line = vec![
+            stage("sim:iss", 4, &[("counts", &counts)]),
+            stage(KAFKA, 4, &[("counts", &counts), ("counts by key", &by_key)]),
+        ];
+        assert_eq!(verdicts(line), [Verdict::Split, Verdict::Good, Verdict::Good], "the key is made again as it was");
         // Counted by two fields, then by one of them: the second needs a topic of its own.
         let (two, one) = (says(&["a", "b"], &["a", "b"]), says(&["b"], &["b"]));
         let flatten = says(&["a", "b"], &[]);
@@ -268,6 +290,16 @@ mod tests {
         let line = vec![stage("sim:iss", 1, &[("flatten", &other)]), stage(KAFKA, 1, &[("counts", &counts)])];
         assert_eq!(verdicts(line), [Verdict::Good]);
         assert_eq!(verdicts(vec![stage(KAFKA, 4, &[("flatten", &other)])]), [], "no state");
+    }
+
+    #[test]
+    fn a_topic_of_one_host_after_a_shared_one_holds_for_one_host() {
+        let (flatten, counts) = (says(&["a"], &[]), says(&["a"], &["a"]));
+        let line = vec![stage(KAFKA, 1, &[("flatten", &flatten)]), stage("kafka:///keyed", 1, &[("counts", &counts)])];
+        assert_eq!(verdicts(line), [Verdict::Unknown]);
+        let line =
+            vec![stage("sim:iss", 1, &[("flatten", &flatten)]), stage("kafka:///keyed", 4, &[("counts", &counts)])];
+        assert_eq!(verdicts(line), [Verdict::Good]);
     }
 
     #[test]

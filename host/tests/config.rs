@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use host::config::{Overrides, Pipeline};
+use host::config::{Delivery, Overrides, Pipeline, Sink, Source, Until};
 
 /// Checks each `folder/NAME.toml` against `folder/NAME.txt`; returns how many there are.
 fn check(folder: &str, outcome: impl Fn(&Path) -> String) -> usize {
@@ -86,4 +86,34 @@ fn each_polled_feed_has_a_topic_of_its_own() {
         assert_eq!(read("smallest.toml", &from), format!("kafka:///smallest.{feed}"), "{uri}");
         assert_eq!(read("every-key.toml", &from), "kafka://a:9092,b:9092/iss-location", "a topic that is named stays");
     }
+}
+
+#[test]
+fn what_the_command_line_says_reaches_its_stage() {
+    let overrides = Overrides {
+        from: Some("sim:iss".parse().unwrap()),
+        via: Some("kafka://localhost:9092/iss".parse().unwrap()),
+        to: Some("kafka://localhost:9092/counts".parse().unwrap()),
+        every: Some("1s".parse().unwrap()),
+        until: Some("5m".parse().unwrap()),
+        workers: Some(3),
+        delivery: Some(Delivery::ExactlyOnce),
+        log: Some("other.db".into()),
+    };
+    let pipeline = Pipeline::read(Path::new("tests/config/valid/through-twice.toml"), &overrides).unwrap();
+    let line = pipeline.line();
+    let [first, second, last] = line[..] else { panic!("{} stages", line.len()) };
+    let Source::Simulate(_, options) = &first.source else { panic!("{}", first.source) };
+    assert_eq!(options.every, std::time::Duration::from_secs(1));
+    assert_eq!(first.via.as_ref().unwrap().to_string(), "kafka://localhost:9092/iss");
+    assert_eq!(last.sink, Sink::new(&"kafka://localhost:9092/counts".parse().unwrap()));
+    assert_eq!(
+        [&first.until, &second.until, &last.until],
+        [&Until::Elapsed(std::time::Duration::from_secs(300)), &Until::Stopped, &Until::Stopped]
+    );
+    // The last one reads the embedded log, which has one reader; the file's own end, which closed windows, is gone.
+    assert_eq!([first.workers, second.workers, last.workers], [3, 3, 1]);
+    assert_eq!([first.close, second.close, last.close], [false; 3]);
+    assert_eq!(line.iter().map(|stage| stage.delivery).collect::<Vec<_>>(), [Delivery::ExactlyOnce; 3]);
+    assert!(line.iter().all(|stage| stage.log == Path::new("other.db")));
 }

@@ -36,6 +36,9 @@ pub(super) enum Key {
     Interval,
 }
 
+/// A rule that is broken, if it is.
+type Broken = Option<(Key, String)>;
+
 impl Key {
     /// As a file says it.
     pub fn name(self) -> &'static str {
@@ -83,8 +86,6 @@ pub(super) fn contradiction(asked: &Asked, line: &[&Pipeline]) -> Option<Contrad
         .or_else(|| line.last().and_then(|last| commits(asked, last)))
         .map(broken)
 }
-
-type Broken = Option<(Key, String)>;
 
 fn name(name: &str) -> Broken {
     let legal = name.len() <= LONGEST_NAME && crate::log::check_name(name).is_ok();
