@@ -392,7 +392,10 @@ fn a_second_reader_of_the_same_group_is_refused() {
     let first = open("group").unwrap();
     let process = std::process::id();
     let error = given.told(open("group").err().unwrap());
-    assert!(error.contains(&format!("group \"group\" already reads file:PATH, in process {process}; end that one")), "{error}");
+    assert!(
+        error.contains(&format!("group \"group\" already reads file:PATH, in process {process}; end that one")),
+        "{error}"
+    );
     open("another").unwrap();
     drop(first);
     open("group").unwrap();

@@ -42,12 +42,7 @@ pub(super) struct EmbeddedReader {
 }
 
 impl EmbeddedReader {
-    pub(super) fn open(
-        shared: Arc<Shared>,
-        name: &str,
-        topic: TopicRow,
-        reading: &Reading,
-    ) -> Result<Self, LogError> {
+    pub(super) fn open(shared: Arc<Shared>, name: &str, topic: TopicRow, reading: &Reading) -> Result<Self, LogError> {
         let group = reading.group.clone();
         let lock = lock::take(&shared, &group, name, &format!("topic {name:?}"))?;
         // `Latest` is written down at once: what comes after this moment belongs to the group, read or not.

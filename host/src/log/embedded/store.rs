@@ -78,7 +78,8 @@ impl Embedded {
         // A connection of its own, because others are not to wait for a long read.
         let connection = self.shared.connect()?;
         let mut read = || {
-            let mut statement = connection.prepare("SELECT key, value FROM state WHERE checkpoint = ?1 ORDER BY key")?;
+            let mut statement =
+                connection.prepare("SELECT key, value FROM state WHERE checkpoint = ?1 ORDER BY key")?;
             let mut rows = statement.query([claim.checkpoint])?;
             let mut part = Entries::default();
             while let Some(row) = rows.next()? {
@@ -112,7 +113,8 @@ impl Embedded {
             if let Some((topic, batches)) = change.output {
                 append(t, topic, batches, change.keyless)?;
             }
-            if let Some((topic, batches)) = change.letters.filter(|(_, batches)| batches.iter().any(|b| !b.is_empty())) {
+            if let Some((topic, batches)) = change.letters.filter(|(_, batches)| batches.iter().any(|b| !b.is_empty()))
+            {
                 TopicRow::create(t, topic, 1)?;
                 append(t, topic, batches, change.keyless)?;
             }
@@ -142,10 +144,12 @@ fn append(t: &Transaction<'_>, topic: &str, batches: &[Batch], keyless: u32) -> 
 
 /// Writes a checkpoint and what changed in the state beside it.
 fn keep(t: &Transaction<'_>, claim: Claim, part: &Part) -> rusqlite::Result<()> {
-    let mut set =
-        t.prepare_cached("INSERT OR REPLACE INTO state (checkpoint, key, value) VALUES (?1, ?2, ?3)")?;
+    let mut set = t.prepare_cached("INSERT OR REPLACE INTO state (checkpoint, key, value) VALUES (?1, ?2, ?3)")?;
     let mut delete = t.prepare_cached("DELETE FROM state WHERE checkpoint = ?1 AND key = ?2")?;
-    for (key, value) in part.changes.iter() {
+    // Neighbours in the file one after the other, so that each of its pages is written once; of one key, in order.
+    let mut changes: Vec<_> = part.changes.iter().collect();
+    changes.sort_by_key(|(key, _)| *key);
+    for (key, value) in changes {
         match value {
             Some(value) => set.execute(params![claim.checkpoint, key, value])?,
             None => delete.execute(params![claim.checkpoint, key])?,
@@ -153,6 +157,7 @@ fn keep(t: &Transaction<'_>, claim: Claim, part: &Part) -> rusqlite::Result<()> 
     }
     let json = serde_json::to_string(&part.checkpoint)
         .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
-    t.prepare_cached("UPDATE checkpoints SET checkpoint = ?2 WHERE id = ?1")?.execute(params![claim.checkpoint, json])?;
+    t.prepare_cached("UPDATE checkpoints SET checkpoint = ?2 WHERE id = ?1")?
+        .execute(params![claim.checkpoint, json])?;
     Ok(())
 }

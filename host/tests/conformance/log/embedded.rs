@@ -100,7 +100,10 @@ fn a_killed_process_leaves_whole_messages_and_no_lock() {
         .unwrap();
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
     assert!(lines.map_while(Result::ok).any(|line| line == "reading"));
-    assert!(log.reader("shared", &Reading::new("g", Start::Earliest)).is_err(), "the other process reads as this group");
+    assert!(
+        log.reader("shared", &Reading::new("g", Start::Earliest)).is_err(),
+        "the other process reads as this group"
+    );
     // What the other process writes is seen here while it runs.
     let mut other_group = reader(&log, "shared", "another group");
     let before = values(&[match super::next(&mut *other_group) {

@@ -65,11 +65,7 @@ struct Names {
 
 impl Topics {
     /// `sink` opens one, by the names and that of its worker.
-    fn new(
-        log: Arc<dyn Log>,
-        folder: Option<TempDir>,
-        sink: impl Fn(&Names, &str) -> Box<dyn Sink> + 'static,
-    ) -> Self {
+    fn new(log: Arc<dyn Log>, folder: Option<TempDir>, sink: impl Fn(&Names, &str) -> Box<dyn Sink> + 'static) -> Self {
         let group = format!("sink-{:016x}", fastrand::u64(..));
         let [input, output, letters] = ["in", "out", "dead"].map(|name| format!("{group}.{name}"));
         assert!(log.create_topic(&input, INPUTS).unwrap());
