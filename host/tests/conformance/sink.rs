@@ -1,6 +1,7 @@
 //! What `Sink` promises: each check runs for every sink that it applies to.
 
 mod checks;
+mod one_file;
 mod outputs;
 mod writer;
 

@@ -146,7 +146,10 @@ fn append(t: &Transaction<'_>, topic: &str, batches: &[Batch], keyless: u32) -> 
 fn keep(t: &Transaction<'_>, claim: Claim, part: &Part) -> rusqlite::Result<()> {
     let mut set = t.prepare_cached("INSERT OR REPLACE INTO state (checkpoint, key, value) VALUES (?1, ?2, ?3)")?;
     let mut delete = t.prepare_cached("DELETE FROM state WHERE checkpoint = ?1 AND key = ?2")?;
-    for (key, value) in part.changes.iter() {
+    // Neighbours in the file one after the other, so that each of its pages is written once; of one key, in order.
+    let mut changes: Vec<_> = part.changes.iter().collect();
+    changes.sort_by_key(|(key, _)| *key);
+    for (key, value) in changes {
         match value {
             Some(value) => set.execute(params![claim.checkpoint, key, value])?,
             None => delete.execute(params![claim.checkpoint, key])?,
