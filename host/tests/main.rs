@@ -3,6 +3,8 @@
 mod cli;
 mod config;
 mod conformance;
+#[cfg(target_os = "linux")]
+mod crash;
 mod file;
 mod hostile;
 mod http;
