@@ -117,15 +117,14 @@ pub fn sync(folder: &Path) -> Result<(), SinkError> {
 
 /// Creates a folder with all above it, durably.
 pub fn create_folder(path: &Path) -> Result<(), SinkError> {
+    if path.is_dir() {
+        return Ok(());
+    }
     let parent = path.parent().unwrap_or(Path::new("/"));
+    create_folder(parent)?;
     match fs::create_dir(path) {
-        Ok(()) => sync(parent),
-        Err(_) if path.is_dir() => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound && parent != path && !parent.is_dir() => {
-            create_folder(parent)?;
-            create_folder(path)
-        }
-        Err(error) => Err(at(path)(error)),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        created => created.map_err(at(path)).and_then(|()| sync(parent)),
     }
 }
 

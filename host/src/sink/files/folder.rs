@@ -200,11 +200,15 @@ impl Folder {
     /// read it.
     fn earlier(&self, highest: u64, damage: &str) -> Result<Last, SinkError> {
         let anew = "bring back an undamaged copy, or start anew under another `group`";
-        let manifest = match highest.checked_sub(1).filter(|&number| number > 0).map(|number| self.load(number)) {
-            None => return Err(self.refuse(format!("{damage}; {anew}"))),
-            Some(loaded) => loaded?.map_err(|earlier| self.refuse(format!("{damage}; {earlier}; {anew}")))?,
+        let manifest = match highest {
+            // The first one is a claim, before which there was nothing.
+            1 => None,
+            _ => {
+                let both = |earlier| self.refuse(format!("{damage}; {earlier}; {anew}"));
+                Some(self.load(highest - 1)?.map_err(both)?)
+            }
         };
-        let next = manifest.checkpoint.as_ref().map(|checkpoint| checkpoint.next);
+        let next = manifest.as_ref().and_then(|manifest| Some(manifest.checkpoint.as_ref()?.next));
         let whence = next.map_or("the beginning".to_owned(), |next| format!("offset {next}"));
         if let Some(path) = self.visible(highest, next.unwrap_or(i64::MIN))? {
             return Err(self.refuse(format!(
@@ -217,7 +221,7 @@ impl Folder {
             "{damage}; going on from the checkpoint before it, at {whence}. If a finished file of a later offset was \
              taken away, then its rows come again"
         );
-        Ok(Last { manifest: Some(manifest), highest, damage: Some(damage) })
+        Ok(Last { manifest, highest, damage: Some(damage) })
     }
 
     /// Output of a damaged manifest that has its final name, where nothing before it has an offset from `next` on.
