@@ -75,10 +75,9 @@ mod tests {
         let claim = |group: &str| Member::claim(&folder.path().join("apogee.db"), group).unwrap();
         let (first, second, other) = (claim("g"), claim("g"), claim("h"));
         assert!(first.name != second.name && first.name != other.name);
-        let (one, two) = (first.name.clone(), second.name.clone());
-        drop((second, first));
-        assert_eq!([claim("g").name, claim("h").name], [one.clone(), claim("h").name]);
-        let (first, second) = (claim("g"), claim("g"));
-        assert_eq!([&first.name, &second.name], [&one, &two]);
+        let names = [first.name.clone(), second.name.clone(), other.name.clone()];
+        drop((other, second, first));
+        let again = [claim("g"), claim("g"), claim("h")];
+        assert_eq!(again.each_ref().map(|member| member.name.clone()), names);
     }
 }

@@ -260,7 +260,10 @@ impl<'a> Running<'a> {
         loop {
             let start = Instant::now();
             let Err(error) = self.worker(&member, order) else { return Ok(()) };
-            if !worker::is_interrupted(&error) || matches!(order(), Order::Stop) {
+            // Kafka's group says whose a partition is, and whoever was paused for long finds out at the sink.
+            let shared = self.pipeline.reads().is_some_and(|topic| topic.brokers.is_some());
+            let again = worker::is_interrupted(&error) || (shared && worker::is_fenced(&error));
+            if !again || matches!(order(), Order::Stop) {
                 return Err(error);
             }
             self.counters.add("interruptions", 1);
