@@ -2,6 +2,7 @@
 
 mod checks;
 mod outputs;
+mod transactions;
 
 /// Makes a module of tests for each sink, one test a check.
 macro_rules! conformance {

@@ -68,7 +68,7 @@ impl Scan {
                     );
                     return Err(self.cluster.interrupted(error));
                 }
-                Some(Special::Failed(code)) => return Err(self.cluster.fault(&self.topic, code)),
+                Some(Special::Failed(code, _)) => return Err(self.cluster.fault(&self.topic, code)),
                 _ => {}
             }
             let now = Instant::now();
