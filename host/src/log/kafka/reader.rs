@@ -330,7 +330,8 @@ impl KafkaReader {
             return Ok(false);
         };
         partition.heard = Instant::now();
-        let mut scan = Scan::new(&self.cluster, &self.topic, number, partition.position, Some(end), ANSWER)?;
+        let (consumer, next) = (self.cluster.scanning()?, partition.position);
+        let mut scan = Scan::new(&consumer, &self.cluster, &self.topic, number, next, Some(end), ANSWER)?;
         Ok(scan.take(1, 1)?.batch.is_empty())
     }
 
