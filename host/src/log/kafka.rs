@@ -162,7 +162,7 @@ impl Kafka {
     /// The topic that keeps the state of as many partitions, created where it is absent.
     pub(crate) fn changelog(self: &Arc<Self>, topic: &str, partitions: u32) -> Result<Changelog, LogError> {
         self.create_changelog(topic, partitions)?;
-        Ok(Changelog::new(self.clone(), topic))
+        Changelog::new(self.clone(), topic)
     }
 
     /// Creates a topic that keeps the last value of each key, where it is absent. One that forgets by time is refused.
@@ -237,7 +237,8 @@ impl Log for Kafka {
         if limit == 0 {
             return Ok(Fetch::new(partition, offset));
         }
-        Scan::new(&self.cluster, topic, partition, offset, None, ANSWER)?.take(limit, READ_BYTES)
+        let consumer = self.cluster.scanning()?;
+        Scan::new(&consumer, &self.cluster, topic, partition, offset, None, ANSWER)?.take(limit, READ_BYTES)
     }
 }
 

@@ -3,6 +3,7 @@
 mod checks;
 mod one_file;
 mod outputs;
+mod transactions;
 mod writer;
 
 /// Makes a module of tests for each sink, one test a check.

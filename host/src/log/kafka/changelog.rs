@@ -4,6 +4,9 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use rdkafka::consumer::BaseConsumer;
+
+use super::client::Context;
 use super::scan::Scan;
 use super::{Kafka, transaction};
 use crate::log::LogError;
@@ -22,12 +25,14 @@ const BYTES: usize = 1 << 20;
 
 pub(crate) struct Changelog {
     kafka: Arc<Kafka>,
+    /// One for all scans: to end one takes longer than most scans.
+    consumer: BaseConsumer<Context>,
     topic: String,
 }
 
 impl Changelog {
-    pub(super) fn new(kafka: Arc<Kafka>, topic: &str) -> Self {
-        Self { kafka, topic: topic.to_owned() }
+    pub(super) fn new(kafka: Arc<Kafka>, topic: &str) -> Result<Self, LogError> {
+        Ok(Self { consumer: kafka.cluster.scanning()?, kafka, topic: topic.to_owned() })
     }
 
     /// As a person writes it: `kafka://HOST:PORT/TOPIC`.
@@ -95,7 +100,8 @@ impl Changelog {
         mut each: impl FnMut(&Fetch) -> ControlFlow<()>,
     ) -> Result<(), LogError> {
         let cluster = &self.kafka.cluster;
-        let mut scan = Scan::new(cluster, &self.topic, partition, from, Some(end), transaction::settled(cluster))?;
+        let patience = transaction::settled(cluster);
+        let mut scan = Scan::new(&self.consumer, cluster, &self.topic, partition, from, Some(end), patience)?;
         loop {
             let fetch = scan.take(ENTRIES, BYTES)?;
             if fetch.batch.is_empty() || each(&fetch).is_break() {

@@ -72,7 +72,9 @@ impl Cluster {
     /// A consumer of one partition outside of any group, of what is committed.
     pub(super) fn scanning(&self) -> Result<BaseConsumer<Context>, LogError> {
         // librdkafka asks for a group's name, though this consumer never joins it nor commits.
-        self.consumer(&[("isolation.level", "read_committed"), ("group.id", "apogee-read")], &[], 1)
+        let own =
+            [("isolation.level", "read_committed"), ("group.id", "apogee-read"), ("enable.partition.eof", "true")];
+        self.consumer(&own, &[], 1)
     }
 
     /// A member of a group, of which it may get as many partitions. It reads only what is committed.
@@ -114,7 +116,9 @@ impl Cluster {
         config
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
-            .set("enable.partition.eof", "true")
+            // In a group librdkafka takes the end of a partition for a message when it goes on after a rebalance (it
+            // pauses what it fetches, and resumes behind what was handed out): one would be left out.
+            .set("enable.partition.eof", "false")
             // Where to go on when an offset is not there is decided here, and counted.
             .set("auto.offset.reset", "error");
         for &(key, value) in own {
@@ -326,7 +330,7 @@ impl Context {
         std::mem::take(&mut *self.0.changes.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// From here on every change is answered at once, by giving everything up.
+    /// From here on every change is answered at once, with nothing.
     pub(super) fn close(&self) {
         self.0.closing.store(true, Ordering::Release);
     }
@@ -362,31 +366,30 @@ impl ClientContext for Context {
 impl ConsumerContext for Context {
     /// Takes note only: the reader answers when the partitions' work is where it must be.
     fn rebalance(&self, consumer: &BaseConsumer<Self>, error: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        let assigned = error == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
         if self.0.closing.load(Ordering::Acquire) {
-            return give_all_up(consumer);
+            return decline(consumer, assigned);
         }
-        let change = match error {
-            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => Change::Assigned(numbers(list)),
-            _ if consumer.assignment_lost() => Change::Lost(numbers(list)),
-            _ => Change::Revoked(numbers(list)),
+        let partitions = list.elements().iter().map(|element| element.partition()).collect();
+        let change = if assigned {
+            Change::Assigned(partitions)
+        } else if consumer.assignment_lost() {
+            Change::Lost(partitions)
+        } else {
+            Change::Revoked(partitions)
         };
         self.0.changes.lock().unwrap_or_else(PoisonError::into_inner).push(change);
     }
 }
 
-/// Answers whatever change a consumer that is about to close still owes an answer to: one call answers what was
-/// assigned, the other what was revoked, and each is nothing where it does not fit.
-pub(super) fn give_all_up(consumer: &BaseConsumer<Context>) {
+/// Answers what the group assigned, or revoked, with nothing; no answer is needed where it did neither. A consumer that
+/// closes is done with the answer that it waits for: after that librdkafka would wait for ever for another one.
+pub(super) fn decline(consumer: &BaseConsumer<Context>, assigned: bool) {
     let none = TopicPartitionList::new();
-    for answer in [consumer.incremental_assign(&none), consumer.incremental_unassign(&none)] {
-        if let Err(error) = answer {
-            tracing::debug!("leaving the group: {error}");
-        }
+    let answer = if assigned { consumer.incremental_assign(&none) } else { consumer.incremental_unassign(&none) };
+    if let Err(error) = answer {
+        tracing::debug!("leaving the group: {error}");
     }
-}
-
-fn numbers(list: &TopicPartitionList) -> Vec<i32> {
-    list.elements().iter().map(|element| element.partition()).collect()
 }
 
 /// Foreign text for the log: short and without control characters.

@@ -56,7 +56,8 @@ pub(super) enum Special {
     End(i64),
     /// The offset to go on at is not there any more, or not yet.
     OutOfRange(i64),
-    Failed(Code),
+    /// Something else, at this offset; or at none, where it is negative.
+    Failed(Code, i64),
     /// A message that the batch has no room for.
     Full,
 }
@@ -210,7 +211,7 @@ fn special(message: &rd::rd_kafka_message_t) -> Special {
     match Code::from(message.err) {
         Code::PartitionEOF => Special::End(message.offset),
         Code::AutoOffsetReset | Code::OffsetOutOfRange => Special::OutOfRange(message.offset),
-        code => Special::Failed(code),
+        code => Special::Failed(code, message.offset),
     }
 }
 

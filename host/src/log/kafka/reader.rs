@@ -15,6 +15,7 @@ use rdkafka::topic_partition_list::Offset;
 use super::client::{self, Change, Cluster, Context, passing};
 use super::drain::Drain;
 use super::queue::{Queue, Special};
+use super::scan::Scan;
 use super::{ANSWER, positions, transaction};
 use crate::checkpoint::Position;
 use crate::log::{BATCH_BYTES, LogError, Reading, Start};
@@ -30,6 +31,8 @@ const SERVE: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_secs(3);
 /// How long that may hold up a poll; a broker that does not answer by then is asked again later.
 const LOOK_ANSWER: Duration = Duration::from_millis(200);
+/// A partition from which nothing came for so long while it is drained may have nothing more.
+const DRY: Duration = Duration::from_millis(200);
 
 pub(super) struct KafkaReader {
     // Queues and the messages in them go before their client: fields are dropped in this order.
@@ -45,7 +48,7 @@ pub(super) struct KafkaReader {
     /// Partitions that were told of and not yet started, with the group's position.
     assigned: BTreeMap<i32, Option<i64>>,
     /// Partitions that are to be read, and from where.
-    starting: BTreeMap<i32, Offset>,
+    starting: BTreeMap<i32, i64>,
     /// Partitions that are to go, and still ours.
     revoked: Vec<i32>,
     /// Whether the group has said, once, what is ours.
@@ -64,6 +67,8 @@ struct Partition {
     handed: i64,
     /// … or is nothing to hand out.
     position: i64,
+    /// When something came last, or was looked for.
+    heard: Instant,
 }
 
 impl KafkaReader {
@@ -179,10 +184,10 @@ impl KafkaReader {
             let queue = Queue::of_partition(&self.consumer, &self.topic, partition).ok_or_else(|| {
                 self.cluster.broken(format!("librdkafka has no queue for {}-{partition}; this is a bug", self.topic))
             })?;
-            let position = if let Offset::Offset(offset) = from { offset } else { 0 };
-            let added = list.add_partition_offset(&self.topic, partition, from);
+            let added = list.add_partition_offset(&self.topic, partition, Offset::Offset(from));
             added.map_err(|e| self.cluster.error(&self.topic, &e))?;
-            self.partitions.insert(partition, Partition { queue, handed: position, position });
+            let heard = Instant::now();
+            self.partitions.insert(partition, Partition { queue, handed: from, position: from, heard });
         }
         self.assign(&list)
     }
@@ -212,37 +217,34 @@ impl KafkaReader {
     /// Whether a partition is ours, as far as is known.
     fn owns(&self, partition: i32) -> bool {
         let lost = |change: &Change| matches!(change, Change::Lost(lost) if lost.contains(&partition));
-        (self.partitions.contains_key(&partition) || self.revoked.contains(&partition))
+        (self.starting.contains_key(&partition)
+            || self.partitions.contains_key(&partition)
+            || self.revoked.contains(&partition))
             && !self.changes.iter().any(lost)
     }
 
-    /// Where to begin in a partition. Where an offset is out of range, as the group would begin without a position.
-    fn offset(&self, partition: i32, next: Option<i64>) -> Result<Offset, LogError> {
-        let Some(next) = next else { return Ok(self.beginning()) };
+    /// Where to begin in a partition: at `next` or, where it is not there any more, as the group would without it.
+    fn offset(&self, partition: i32, next: Option<i64>) -> Result<i64, LogError> {
         let bounds = self.consumer.fetch_watermarks(&self.topic, partition, ANSWER);
         let (first, end) = bounds.map_err(|e| self.cluster.error(&self.topic, &e))?;
-        if (first..=end).contains(&next) {
-            return Ok(Offset::Offset(next));
-        }
-        let from = match self.reading.start {
+        let begin = match self.reading.start {
             Start::Earliest => first,
             Start::Latest => end,
         };
-        self.reading.counters.add("offsets out of range", 1);
-        tracing::warn!(
-            "{}: offset {next} of {}-{partition} is out of range: the topic has {first} to {end} now; group {:?} goes on \
-             at {from}, as `start` says, and what was between is lost: see the topic's retention",
-            self.cluster.name,
-            self.topic,
-            self.reading.group
-        );
-        Ok(Offset::Offset(from))
-    }
-
-    fn beginning(&self) -> Offset {
-        match self.reading.start {
-            Start::Earliest => Offset::Beginning,
-            Start::Latest => Offset::End,
+        match next {
+            None => Ok(begin),
+            Some(next) if (first..=end).contains(&next) => Ok(next),
+            Some(next) => {
+                self.reading.counters.add("offsets out of range", 1);
+                tracing::warn!(
+                    "{}: offset {next} of {}-{partition} is out of range: the topic has {first} to {end} now; group {:?} \
+                     goes on at {begin}, as `start` says, and what was between is lost: see the topic's retention",
+                    self.cluster.name,
+                    self.topic,
+                    self.reading.group
+                );
+                Ok(begin)
+            }
         }
     }
 
@@ -298,10 +300,12 @@ impl KafkaReader {
             let mut fetch = Fetch::new(number, partition.position);
             if partition.position < end {
                 match partition.queue.take(&mut fetch, self.reading.batch, BATCH_BYTES, end) {
-                    Some(Special::End(offset)) => fetch.next = fetch.next.max(offset.min(end)),
                     Some(Special::OutOfRange(offset)) => return Err(self.out_of_range(number, offset)),
-                    Some(Special::Failed(code)) => self.judge(code)?,
-                    Some(Special::Full) | None => {}
+                    Some(Special::Failed(code, offset)) => self.judge_at(code, number, offset)?,
+                    Some(Special::Full | Special::End(_)) | None => {}
+                }
+                if fetch.batch.is_empty() && end < i64::MAX && self.is_dry(number, end)? {
+                    fetch.next = end;
                 }
             }
             let Some(partition) = self.partitions.get_mut(&number) else { continue };
@@ -310,12 +314,35 @@ impl KafkaReader {
             let passed = fetch.next >= end && partition.handed < end;
             if !fetch.batch.is_empty() || passed {
                 partition.handed = fetch.next;
+                partition.heard = Instant::now();
                 self.turn = number;
                 self.looked = Instant::now();
                 return Ok(Some(fetch));
             }
         }
         Ok(None)
+    }
+
+    /// Whether there is nothing up to `end` of a partition from which nothing comes but marks of transactions and what
+    /// was aborted, for which it is looked once in a while.
+    fn is_dry(&mut self, number: i32, end: i64) -> Result<bool, LogError> {
+        let Some(partition) = self.partitions.get_mut(&number).filter(|p| p.heard.elapsed() >= DRY) else {
+            return Ok(false);
+        };
+        partition.heard = Instant::now();
+        let (consumer, next) = (self.cluster.scanning()?, partition.position);
+        let mut scan = Scan::new(&consumer, &self.cluster, &self.topic, number, next, Some(end), ANSWER)?;
+        Ok(scan.take(1, 1)?.batch.is_empty())
+    }
+
+    /// librdkafka takes an error for a message, too, when it goes on after a rebalance: whoever begins anew does not.
+    fn judge_at(&self, code: Code, partition: i32, offset: i64) -> Result<(), LogError> {
+        self.judge(code)?;
+        if offset < 0 {
+            return Ok(());
+        }
+        let error = format!("{}-{partition} at offset {offset}: {}", self.topic, client::explain("", code));
+        Err(self.cluster.interrupted(error))
     }
 
     /// What was to be read next was deleted before it could be. Whoever begins anew finds out where to go on.
@@ -414,7 +441,8 @@ impl Drop for KafkaReader {
     fn drop(&mut self) {
         self.partitions.clear();
         self.consumer.context().close();
-        client::give_all_up(&self.consumer);
+        client::decline(&self.consumer, true);
+        client::decline(&self.consumer, false);
     }
 }
 

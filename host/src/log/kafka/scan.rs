@@ -14,12 +14,11 @@ use crate::log::LogError;
 use crate::message::Fetch;
 
 /// A reader of what is committed before a given offset.
-pub(super) struct Scan {
-    // Before its client: fields are dropped in this order.
+pub(super) struct Scan<'a> {
     queue: Queue,
-    consumer: BaseConsumer<Context>,
-    cluster: Cluster,
-    topic: String,
+    consumer: &'a BaseConsumer<Context>,
+    cluster: &'a Cluster,
+    topic: &'a str,
     partition: i32,
     next: i64,
     end: i64,
@@ -27,27 +26,28 @@ pub(super) struct Scan {
     patience: Duration,
 }
 
-impl Scan {
+impl<'a> Scan<'a> {
     /// Reads what there is from offset `from` to `end`, or to where the committed messages end now. Where a transaction
-    /// is open before `end`, waits until it is settled, for at most `patience`.
+    /// is open before `end`, waits until it is settled, for at most `patience`. The consumer is for scanning, and has
+    /// one scan at a time.
     pub(super) fn new(
-        cluster: &Cluster,
-        topic: &str,
+        consumer: &'a BaseConsumer<Context>,
+        cluster: &'a Cluster,
+        topic: &'a str,
         partition: i32,
         from: i64,
         end: Option<i64>,
         patience: Duration,
     ) -> Result<Self, LogError> {
-        let consumer = cluster.scanning()?;
         let bounds = consumer.fetch_watermarks(topic, partition, ANSWER);
         let (first, committed) = bounds.map_err(|e| cluster.error(topic, &e))?;
         let (next, end) = (from.max(first), end.unwrap_or(committed));
-        let queue = Queue::of_partition(&consumer, topic, partition)
+        let queue = Queue::of_partition(consumer, topic, partition)
             .ok_or_else(|| cluster.broken(format!("librdkafka has no queue for {topic}-{partition}; this is a bug")))?;
         let mut list = TopicPartitionList::new();
         let added = list.add_partition_offset(topic, partition, Offset::Offset(next));
         added.and_then(|()| consumer.assign(&list)).map_err(|e| cluster.error(topic, &e))?;
-        Ok(Self { queue, consumer, cluster: cluster.clone(), topic: topic.to_owned(), partition, next, end, patience })
+        Ok(Self { queue, consumer, cluster, topic, partition, next, end, patience })
     }
 
     /// The next messages: so many, or so many bytes of them (one at least), or all up to the end. None are left when it
@@ -68,7 +68,7 @@ impl Scan {
                     );
                     return Err(self.cluster.interrupted(error));
                 }
-                Some(Special::Failed(code)) => return Err(self.cluster.fault(&self.topic, code)),
+                Some(Special::Failed(code, _)) => return Err(self.cluster.fault(self.topic, code)),
                 _ => {}
             }
             let now = Instant::now();
@@ -89,5 +89,14 @@ impl Scan {
         }
         self.next = fetch.next;
         Ok(fetch)
+    }
+}
+
+impl Drop for Scan<'_> {
+    /// What is not read is not to be fetched either.
+    fn drop(&mut self) {
+        if let Err(error) = self.consumer.unassign() {
+            tracing::debug!("{}: {}-{}: {error}", self.cluster.name, self.topic, self.partition);
+        }
     }
 }
