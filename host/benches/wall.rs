@@ -98,7 +98,11 @@ fn state(engine: &Engine) {
         for from in (0..keys).step_by(1_000) {
             let mut batch = Batch::new();
             for key in from..from + 1_000 {
-                batch.push(Some(format!("key-{key:09}").as_bytes()), Some(format!("{{\"v\":{value}}}").as_bytes()), key);
+                batch.push(
+                    Some(format!("key-{key:09}").as_bytes()),
+                    Some(format!("{{\"v\":{value}}}").as_bytes()),
+                    key,
+                );
             }
             instance.process(&batch).expect("new highest values");
         }
