@@ -1,7 +1,9 @@
 //! State by key, in memory, that knows what changed.
 
+use std::hash::Hasher;
+
 use hashbrown::HashTable;
-use xxhash_rust::xxh3::xxh3_64;
+use rustc_hash::FxHasher;
 
 use crate::state::{Part, State, Unreadable, Value};
 
@@ -239,9 +241,12 @@ impl<V: Value> State for Keyed<V> {
     }
 }
 
+/// Of the good hashes the one that needs no 128-bit product, which the sandbox does not have.
 #[inline]
 fn hash(key: &[u8]) -> u32 {
-    xxh3_64(key) as u32
+    let mut hasher = FxHasher::default();
+    hasher.write(key);
+    hasher.finish() as u32
 }
 
 /// The table wants some of its bits from the top of 64.
