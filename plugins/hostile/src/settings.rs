@@ -78,7 +78,7 @@ pub enum How {
     LoopInRestore,
     /// Panics in `restore`.
     TrapInRestore,
-    /// Refuses any state, for a reason of `count` (a million) times ten bytes or so, with escapes in it.
+    /// Refuses any state, for a reason with an escape in it.
     RefuseState,
     /// Never returns from `advance`.
     LoopInAdvance,

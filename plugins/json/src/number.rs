@@ -14,10 +14,12 @@ impl Number {
     #[inline]
     pub fn read(digits: &[u8]) -> Option<Self> {
         let digits = std::str::from_utf8(digits).ok()?;
-        // Most integers fit 64 bits, which are read faster.
-        let short = digits.parse::<i64>().map(i128::from);
-        if let Ok(integer) = short.or_else(|_| digits.parse()) {
-            return Some(Self::Integer(integer));
+        if !digits.bytes().any(|byte| matches!(byte, b'.' | b'e' | b'E')) {
+            // Most integers fit 64 bits, which are read faster.
+            let short = digits.parse::<i64>().map(i128::from);
+            if let Ok(integer) = short.or_else(|_| digits.parse()) {
+                return Some(Self::Integer(integer));
+            }
         }
         digits.parse().ok().filter(|value: &f64| value.is_finite()).map(Self::Decimal)
     }

@@ -1,7 +1,9 @@
 //! State by key, in memory, that knows what changed.
 
+use std::hash::Hasher;
+
 use hashbrown::HashTable;
-use xxhash_rust::xxh3::xxh3_64;
+use rustc_hash::FxHasher;
 
 use crate::state::{Part, State, Unreadable, Value};
 
@@ -11,7 +13,7 @@ use crate::state::{Part, State, Unreadable, Value};
 #[derive(Debug)]
 pub struct Keyed<V> {
     /// Places in `slots`, by the hash of the key.
-    table: HashTable<u32>,
+    table: HashTable<Place>,
     slots: Vec<Slot<V>>,
     /// Slots that can be used again.
     free: Vec<u32>,
@@ -19,6 +21,13 @@ pub struct Keyed<V> {
     changed: Vec<u32>,
     /// How many values there are.
     count: usize,
+}
+
+/// Where the value of a key is. The hash is here, too, so that the table grows without looking at any key.
+#[derive(Debug)]
+struct Place {
+    hash: u32,
+    slot: u32,
 }
 
 #[derive(Debug)]
@@ -141,8 +150,9 @@ impl<V> Keyed<V> {
 
     #[inline]
     fn place(&self, key: &[u8]) -> Option<usize> {
-        let found = self.table.find(xxh3_64(key), |slot| *self.slots[*slot as usize].key == *key);
-        found.map(|slot| *slot as usize)
+        let hash = hash(key);
+        let same = |place: &Place| place.hash == hash && *self.slots[place.slot as usize].key == *key;
+        self.table.find(spread(hash), same).map(|place| place.slot as usize)
     }
 
     /// The slot of a key, a new one if need be.
@@ -160,15 +170,15 @@ impl<V> Keyed<V> {
                 u32::try_from(self.slots.len() - 1).expect("fewer than 2^32 keys")
             }
         };
-        let slots = &self.slots;
-        self.table.insert_unique(xxh3_64(key), slot, |slot| xxh3_64(&slots[*slot as usize].key));
+        let hash = hash(key);
+        self.table.insert_unique(spread(hash), Place { hash, slot }, |place| spread(place.hash));
         slot
     }
 
     /// Forgets the key of a slot.
     fn release(&mut self, slot: u32) {
         let key = std::mem::take(&mut self.slots[slot as usize].key);
-        if let Ok(entry) = self.table.find_entry(xxh3_64(&key), |it| *it == slot) {
+        if let Ok(entry) = self.table.find_entry(spread(hash(&key)), |place| place.slot == slot) {
             entry.remove();
         }
         self.free.push(slot);
@@ -229,6 +239,20 @@ impl<V: Value> State for Keyed<V> {
         self.count += usize::from(place.value.replace(value).is_none());
         Ok(())
     }
+}
+
+/// Of the good hashes the one that needs no 128-bit product, which the sandbox does not have.
+#[inline]
+fn hash(key: &[u8]) -> u32 {
+    let mut hasher = FxHasher::default();
+    hasher.write(key);
+    hasher.finish() as u32
+}
+
+/// The table wants some of its bits from the top of 64.
+#[inline]
+fn spread(hash: u32) -> u64 {
+    u64::from(hash).wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }
 
 #[cfg(test)]

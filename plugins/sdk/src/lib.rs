@@ -51,7 +51,72 @@
 //! --release` makes the component, and its tests run natively, with [`open`] and [`process`] for the host.
 //!
 //! There is one macro for each set of capabilities: [`export!`] makes a stateless plugin, [`export_stateful!`] one that
-//! keeps [`Keyed`] state or [`Windows`] and says so with [`Stateful`].
+//! keeps [`Keyed`] state or [`Windows`] and says so with [`Stateful`]. One that counts messages by key and minute:
+//!
+//! ```
+//! use apogee_sdk::{Aggregate, Frame, Message, Output, Rejection, State, Stateful, Transform, Value, Windows};
+//!
+//! #[derive(Default)]
+//! struct Count(i64);
+//!
+//! impl Value for Count {
+//!     fn encode(&self, bytes: &mut Vec<u8>) {
+//!         self.0.encode(bytes);
+//!     }
+//!
+//!     fn decode(bytes: &[u8]) -> Option<Self> {
+//!         i64::decode(bytes).map(Self)
+//!     }
+//! }
+//!
+//! impl Aggregate for Count {
+//!     fn merge(&mut self, later: Self) {
+//!         self.0 += later.0;
+//!     }
+//! }
+//!
+//! struct CountByMinute(Windows<Count>);
+//!
+//! impl CountByMinute {
+//!     fn close(&mut self, out: &mut Output) {
+//!         self.0.close(|window| {
+//!             out.value().extend_from_slice(window.aggregate.0.to_string().as_bytes());
+//!             out.emit(Some(window.key), window.end - 1);
+//!         });
+//!     }
+//! }
+//!
+//! impl Transform for CountByMinute {
+//!     const NAME: &'static str = env!("CARGO_PKG_NAME");
+//!     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
+//!     const SUMMARY: &'static str = "Counts messages by key and minute.";
+//!     type Settings = serde_json::Value;
+//!
+//!     fn open(_: Self::Settings) -> Result<Self, String> {
+//!         Ok(Self(Windows::new(Frame::Tumbling { size: 60_000 }, 0, None)?))
+//!     }
+//!
+//!     fn process(&mut self, message: Message<'_>, out: &mut Output) -> Result<(), Rejection> {
+//!         let key = message.key.ok_or("a message without a key")?;
+//!         self.0.add(key, message.timestamp, |window| window.aggregate.0 += 1)?;
+//!         self.close(out);
+//!         Ok(())
+//!     }
+//! }
+//!
+//! impl Stateful for CountByMinute {
+//!     fn state(&mut self) -> &mut dyn State {
+//!         &mut self.0
+//!     }
+//!
+//!     fn advance(&mut self, watermark: i64, out: &mut Output) {
+//!         self.0.advance(watermark);
+//!         self.close(out);
+//!     }
+//! }
+//!
+//! apogee_sdk::export_stateful!(CountByMinute);
+//! ```
 
 #[doc(hidden)]
 pub mod bindings;

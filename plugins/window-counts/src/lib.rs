@@ -120,7 +120,6 @@ impl Transform for WindowCounts {
         self.take(message.key, text)?;
         let Self { settings, layout, windows, cells, values, group, name, .. } = self;
         let distinct = !settings.distinct.is_empty();
-        let tell_duplicates = settings.aggregates.contains(&Aggregation::Duplicates);
         windows.add(group, message.timestamp, |window: &mut Open<'_, Counts>| {
             let repeated = distinct && !window.first(name);
             if repeated {
@@ -128,7 +127,7 @@ impl Transform for WindowCounts {
             } else {
                 add(window.aggregate, cells, values, text);
             }
-            if settings.emit == Emit::Change && (!repeated || tell_duplicates) {
+            if settings.emit == Emit::Change && (!repeated || settings.aggregates.contains(&Aggregation::Duplicates)) {
                 layout.emit(group, (window.start, window.end), window.aggregate, message.timestamp, out);
             }
         })?;

@@ -131,7 +131,7 @@ fn sessions_grow_and_join() {
         ("b", 3, "", 16.0),
         // Reaches back to the first and on to the second.
         ("a", 4, "", 8.0),
-        // Before the first, and joins nothing: 20 + 10 is later than 30 + 20 would be.
+        // Ends where the first begins, and so joins nothing; it would be over at 20.
         ("a", 5, "", -10.0),
         ("b", 6, "", 26.0),
         // 0..25 is over at 45.
