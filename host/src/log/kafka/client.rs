@@ -72,8 +72,13 @@ impl Cluster {
     /// A consumer of one partition outside of any group, of what is committed.
     pub(super) fn scanning(&self) -> Result<BaseConsumer<Context>, LogError> {
         // librdkafka asks for a group's name, though this consumer never joins it nor commits.
-        let own =
-            [("isolation.level", "read_committed"), ("group.id", "apogee-read"), ("enable.partition.eof", "true")];
+        let own = [
+            ("isolation.level", "read_committed"),
+            ("group.id", "apogee-read"),
+            ("enable.partition.eof", "true"),
+            // It is not to wait at the end for more.
+            ("fetch.wait.max.ms", "5"),
+        ];
         self.consumer(&own, &[], 1)
     }
 
