@@ -147,9 +147,11 @@ impl Cluster {
     }
 
     pub(super) fn error(&self, topic: &str, error: &KafkaError) -> LogError {
-        match error.rdkafka_error_code() {
-            Some(code) => self.fault(topic, code),
-            None => self.broken(text(error)),
+        match (error, error.rdkafka_error_code()) {
+            // The crate has a code here, and does not give it.
+            (KafkaError::AdminOp(code), _) => self.fault(topic, *code),
+            (_, Some(code)) => self.fault(topic, code),
+            (_, None) => self.broken(text(error)),
         }
     }
 
