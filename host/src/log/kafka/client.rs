@@ -72,8 +72,13 @@ impl Cluster {
     /// A consumer of one partition outside of any group, of what is committed.
     pub(super) fn scanning(&self) -> Result<BaseConsumer<Context>, LogError> {
         // librdkafka asks for a group's name, though this consumer never joins it nor commits.
-        let own =
-            [("isolation.level", "read_committed"), ("group.id", "apogee-read"), ("enable.partition.eof", "true")];
+        let own = [
+            ("isolation.level", "read_committed"),
+            ("group.id", "apogee-read"),
+            ("enable.partition.eof", "true"),
+            // It is not to wait at the end for more.
+            ("fetch.wait.max.ms", "5"),
+        ];
         self.consumer(&own, &[], 1)
     }
 
@@ -142,9 +147,11 @@ impl Cluster {
     }
 
     pub(super) fn error(&self, topic: &str, error: &KafkaError) -> LogError {
-        match error.rdkafka_error_code() {
-            Some(code) => self.fault(topic, code),
-            None => self.broken(text(error)),
+        match (error, error.rdkafka_error_code()) {
+            // The crate has a code here, and does not give it.
+            (KafkaError::AdminOp(code), _) => self.fault(topic, *code),
+            (_, Some(code)) => self.fault(topic, code),
+            (_, None) => self.broken(text(error)),
         }
     }
 

@@ -24,6 +24,8 @@ use crate::source::{Assigned, Group, Poll, Source, SourceError};
 
 /// How long a commit is tried again while the group is rebalancing or its coordinator moves.
 const COMMIT: Duration = Duration::from_secs(30);
+/// How long before what may succeed in a moment is tried again.
+const AGAIN: Duration = Duration::from_millis(50);
 /// The consumer must be polled now and then, messages or not, to stay in its group.
 const SERVE: Duration = Duration::from_secs(1);
 /// How often a reader to whom nothing comes asks whether its topic is still there: librdkafka does not
@@ -168,7 +170,10 @@ impl KafkaReader {
                     let known = positions::committed(&known).into_iter();
                     return Ok(known.map(|(partition, position)| Assigned { partition, position }).collect());
                 }
-                Err(e) if e.rdkafka_error_code().is_some_and(passing) && Instant::now() < deadline => self.serve()?,
+                Err(e) if e.rdkafka_error_code().is_some_and(passing) && Instant::now() < deadline => {
+                    self.consumer.context().wake().wait(Instant::now() + AGAIN);
+                    self.serve()?;
+                }
                 Err(error) => return Err(self.cluster.error(&self.topic, &error)),
             }
         }
@@ -419,7 +424,7 @@ impl Source for KafkaReader {
                 return Err(self.cluster.error(&self.topic, &error).into());
             }
             // What it waits for comes through the consumer's queue.
-            self.consumer.context().wake().wait(Instant::now() + Duration::from_millis(50));
+            self.consumer.context().wake().wait(Instant::now() + AGAIN);
             self.serve()?;
         }
         Ok(())

@@ -136,8 +136,7 @@ impl Producer {
         };
         match self.fault("", code) {
             LogError::Interrupted { log, error } => LogError::Interrupted { log, error: format!("{doing}: {error}") },
-            LogError::Broken { log, error } => LogError::Broken { log, error: format!("{doing}: {error}") },
-            other => other,
+            _ => self.cluster.broken(format!("{doing}: {}", client::explain("", code))),
         }
     }
 }

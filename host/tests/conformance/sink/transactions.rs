@@ -235,6 +235,12 @@ fn without_transactions_positions_are_left_to_the_source() {
     let part = pipeline.part(1, &[("k", Some("v"))], &[("k", "v")]);
     assert_eq!(commit(&mut sink, &[part], &*source).unwrap(), Positions::Open);
     assert_eq!(pipeline.visible(1), ["a"]);
+    let since = Instant::now();
+    assert!(sink.due(since) > since);
+    for _ in 0..17 {
+        sink.write(0, &messages(&[&"x".repeat(1_000_000)]), 1).unwrap();
+    }
+    assert_eq!(sink.due(since), since, "more than 16 MiB wait for the commit");
     let mut sink = pipeline.sink(None);
     assert_eq!(restored(&mut sink).0.next, 1);
 }
