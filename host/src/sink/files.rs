@@ -177,7 +177,9 @@ impl<F: Format> Sink for FileSink<F> {
 
     fn state(&mut self, last: &Checkpoint, each: &mut dyn FnMut(&Entries) -> ControlFlow<()>) -> Result<(), SinkError> {
         match self.partitions.get(&last.partition) {
-            Some(Partition { folder, last, .. }) => segment::read(&folder.path, &last.segments, each),
+            Some(Partition { folder, last, .. }) => {
+                segment::read(&folder.path, &last.segments, each).map_err(|error| folder.explain(last, error))
+            }
             None => Err(not_open(&self.place, last.partition)),
         }
     }
