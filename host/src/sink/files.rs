@@ -205,9 +205,9 @@ impl<F: Format> Sink for FileSink<F> {
 
     fn due(&self, since: Instant) -> Instant {
         let open = self.partitions.values().filter_map(|partition| partition.open.as_ref());
-        let due = |open: &Open<F::File>| match open.part.bytes() < self.rolling.size {
-            true => open.started + self.rolling.every,
-            false => since,
+        let due = |open: &Open<F::File>| {
+            let full = open.part.bytes() >= self.rolling.size;
+            if full { since } else { open.started + self.rolling.every }
         };
         open.map(due).min().unwrap_or(since + self.rolling.interval)
     }
