@@ -177,7 +177,9 @@ impl<F: Format> Sink for FileSink<F> {
 
     fn state(&mut self, last: &Checkpoint, each: &mut dyn FnMut(&Entries) -> ControlFlow<()>) -> Result<(), SinkError> {
         match self.partitions.get(&last.partition) {
-            Some(Partition { folder, last, .. }) => segment::read(&folder.path, &last.segments, each),
+            Some(Partition { folder, last, .. }) => {
+                segment::read(&folder.path, &last.segments, each).map_err(|error| folder.explain(last, error))
+            }
             None => Err(not_open(&self.place, last.partition)),
         }
     }
@@ -203,9 +205,9 @@ impl<F: Format> Sink for FileSink<F> {
 
     fn due(&self, since: Instant) -> Instant {
         let open = self.partitions.values().filter_map(|partition| partition.open.as_ref());
-        let due = |open: &Open<F::File>| match open.part.bytes() < self.rolling.size {
-            true => open.started + self.rolling.every,
-            false => since,
+        let due = |open: &Open<F::File>| {
+            let full = open.part.bytes() >= self.rolling.size;
+            if full { since } else { open.started + self.rolling.every }
         };
         open.map(due).min().unwrap_or(since + self.rolling.interval)
     }

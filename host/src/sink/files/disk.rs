@@ -179,6 +179,6 @@ mod tests {
         create_folder(&deep).unwrap();
         fs::write(deep.join("file"), "").unwrap();
         let error = create_folder(&deep.join("file/d")).unwrap_err().to_string();
-        assert!(error.contains("a/b/c/file/d: Not a directory"), "{error}");
+        assert!(error.contains("a/b/c/file: File exists"), "{error}");
     }
 }

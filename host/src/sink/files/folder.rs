@@ -100,7 +100,7 @@ impl Folder {
         self.clean(Some(before), next)
     }
 
-    /// Why a commit after `last` failed: what it misses may have been removed by whoever took over.
+    /// Why something failed that needs what `last` names: whoever took over may have removed it.
     pub fn explain(&self, last: &Manifest, error: SinkError) -> SinkError {
         match self.numbers() {
             Ok(numbers) if numbers.last() != Some(&last.number) => self.fenced(),
@@ -127,7 +127,8 @@ impl Folder {
         };
         disk::remove(&temporary)?;
         match linked {
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(false),
+            // Our own was removed before it got its name: somebody has this number, or a higher one.
+            Err(error) if matches!(error.kind(), ErrorKind::AlreadyExists | ErrorKind::NotFound) => return Ok(false),
             linked => linked.map_err(at(&path))?,
         }
         disk::sync(&self.path)?;

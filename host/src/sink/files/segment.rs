@@ -102,11 +102,12 @@ fn push(key: &[u8], value: Option<&[u8]>, to: &mut Vec<u8>) {
 
 /// Writes one entry for each key: that of the last run which has it.
 fn merge(runs: &mut [Run], drop_deleted: bool, file: &mut NewFile) -> Result<(), SinkError> {
+    let mut key = Vec::new();
     // Of equal keys `max_by` takes the last, so the newest.
     while let Some(newest) =
         (0..runs.len()).filter(|&at| !runs[at].ended).max_by(|&a, &b| runs[b].key.cmp(&runs[a].key))
     {
-        let key = std::mem::take(&mut runs[newest].key);
+        std::mem::swap(&mut key, &mut runs[newest].key);
         let value = runs[newest].value();
         if value.is_some() || !drop_deleted {
             push(&key, value, &mut file.buffer);

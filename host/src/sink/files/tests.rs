@@ -14,8 +14,9 @@ const LONG: Duration = Duration::from_secs(3600);
 
 /// A directory for output, and a source for the commits to name.
 struct Bench {
-    folder: tempfile::TempDir,
+    out: PathBuf,
     source: Box<dyn Source>,
+    _folder: tempfile::TempDir,
 }
 
 /// A sink with the state that its worker would have in mind.
@@ -34,20 +35,21 @@ impl Bench {
         let log = Embedded::open(&folder.path().join("log.db")).unwrap();
         log.create_topic("t", 1).unwrap();
         let source = log.reader("t", &Reading::new("g", Start::Earliest)).unwrap();
-        Self { folder, source }
+        Self { out: folder.path().join("out"), source, _folder: folder }
     }
 
-    fn out(&self) -> PathBuf {
-        self.folder.path().join("out")
+    /// Another one with the same output.
+    fn beside(out: &Path) -> Self {
+        Self { out: out.to_owned(), ..Self::new() }
     }
 
     fn partition(&self) -> PathBuf {
-        self.out().join(".apogee/g/0")
+        self.out.join(".apogee/g/0")
     }
 
     fn sink(&self, group: &str) -> FileSink<Csv> {
         let rolling = Rolling { every: LONG, size: 50, interval: LONG * 2 };
-        FileSink::new(&self.out(), group, Csv::new(vec!["n".to_owned()], false), rolling).unwrap()
+        FileSink::new(&self.out, group, Csv::new(vec!["n".to_owned()], false), rolling).unwrap()
     }
 
     /// A sink with partition 0, gone on from its checkpoint.
@@ -79,7 +81,7 @@ impl Bench {
     }
 
     fn finished(&self) -> Vec<PathBuf> {
-        let entries = fs::read_dir(self.out()).unwrap().map(|entry| entry.unwrap().path());
+        let entries = fs::read_dir(&self.out).unwrap().map(|entry| entry.unwrap().path());
         entries.filter(|path| path.extension().is_some_and(|extension| extension == "csv")).collect()
     }
 
@@ -164,7 +166,8 @@ fn a_commit_is_due_by_the_age_and_the_size_of_the_file_or_the_interval_without_o
 #[test]
 fn a_former_owner_is_fenced_and_none_of_its_rows_is_ever_visible() {
     // Also when its next number has been written, and removed, by the one who took over.
-    for commits in 0..6 {
+    // Without changes of state it would not even miss a segment.
+    for (commits, changes) in (0..6).flat_map(|commits| [(commits, &[][..]), (commits, &[9])]) {
         let bench = Bench::new();
         let mut first = bench.open("g").unwrap();
         first.write(5);
@@ -175,7 +178,7 @@ fn a_former_owner_is_fenced_and_none_of_its_rows_is_ever_visible() {
             second.write(1);
             second.commit(&[1]).unwrap();
         }
-        let error = first.commit(&[9]).unwrap_err();
+        let error = first.commit(changes).unwrap_err();
         assert!(matches!(error, SinkError::Fenced { .. }), "{error}");
         drop(first);
         second.write(1);
@@ -252,7 +255,7 @@ fn groups_share_a_directory_and_leave_each_other_alone() {
     );
     let rolling = Rolling { every: LONG, size: 1, interval: LONG };
     for group in ["..", "a/b", ""] {
-        assert!(FileSink::new(&bench.out(), group, Csv::new(vec![], false), rolling).is_err(), "{group:?}");
+        assert!(FileSink::new(&bench.out, group, Csv::new(vec![], false), rolling).is_err(), "{group:?}");
     }
 }
 
@@ -375,4 +378,37 @@ fn a_checkpoint_writes_what_changed_however_large_the_state() {
     assert!(manifest < 4096, "a manifest of {manifest} bytes");
     drop(writer);
     assert_eq!(bench.open("g").unwrap().tally.sum().entries, 100_000);
+}
+
+/// Sinks that take one partition over from each other at any moment, so that each finds itself fenced at any step.
+#[test]
+fn whoever_takes_over_whenever_each_row_is_there_once_and_the_state_is_its_own() {
+    let seed = fastrand::u64(..);
+    println!("seed {seed}");
+    let bench = Bench::new();
+    std::thread::scope(|scope| {
+        for thread in 0..3 {
+            let out = &bench.out;
+            scope.spawn(move || {
+                let (bench, mut random) = (Bench::beside(out), fastrand::Rng::with_seed(seed + thread));
+                for _ in 0..60 {
+                    let fenced = live(&bench, &mut random).err();
+                    assert!(fenced.iter().all(|error| matches!(error, SinkError::Fenced { .. })), "{fenced:?}");
+                }
+            });
+        }
+    });
+    let last = bench.open("g").unwrap();
+    assert_eq!(bench.rows(), (0..last.next).collect::<Vec<_>>());
+    assert!(last.next > 0 && bench.kept("part").is_empty());
+}
+
+/// One life of a sink, with a few commits.
+fn live(bench: &Bench, random: &mut fastrand::Rng) -> Result<(), SinkError> {
+    let mut writer = bench.open("g")?;
+    for _ in 0..random.usize(1..6) {
+        writer.write(random.i64(1..20));
+        writer.commit(&(0..random.i64(0..10)).map(|_| random.i64(0..50)).collect::<Vec<_>>())?;
+    }
+    Ok(())
 }
