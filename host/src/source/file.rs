@@ -102,7 +102,8 @@ impl FileSource {
     /// Goes on behind what has had its effect, by the sink's own checkpoint.
     fn go_on(&mut self, next: i64) -> Result<(), SourceError> {
         let length = self.reader.length()?;
-        let another = if self.position.as_ref().is_some_and(|position| position.next == REPLACED) {
+        let replaced = next > 0 && self.position.as_ref().is_some_and(|position| position.next == REPLACED);
+        let another = if replaced {
             "it was replaced while it was followed".to_owned()
         } else if length < offset(next) {
             format!("it has {length} bytes, and was read up to {next} before")
