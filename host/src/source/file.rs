@@ -66,7 +66,7 @@ pub struct FileSource {
     _lock: File,
 }
 
-/// The position of a group whose file was replaced; no other commit leaves it at 0.
+/// The position of a group whose file was replaced; no commit leaves it at 0.
 const REPLACED: i64 = 0;
 
 impl FileSource {
@@ -104,7 +104,7 @@ impl FileSource {
         let length = self.reader.length()?;
         let replaced = next > 0 && self.position.as_ref().is_some_and(|position| position.next == REPLACED);
         let another = if replaced {
-            "it was replaced while it was followed".to_owned()
+            "it was cut, removed or replaced while it was followed".to_owned()
         } else if length < offset(next) {
             format!("it has {length} bytes, and was read up to {next} before")
         } else {
@@ -113,7 +113,7 @@ impl FileSource {
             }
             return self.reader.go_to(offset(next));
         };
-        let way_out = "so it is another file now; read it under another `group`, or bring back the former";
+        let way_out = "so it is another file now; read it under another `group`";
         Err(self.reader.error(Error::new(ErrorKind::InvalidData, format!("{another}, {way_out}"))))
     }
 
