@@ -350,8 +350,8 @@ fn a_replaced_file_is_read_from_its_start_by_the_next_run() {
     let mut source = given.open(given.followed(Format::JsonLines));
     assert_eq!(
         given.told(source.start(0, Some(2)).unwrap_err()),
-        "PATH: it was replaced while it was followed, so it is another file now; read it under another `group`, or \
-         bring back the former"
+        "PATH: it was cut, removed or replaced while it was followed, so it is another file now; read it under \
+         another `group`"
     );
     drop(source);
     let mut source = given.source(given.followed(Format::JsonLines));
@@ -379,7 +379,7 @@ fn behind_a_checkpoint_nothing_is_read_twice_and_no_other_file() {
         assert_eq!(
             given.told(given.open(options(&given, CSV)).start(0, Some(12)).unwrap_err()),
             "PATH: it has 8 bytes, and was read up to 12 before, so it is another file now; read it under another \
-             `group`, or bring back the former"
+             `group`"
         );
     }
 }

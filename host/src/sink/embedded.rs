@@ -123,7 +123,7 @@ impl Sink for EmbeddedSink {
         }
         let change = Change {
             output: self.topic.as_deref().map(|topic| (topic, self.pending.as_slice())),
-            letters: self.letters.as_deref().map(|topic| (topic, std::slice::from_ref(step.letters))),
+            letters: self.letters.as_deref().map(|topic| (topic, step.letters)),
             keyless: self.keyless,
             parts,
             positions,

@@ -66,7 +66,7 @@ pub struct FileSource {
     _lock: File,
 }
 
-/// The position of a group whose file was replaced; no other commit leaves it at 0.
+/// The position of a group whose file was replaced; no commit leaves it at 0.
 const REPLACED: i64 = 0;
 
 impl FileSource {
@@ -102,8 +102,9 @@ impl FileSource {
     /// Goes on behind what has had its effect, by the sink's own checkpoint.
     fn go_on(&mut self, next: i64) -> Result<(), SourceError> {
         let length = self.reader.length()?;
-        let another = if self.position.as_ref().is_some_and(|position| position.next == REPLACED) {
-            "it was replaced while it was followed".to_owned()
+        let replaced = next > 0 && self.position.as_ref().is_some_and(|position| position.next == REPLACED);
+        let another = if replaced {
+            "it was cut, removed or replaced while it was followed".to_owned()
         } else if length < offset(next) {
             format!("it has {length} bytes, and was read up to {next} before")
         } else {
@@ -112,7 +113,7 @@ impl FileSource {
             }
             return self.reader.go_to(offset(next));
         };
-        let way_out = "so it is another file now; read it under another `group`, or bring back the former";
+        let way_out = "so it is another file now; read it under another `group`";
         Err(self.reader.error(Error::new(ErrorKind::InvalidData, format!("{another}, {way_out}"))))
     }
 

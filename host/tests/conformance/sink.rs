@@ -43,3 +43,8 @@ exactly_once!(
     kafka: letters_are_in_the_step;
     csv: is_due_at_once_when_full;
 );
+
+conformance!(
+    // What it shows cannot be taken back; what it keeps is that of its store.
+    stdout: is_in_the_same_place_each_time, commits_without_output;
+);

@@ -25,6 +25,7 @@ pub(super) struct EmbeddedReader {
     /// Its own, so that reading does not wait for writing.
     connection: Connection,
     topic: TopicRow,
+    name: String,
     group: String,
     /// Most messages of a batch.
     batch: usize,
@@ -67,6 +68,7 @@ impl EmbeddedReader {
             shared,
             connection,
             topic,
+            name: name.to_owned(),
             group,
             batch,
             positions,
@@ -141,10 +143,21 @@ impl Source for EmbeddedReader {
         self.try_poll(Instant::now() + wait).map_err(|e| self.shared.error(&e).into())
     }
 
+    /// Refuses an offset that the topic has not reached: it is another one than was read.
     fn start(&mut self, partition: i32, next: Option<i64>) -> Result<(), SourceError> {
         let index = self.index(partition)?;
         let position = self.positions[index].as_ref().map(|position| position.next);
-        self.next[index] = Some(next.or(position).unwrap_or(0));
+        let next = next.or(position).unwrap_or(0);
+        let (_, end) = bounds(&self.connection, self.topic.id, partition).map_err(|e| self.shared.error(&e))?;
+        if next > end {
+            let error = format!(
+                "topic {:?} ends at offset {end} in partition {partition}, and was read up to {next} before, so it is \
+                 another one now; read it under another `group`, or bring back the former file",
+                self.name
+            );
+            return Err(self.shared.broken(error).into());
+        }
+        self.next[index] = Some(next);
         Ok(())
     }
 

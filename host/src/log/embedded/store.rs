@@ -30,8 +30,8 @@ pub(crate) struct Claim {
 pub(crate) struct Change<'a> {
     /// A topic, and what goes to it.
     pub output: Option<(&'a str, &'a [Batch])>,
-    /// The same; this topic is created with the first letter.
-    pub letters: Option<(&'a str, &'a [Batch])>,
+    /// A topic, which is created with the first letter, and what goes to it.
+    pub letters: Option<(&'a str, &'a Batch)>,
     /// Counts up; says which partition messages without a key go to.
     pub keyless: u32,
     pub parts: Vec<(Claim, &'a Part)>,
@@ -113,10 +113,9 @@ impl Embedded {
             if let Some((topic, batches)) = change.output {
                 append(t, topic, batches, change.keyless)?;
             }
-            if let Some((topic, batches)) = change.letters.filter(|(_, batches)| batches.iter().any(|b| !b.is_empty()))
-            {
+            if let Some((topic, letters)) = change.letters.filter(|(_, letters)| !letters.is_empty()) {
                 TopicRow::create(t, topic, 1)?;
-                append(t, topic, batches, change.keyless)?;
+                append(t, topic, std::slice::from_ref(letters), change.keyless)?;
             }
             for (claim, part) in &change.parts {
                 keep(t, *claim, part)?;

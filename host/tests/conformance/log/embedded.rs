@@ -71,6 +71,23 @@ fn a_second_reader_is_refused() {
     reader(&log, &name, "g");
 }
 
+/// As when the file was deleted, and the topic filled anew.
+#[test]
+fn does_not_go_on_behind_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = open_embedded(folder.path());
+    let name = topic(&log, 1);
+    write(&log, &name, &numbers(None, 0, 3));
+    let mut source = reader(&log, &name, "g");
+    source.start(0, Some(3)).unwrap();
+    let error = source.start(0, Some(4)).unwrap_err().to_string();
+    let expected = format!(
+        "topic {name:?} ends at offset 3 in partition 0, and was read up to 4 before, so it is another one now; read \
+         it under another `group`, or bring back the former file"
+    );
+    assert!(error.ends_with(&expected), "{error}");
+}
+
 /// The other process of the next test; nothing by itself.
 #[test]
 fn other_process() {

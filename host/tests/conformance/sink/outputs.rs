@@ -13,6 +13,7 @@ use host::sink::csv::Csv;
 use host::sink::embedded::EmbeddedSink;
 use host::sink::files::{FileSink, Rolling};
 use host::sink::kafka::{KafkaSink, Options};
+use host::sink::stdout::StdoutSink;
 use host::source::Source;
 use tempfile::TempDir;
 
@@ -116,6 +117,16 @@ pub fn embedded() -> Topics {
     Topics::new(Arc::new(log.clone()), Some(folder), move |names, _| {
         let (output, letters) = (Some(&*names.output), Some(&*names.letters));
         Box::new(EmbeddedSink::new(log.clone(), &names.group, output, letters, INTERVAL).unwrap())
+    })
+}
+
+/// Standard output, which nobody reads here, over a store in the embedded log.
+pub fn stdout() -> Topics {
+    let folder = tempfile::tempdir().unwrap();
+    let log = Embedded::open(&folder.path().join("log.sqlite")).unwrap();
+    Topics::new(Arc::new(log.clone()), Some(folder), move |names, _| {
+        let store = EmbeddedSink::new(log.clone(), &names.group, None, None, INTERVAL).unwrap();
+        Box::new(StdoutSink::new(Some(Box::new(store))))
     })
 }
 
