@@ -20,8 +20,8 @@ Examples:
   host run pipelines/iss-csv.toml
   host run pipelines/iss-csv.toml --from sim:iss --via kafka:///iss-location --minutes 10
   host run pipelines/iss-csv.toml --orbit 1
-  host run pipelines/iss-csv.toml --workers 4
-      Four threads share the partitions; the same command on another machine takes its part of them
+  host run pipelines/iss-csv.toml --from kafka://localhost:9092/iss-location --workers 4
+      Four threads share the topic's partitions; the same command on another machine takes its part of them
   host run pipelines/iss-csv.toml pipelines/iss-windows.toml";
 
 /// How long the station takes around the Earth.

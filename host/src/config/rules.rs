@@ -190,7 +190,6 @@ fn commits(asked: &Asked, last: &Pipeline) -> Broken {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Sink;
 
     #[test]
     fn the_interval_follows_the_timeout_that_the_client_was_given() {

@@ -53,6 +53,42 @@ fn expected(polled: &[Value]) -> Vec<Vec<String>> {
     rows
 }
 
+#[test]
+fn four_workers_count_what_one_stage_partitioned_by_key() {
+    let directory = tempfile::tempdir().unwrap();
+    let brokers = crate::kafka::brokers();
+    let keyed = format!("kafka://{brokers}/keyed-{}", std::process::id());
+    let text = format!(
+        "name = \"groups-{}\"\nworkers = 4\n[source]\nuri = \"file:in.jsonl\"\npartitions = 4\n[[plugin]]\nfile = {:?}\n\
+         settings.event_time = {{ field = \"t\", unit = \"s\" }}\nsettings.key = [\"group\"]\n[[plugin]]\nfile = {:?}\n\
+         through = {keyed:?}\nsettings = {{ window = \"30s\", by = [\"group\"] }}\n[sink]\nuri = \"csv:out\"\n",
+        std::process::id(),
+        plugin("flatten"),
+        plugin("window-counts"),
+    );
+    std::fs::write(directory.path().join("p.toml"), text).unwrap();
+    let mut lines = String::new();
+    let mut expected = BTreeMap::new();
+    for n in 0..1_000_i64 {
+        let (group, t) = (format!("g{}", n % 10), 1_690_000_000 + n / 5);
+        lines += &format!("{{\"group\": \"{group}\", \"t\": {t}}}\n");
+        *expected.entry((group, t.div_euclid(WINDOW) * WINDOW)).or_insert(0) += 1;
+    }
+    std::fs::write(directory.path().join("in.jsonl"), lines).unwrap();
+    run_ok(directory.path(), &["run", "p.toml"]);
+    // The file has an end, and with it every window.
+    let time = |second| jiff::Timestamp::from_second(second).unwrap().to_string();
+    let expected: Vec<Vec<String>> = expected
+        .into_iter()
+        .map(|((group, start), count): ((String, i64), i32)| {
+            vec![group, count.to_string(), time(start), time(start + WINDOW)]
+        })
+        .collect();
+    let mut rows = csv_rows(&directory.path().join("out"), &["group", "count", "start", "end"]);
+    rows.sort_by(|a, b| (&a[0], &a[2]).cmp(&(&b[0], &b[2])));
+    assert_eq!(rows, expected);
+}
+
 /// What `host check` says of a pipeline, by row.
 fn check(source: &str, key: &str, through: &str, sink: &str) -> Value {
     let directory = tempfile::tempdir().unwrap();
