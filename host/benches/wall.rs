@@ -1,5 +1,5 @@
-//! What the sandbox costs: the crossing alone, and `flatten` in the sandbox beside the same code native and
-//! beside serde_json. Run by `cargo xtask bench`; never a test, because these machines are noisy.
+//! What the sandbox costs: the crossing alone, `flatten` and `window-counts` in the sandbox beside the same code native,
+//! and state: taking what changed and giving it back. Run by `cargo xtask bench`; never a test, because these machines are noisy.
 
 use std::hint::black_box;
 use std::path::Path;
@@ -19,6 +19,8 @@ fn main() {
     let engine = Engine::new().expect("an engine");
     crossing(&engine);
     flatten(&engine);
+    windows(&engine);
+    state(&engine);
 }
 
 fn crossing(engine: &Engine) {
@@ -56,7 +58,7 @@ fn row<T: for<'a> Deserialize<'a>>(engine: &Engine, shape: &str, message: &str, 
     let batch = batch(size, message);
     let mut instance = open(engine, "flatten", settings);
     let sandbox = time(size, || drop(black_box(instance.process(&batch).expect("a flattened batch"))));
-    let native = native(settings, &batch, size);
+    let native = native::<flatten::Flatten>(settings, &batch, 0);
     let serde = time(size, || {
         for value in &batch.values {
             black_box(serde_json::from_slice::<T>(value.unwrap_or_default()).expect("a typed struct"));
@@ -69,18 +71,77 @@ fn row<T: for<'a> Deserialize<'a>>(engine: &Engine, shape: &str, message: &str, 
     );
 }
 
-/// The plugin's own code without the sandbox, on batches that are there already.
-fn native(settings: &Value, batch: &Batch, size: usize) -> f64 {
+/// Windows of 30 s over a message each second.
+fn windows(engine: &Engine) {
+    const SIZE: usize = 1_000;
+    println!("\n(c) window-counts by visibility, count and max(altitude), 30 s, batches of {SIZE}, ns a message");
+    println!("{:>16} {:>10} {:>12}", "shape", "sandbox", "same native");
+    let settings = json!({ "window": "30s", "by": ["visibility"], "aggregates": ["count", "max(altitude)"] });
+    let mut batch = batch(SIZE, WHERE_THE_ISS_AT);
+    batch.timestamps = (0..SIZE as i64).map(|second| second * 1_000).collect();
+    let native = native::<window_counts::WindowCounts>(&settings, &batch, SIZE as i64 * 1_000);
+    let mut instance = open(engine, "window-counts", &settings);
+    let sandbox = time(SIZE, || {
+        batch.timestamps.iter_mut().for_each(|time| *time += SIZE as i64 * 1_000);
+        drop(black_box(instance.process(&batch).expect("windows")));
+    });
+    println!("{:>16} {sandbox:>10.0} {native:>12.0}", "wheretheiss.at");
+}
+
+/// A million keys: all of them taken and given back once, and what a checkpoint takes where few have changed.
+fn state(engine: &Engine) {
+    const KEYS: i64 = 1_000_000;
+    println!("\n(d) state of {KEYS} keys in max-altitude, ns an entry");
+    let settings = json!({ "field": "v" });
+    let mut instance = open(engine, "max-altitude", &settings);
+    let put = |instance: &mut Instance, keys: i64, value: i64| {
+        for from in (0..keys).step_by(1_000) {
+            let mut batch = Batch::new();
+            for key in from..from + 1_000 {
+                batch.push(
+                    Some(format!("key-{key:09}").as_bytes()),
+                    Some(format!("{{\"v\":{value}}}").as_bytes()),
+                    key,
+                );
+            }
+            instance.process(&batch).expect("new highest values");
+        }
+    };
+    let mut take = |instance: &mut Instance| {
+        let start = Instant::now();
+        let parts: Vec<_> = std::iter::from_fn(|| instance.changes().expect("changes")).collect();
+        let entries: usize = parts.iter().map(|part| part.len()).sum();
+        (parts, start.elapsed().as_nanos() as f64 / entries as f64)
+    };
+    put(&mut instance, KEYS, 1);
+    let (parts, all) = take(&mut instance);
+    put(&mut instance, 10_000, 2);
+    let (_, few) = take(&mut instance);
+    let version = env!("CARGO_PKG_VERSION");
+    let start = Instant::now();
+    let mut other = open(engine, "max-altitude", &settings);
+    parts.iter().for_each(|part| other.restore(version, part).expect("its own state"));
+    let back = start.elapsed().as_nanos() as f64 / KEYS as f64;
+    println!("{:>16} {:>16} {:>16}", "all changed", "10,000 changed", "given back");
+    println!("{all:>16.0} {few:>16.0} {back:>16.0}");
+}
+
+/// The plugin's own code without the sandbox, on batches that are there already, each `step` ms after the one before.
+fn native<T: apogee_sdk::Transform>(settings: &Value, batch: &Batch, step: i64) -> f64 {
     const BATCHES: usize = 200;
     let column = |column: &Column| wire::Column { bytes: column.bytes.clone(), lengths: column.lengths.clone() };
-    let mut plugin = apogee_sdk::open::<flatten::Flatten>(&settings.to_string()).expect("flatten, native");
+    let mut plugin: T = apogee_sdk::open(&settings.to_string()).expect("a plugin, native");
     let mut best = f64::INFINITY;
+    let mut later = 0;
     for _ in 0..ROUNDS {
-        let batches: Vec<_> = std::iter::repeat_with(|| wire::Batch {
-            keys: column(&batch.keys),
-            values: column(&batch.values),
-            timestamps: batch.timestamps.clone(),
-            headers: Vec::new(),
+        let batches: Vec<_> = std::iter::repeat_with(|| {
+            later += step;
+            wire::Batch {
+                keys: column(&batch.keys),
+                values: column(&batch.values),
+                timestamps: batch.timestamps.iter().map(|time| time + later).collect(),
+                headers: Vec::new(),
+            }
         })
         .take(BATCHES)
         .collect();
@@ -88,7 +149,7 @@ fn native(settings: &Value, batch: &Batch, size: usize) -> f64 {
         for batch in batches {
             drop(black_box(apogee_sdk::process(&mut plugin, batch)));
         }
-        best = best.min(start.elapsed().as_nanos() as f64 / (BATCHES * size) as f64);
+        best = best.min(start.elapsed().as_nanos() as f64 / (BATCHES * batch.len()) as f64);
     }
     best
 }

@@ -55,7 +55,7 @@ pub struct Sum {
 pub struct Identity {
     pub pipeline: String,
     pub source: String,
-    /// Whose state a refusal is about, such as `csv:out` or a topic; where the checkpoints are.
+    /// Whose state a refusal is about, such as `csv:out` or a topic; where the checkpoints are. Empty without any.
     pub place: String,
     pub plugins: Vec<Mark>,
 }
@@ -92,8 +92,8 @@ impl Identity {
         position: Option<&Position>,
     ) -> Result<Option<i64>, Refusal> {
         let refuse = |what: String| Err(Refusal { partition, what });
-        // A position of a sink that keeps its checkpoints elsewhere says nothing about this one.
-        let position = position.filter(|position| position.place == self.place);
+        // A position of a sink that keeps its checkpoints elsewhere, or none, says nothing about this one.
+        let position = position.filter(|position| !self.place.is_empty() && position.place == self.place);
         let Some(last) = last else {
             return match position {
                 Some(position) => refuse(format!(
@@ -230,5 +230,107 @@ impl Tally {
 
     pub fn sum(&self) -> Sum {
         Sum { entries: self.entries.len() as u64, sum: self.sum }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mark(name: &str, settings: &str) -> Mark {
+        let settings = serde_json::from_str(settings).unwrap();
+        Mark { name: name.into(), version: "1.0.0".into(), hash: "00".into(), settings, has_state: true }
+    }
+
+    fn identity(plugins: &[Mark]) -> Identity {
+        Identity {
+            pipeline: "p".into(),
+            source: "kafka:///t".into(),
+            place: "csv:/out".into(),
+            plugins: plugins.into(),
+        }
+    }
+
+    fn position(next: i64, place: &str) -> Position {
+        Position { next, place: place.into() }
+    }
+
+    #[test]
+    fn goes_on_where_the_checkpoint_ends_whatever_the_group_has_heard_of() {
+        let own = identity(&[mark("counts", "{}")]);
+        let last = own.checkpoint(0, 100, None, Sum::default());
+        let resume = |last: Option<&Checkpoint>, position: Option<&Position>| own.resume(0, last, position).unwrap();
+        assert_eq!(resume(None, None), None);
+        assert_eq!(resume(Some(&last), None), Some(100));
+        assert_eq!(resume(Some(&last), Some(&position(90, "csv:/out"))), Some(100));
+        // Another sink was fed under the same group meanwhile, or before: each has its own checkpoints.
+        assert_eq!(resume(Some(&last), Some(&position(200, "stdout:"))), Some(100));
+        assert_eq!(resume(None, Some(&position(200, "stdout:"))), None);
+    }
+
+    #[test]
+    fn a_checkpoint_that_is_missing_or_old_is_refused() {
+        let own = identity(&[]);
+        let last = own.checkpoint(3, 100, None, Sum::default());
+        let ahead = position(101, "csv:/out");
+        let refused = |last: Option<&Checkpoint>| own.resume(3, last, Some(&ahead)).unwrap_err().to_string();
+        let missing = refused(None);
+        assert!(missing.starts_with("partition 3: the group has had everything before offset 101"), "{missing}");
+        assert!(missing.contains("is missing there; bring it back, or start anew under another `group`"), "{missing}");
+        assert!(refused(Some(&last)).contains("ends at 100: it is an old copy"), "{}", refused(Some(&last)));
+    }
+
+    #[test]
+    fn state_of_another_pipeline_plugin_setting_or_format_is_refused() {
+        let own = identity(&[mark("counts", r#"{"window":"30s"}"#)]);
+        let last = own.checkpoint(0, 100, None, Sum::default());
+        let refused = |change: &dyn Fn(&mut Checkpoint)| {
+            let mut other = last.clone();
+            change(&mut other);
+            let text = own.resume(0, Some(&other), None).unwrap_err().to_string();
+            assert!(text.ends_with("; or start anew under another `group`"), "{text}");
+            text
+        };
+        assert!(refused(&|c| c.format = 9).contains("has format 9 and this host reads 1"));
+        assert!(refused(&|c| c.pipeline = "q".into()).contains(r#"is of pipeline "q" reading kafka:///t"#));
+        assert!(refused(&|c| c.source = "kafka:///u".into()).contains("reading kafka:///u, not of"));
+        assert!(refused(&|c| c.plugins[0].name = "max".into()).contains("state of max, and now counts would keep it"));
+        assert!(refused(&|c| c.plugins.clear()).contains("state of no plugin, and now counts"));
+        let settings = refused(&|c| c.plugins[0].settings = serde_json::json!({ "window": "60s" }));
+        assert!(settings.contains(r#"settings {"window":"60s"}, and they are now {"window":"30s"}"#), "{settings}");
+        // The plugin itself decides about another version, and nobody about what has no state.
+        let mut newer = last.clone();
+        newer.plugins[0].version = "2.0.0".into();
+        newer.plugins.push(Mark { has_state: false, ..mark("flatten", "{}") });
+        assert_eq!(own.resume(0, Some(&newer), None).unwrap(), Some(100));
+    }
+
+    #[test]
+    fn the_sum_follows_changes_in_any_order_and_finds_what_is_missing_or_altered() {
+        let seed = fastrand::u64(..);
+        println!("seed {seed}");
+        let mut random = fastrand::Rng::with_seed(seed);
+        let (mut changed, mut state) = (Tally::default(), HashMap::<Vec<u8>, Vec<u8>>::new());
+        for _ in 0..10_000 {
+            let (key, value) = (random.u16(..500).to_be_bytes().to_vec(), random.u64(..).to_be_bytes().to_vec());
+            if random.u8(..4) == 0 {
+                changed.apply(&key, None);
+                state.remove(&key);
+            } else {
+                changed.apply(&key, Some(&value));
+                state.insert(key, value);
+            }
+        }
+        let of = |state: &HashMap<Vec<u8>, Vec<u8>>| {
+            let mut tally = Tally::default();
+            state.iter().for_each(|(key, value)| tally.apply(key, Some(value)));
+            tally.sum()
+        };
+        assert_eq!(changed.sum(), of(&state));
+        let some = state.keys().next().unwrap().clone();
+        state.get_mut(&some).unwrap()[0] ^= 1;
+        assert_ne!(changed.sum(), of(&state));
+        state.remove(&some);
+        assert_ne!(changed.sum(), of(&state));
     }
 }

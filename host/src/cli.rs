@@ -27,6 +27,8 @@ Examples:
       The real ISS for one orbit, kept in Kafka as it was polled and as it was flattened
   host --plugin plugins/flatten.wasm --from file:log.jsonl --to kafka:///flat --set separator=.
       A file into a topic of the embedded log, with a setting of the plugin
+  host --plugin plugins/flatten.wasm --from kafka://localhost:9092/iss --to kafka://localhost:9092/flat --workers 4
+      Four threads share the partitions of a topic; exactly once, because both topics are in one cluster
   host run pipelines/iss-csv.toml
       A pipeline file
 

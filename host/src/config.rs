@@ -3,9 +3,11 @@
 //! Reading opens the pipeline file and nothing else: whether a plugin, a broker or a directory
 //! is there is found out by who uses it.
 
+mod asked;
 pub mod error;
 pub mod overrides;
 mod resolve;
+mod rules;
 pub mod text;
 pub mod values;
 mod written;
@@ -17,6 +19,9 @@ use std::time::Duration;
 
 pub use error::Error;
 pub use overrides::Overrides;
+
+use asked::Asked;
+use rules::Contradiction;
 
 use crate::log::Start;
 use crate::plugin::Limits;
@@ -106,42 +111,38 @@ pub enum Sink {
 }
 
 impl Pipeline {
-    /// Reads a pipeline file. Paths of plugins come out relative to the file, all others as written.
-    pub fn read(path: &Path) -> Result<Self, Error> {
+    /// Reads a pipeline file, with what the command line changes about it. Paths of plugins come out relative to the
+    /// file, all others as written.
+    pub fn read(path: &Path, overrides: &Overrides) -> Result<Self, Error> {
         let text = error::read(path)?;
-        written::parse(&text)
-            .and_then(|written| resolve::resolve(written, path))
-            .map_err(|fault| Error::mistake(path, &text, fault))
+        let mistake = |fault| Error::mistake(path, &text, fault);
+        let (mut asked, places) =
+            written::parse(&text).and_then(|written| resolve::resolve(written, path)).map_err(mistake)?;
+        asked.change(overrides)?;
+        asked.resolve().map_err(|contradiction| match overrides.names(contradiction.key) {
+            true => contradiction.in_arguments(),
+            false => mistake(places.fault(contradiction)),
+        })
     }
 
-    /// A pipeline with every default. The error is a sentence about `name`.
-    pub fn new(name: &str, source: Source, plugins: Vec<PluginSpec>, sink: Sink) -> Result<Self, String> {
-        // It names the group and the topics `NAME.FEED` and `NAME.dead`.
-        let dead = format!("{name}.dead");
-        crate::log::check_name(name).and_then(|()| crate::log::check_name(&dead)).map_err(|_| {
-            let name = text::excerpt(name, 80);
-            format!("\"{name}\" cannot name a pipeline, whose name is that of its topics: use up to 244 letters, digits, '.', '_' and '-'")
-        })?;
-        Ok(Self {
-            name: name.to_owned(),
-            via: source.default_via(name),
-            partitions: 1,
-            group: name.to_owned(),
-            until: source.default_until(),
-            workers: 1,
-            batch: crate::log::BATCH_MESSAGES,
-            idle: Duration::from_secs(60),
-            close: matches!(source, Source::File(_)),
-            delivery: sink.default_delivery(),
-            interval: sink.default_interval(),
-            upstream: None,
-            source,
-            plugins,
-            sink,
-            dead_letters: TopicUri { brokers: None, topic: dead },
-            log: PathBuf::from("apogee.db"),
-            client: BTreeMap::new(),
-        })
+    /// A pipeline that is written on the command line alone.
+    pub fn new(
+        name: &str,
+        source: Source,
+        plugins: Vec<PluginSpec>,
+        sink: Sink,
+        overrides: &Overrides,
+    ) -> Result<Self, Error> {
+        let mut asked = Asked::new(name, source, plugins, sink);
+        asked.change(overrides)?;
+        asked.resolve().map_err(Contradiction::in_arguments)
+    }
+
+    /// The line of pipelines that ends with this one, first to last: each fills the topic that the next one reads.
+    pub fn line(&self) -> Vec<&Self> {
+        let mut line: Vec<&Self> = std::iter::successors(Some(self), |pipeline| pipeline.upstream.as_deref()).collect();
+        line.reverse();
+        line
     }
 
     /// The topic that the plugins read from; `None` where they read the source itself.
@@ -152,58 +153,48 @@ impl Pipeline {
         }
     }
 
-    /// The first thing that makes no sense together: the key it hangs on, and a sentence.
-    fn contradiction(&self) -> Option<(&'static str, String)> {
+    /// Whether dead letters are in the same log as the output, and so in the same step.
+    pub fn letters_with_sink(&self) -> bool {
+        match &self.sink {
+            Sink::Topic(topic) => topic.brokers == self.dead_letters.brokers,
+            Sink::Csv(_) | Sink::Stdout => false,
+        }
+    }
+
+    /// Why not every message can have its effect exactly once; `None` where it can.
+    pub fn obstacle(&self) -> Option<String> {
         let read = self.reads();
-        if self.source.goes_back() && self.via.is_some() {
-            return Some((
-                "via",
-                "is for sources that cannot go back (http:, sim:); this one can, so leave it out".into(),
-            ));
+        if read.is_none() && !self.source.goes_back() {
+            return Some(
+                "what is polled is kept nowhere, so a crash loses what is not yet written; let it go through a topic \
+                 (`via`)"
+                    .to_owned(),
+            );
         }
-        if let Some(via) = &self.via
-            && crate::log::check_name(&via.topic).is_err()
-        {
-            return Some((
-                "via",
-                format!(
-                    "by default it is {}, which is longer than a topic's name can be (249); name a topic, or rename the pipeline",
-                    text::excerpt(&via.topic, 80)
-                ),
-            ));
+        match (&self.sink, read) {
+            (Sink::Stdout, _) => Some(
+                "standard output cannot take back what it showed before a crash; write to a topic or to files"
+                    .to_owned(),
+            ),
+            (Sink::Topic(TopicUri { brokers: Some(to), .. }), Some(TopicUri { brokers: Some(from), .. }))
+                if from != to =>
+            {
+                Some(format!(
+                    "a transaction in kafka://{to} cannot hold positions in kafka://{from}, so a worker that has lost a \
+                     partition could still write; read and write one cluster, named in the same way"
+                ))
+            }
+            _ => None,
         }
-        if !self.source.goes_back() && self.until == Until::End {
-            return Some((
-                "until",
-                "\"end\" never comes for a source that is polled; use \"stopped\" or a duration such as \"95m\"".into(),
-            ));
-        }
-        if let (Source::File(file), Until::End) = (&self.source, &self.until)
-            && file.follow
-        {
-            return Some((
-                "until",
-                "\"end\" never comes for a file that is followed; leave out one of `until` and `follow`".into(),
-            ));
-        }
-        if let (Sink::Topic(sink), Some(read)) = (&self.sink, read)
-            && sink == read
-        {
-            return Some((
-                "sink",
-                format!("{sink} is what this pipeline reads, so it would go round for ever; write to another topic"),
-            ));
-        }
-        if Some(&self.dead_letters) == read {
-            return Some((
-                "dead_letters",
-                format!(
-                    "{} is what this pipeline reads, so it would go round for ever; use another topic",
-                    self.dead_letters
-                ),
-            ));
-        }
-        None
+    }
+}
+
+impl fmt::Display for Delivery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ExactlyOnce => "exactly-once",
+            Self::AtLeastOnce => "at-least-once",
+        })
     }
 }
 
@@ -265,31 +256,9 @@ impl Source {
         };
         Some(TopicUri { brokers: None, topic: format!("{name}.{feed}") })
     }
-
-    fn default_until(&self) -> Until {
-        match self {
-            Self::File(file) if !file.follow => Until::End,
-            _ => Until::Stopped,
-        }
-    }
 }
 
 impl Sink {
-    /// Exactly once wherever output and position can be one step.
-    fn default_delivery(&self) -> Delivery {
-        match self {
-            Self::Topic(_) | Self::Csv(_) => Delivery::ExactlyOnce,
-            Self::Stdout => Delivery::AtLeastOnce,
-        }
-    }
-
-    fn default_interval(&self) -> Duration {
-        match self {
-            Self::Topic(_) | Self::Stdout => Duration::from_millis(100),
-            Self::Csv(_) => Duration::from_secs(10),
-        }
-    }
-
     /// The sink at `uri` with every default.
     pub fn new(uri: &SinkUri) -> Self {
         match uri {

@@ -11,6 +11,7 @@ pub mod log;
 pub mod member;
 pub mod message;
 pub mod metrics;
+pub mod partitioning;
 pub mod plugin;
 pub mod progress;
 pub mod pump;

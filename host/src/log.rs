@@ -10,6 +10,7 @@ mod partition;
 use std::time::Duration;
 
 use crate::message::{Batch, Fetch};
+use crate::metrics::Counters;
 use crate::source::Source;
 
 /// Where a group that has no position yet starts to read.
@@ -21,7 +22,7 @@ pub enum Start {
 }
 
 /// How a group reads a topic.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Reading {
     pub group: String,
     pub start: Start,
@@ -32,11 +33,20 @@ pub struct Reading {
     pub member: Option<String>,
     /// How long the messages of one poll may take to be processed without the group giving the partition away.
     pub patience: Duration,
+    /// Where it is counted when what was to be read next is not there any more.
+    pub counters: Counters,
 }
 
 impl Reading {
     pub fn new(group: &str, start: Start) -> Self {
-        Self { group: group.to_owned(), start, batch: BATCH_MESSAGES, member: None, patience: Duration::from_secs(300) }
+        Self {
+            group: group.to_owned(),
+            start,
+            batch: BATCH_MESSAGES,
+            member: None,
+            patience: Duration::from_secs(300),
+            counters: Counters::default(),
+        }
     }
 }
 

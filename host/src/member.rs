@@ -29,19 +29,16 @@ impl Member {
         let folder = PathBuf::from(folder);
         let hash: String = Sha256::digest(group)[..8].iter().map(|byte| format!("{byte:02x}")).collect();
         let context = |error: std::io::Error| {
-            anyhow::Error::from(error)
-                .context(format!("cannot claim a name in {}; give this user the right to write there", folder.display()))
+            anyhow::Error::from(error).context(format!(
+                "cannot claim a name in {}; give this user the right to write there",
+                folder.display()
+            ))
         };
         std::fs::create_dir_all(&folder).map_err(context)?;
         for number in 0..MOST {
             let path = folder.join(format!("{hash}-{number}"));
-            let mut file = File::options()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .open(path)
-                .map_err(context)?;
+            let mut file =
+                File::options().read(true).write(true).create(true).truncate(false).open(path).map_err(context)?;
             match file.try_lock() {
                 Ok(()) => return Ok(Self { name: name(&mut file).map_err(context)?, _lock: file }),
                 Err(std::fs::TryLockError::WouldBlock) => {}
@@ -78,10 +75,9 @@ mod tests {
         let claim = |group: &str| Member::claim(&folder.path().join("apogee.db"), group).unwrap();
         let (first, second, other) = (claim("g"), claim("g"), claim("h"));
         assert!(first.name != second.name && first.name != other.name);
-        let (one, two) = (first.name.clone(), second.name.clone());
-        drop((second, first));
-        assert_eq!([claim("g").name, claim("h").name], [one.clone(), claim("h").name]);
-        let (first, second) = (claim("g"), claim("g"));
-        assert_eq!([&first.name, &second.name], [&one, &two]);
+        let names = [first.name.clone(), second.name.clone(), other.name.clone()];
+        drop((other, second, first));
+        let again = [claim("g"), claim("g"), claim("h")];
+        assert_eq!(again.each_ref().map(|member| member.name.clone()), names);
     }
 }

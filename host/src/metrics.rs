@@ -5,23 +5,97 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Counters that many threads add to. A batch adds once, so a lock is cheap enough.
 #[derive(Debug, Clone, Default)]
-pub struct Counters(Arc<Mutex<BTreeMap<String, u64>>>);
+pub struct Counters {
+    counts: Arc<Mutex<BTreeMap<String, u64>>>,
+    /// Whose they are, before each name: `STAGE: `; nothing for those of the pipeline itself.
+    whose: String,
+}
 
 impl Counters {
+    /// Counters of an earlier stage, kept beside those of the pipeline: what goes from one to the next counts in both.
+    pub fn of_stage(&self, stage: &str) -> Self {
+        Self { counts: self.counts.clone(), whose: format!("{stage}: ") }
+    }
+
     pub fn add(&self, name: &str, n: u64) {
-        let mut counters = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match counters.get_mut(name) {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = (!self.whose.is_empty()).then(|| format!("{}{name}", self.whose));
+        let name = own.as_deref().unwrap_or(name);
+        match counts.get_mut(name) {
             Some(counter) => *counter += n,
-            None => drop(counters.insert(name.to_owned(), n)),
+            None => drop(counts.insert(name.to_owned(), n)),
+        }
+    }
+
+    /// Undoes an `add`.
+    fn take_back(&self, name: &str, n: u64) {
+        let name = format!("{}{name}", self.whose);
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(counter) = counts.get_mut(&name) {
+            *counter = counter.saturating_sub(n);
+            if *counter == 0 {
+                counts.remove(&name);
+            }
         }
     }
 
     pub fn get(&self, name: &str) -> u64 {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(name).copied().unwrap_or(0)
+        let name = format!("{}{name}", self.whose);
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner).get(&name).copied().unwrap_or(0)
     }
 
-    /// Every counter, by name.
+    /// Every counter, by name; those of earlier stages as `STAGE: NAME`.
     pub fn snapshot(&self) -> BTreeMap<String, u64> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Counts of what has not taken effect yet: shown at once, and taken back when it never does.
+#[derive(Debug, Default)]
+pub struct Tentative {
+    shown: Counters,
+    open: BTreeMap<String, u64>,
+}
+
+impl Tentative {
+    pub fn new(shown: Counters) -> Self {
+        Self { shown, open: BTreeMap::new() }
+    }
+
+    pub fn add(&mut self, name: &str, n: u64) {
+        self.shown.add(name, n);
+        match self.open.get_mut(name) {
+            Some(counter) => *counter += n,
+            None => drop(self.open.insert(name.to_owned(), n)),
+        }
+    }
+
+    /// All that was counted has taken effect.
+    pub fn commit(&mut self) {
+        self.open.values_mut().for_each(|counter| *counter = 0);
+    }
+}
+
+impl Drop for Tentative {
+    fn drop(&mut self) {
+        self.open.iter().filter(|(_, n)| **n > 0).for_each(|(name, n)| self.shown.take_back(name, *n));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_never_takes_effect_is_not_counted() {
+        let counters = Counters::default();
+        let mut tentative = Tentative::new(counters.clone());
+        tentative.add("messages in", 3);
+        tentative.commit();
+        tentative.add("messages in", 4);
+        tentative.add("rejected", 1);
+        assert_eq!((counters.get("messages in"), counters.get("rejected")), (7, 1));
+        drop(tentative);
+        assert_eq!(counters.snapshot(), [("messages in".to_owned(), 3)].into());
     }
 }

@@ -69,8 +69,9 @@ fn line(pipelines: &[(String, Counters)], end: &Receiver<()>) {
     *LINE.lock().unwrap_or_else(PoisonError::into_inner) = Some(bar.clone());
     let start = Instant::now();
     while waited(end, Duration::from_millis(200)) {
-        let texts =
-            pipelines.iter().map(|(name, counters)| format!("{name}: {}", Totals::of(counters).text(start.elapsed())));
+        let texts = pipelines
+            .iter()
+            .map(|(name, counters)| format!("{name}: {}", Totals::of(name, counters).text(start.elapsed())));
         bar.set_message(texts.collect::<Vec<_>>().join("  "));
         bar.tick();
     }
@@ -82,7 +83,7 @@ fn lines(pipelines: &[(String, Counters)], end: &Receiver<()>) {
     let start = Instant::now();
     while waited(end, Duration::from_secs(10)) {
         for (name, counters) in pipelines {
-            let totals = Totals::of(counters);
+            let totals = Totals::of(name, counters);
             tracing::info!("{name}: {}", totals.text(start.elapsed()));
         }
     }
@@ -101,10 +102,19 @@ struct Totals {
 }
 
 impl Totals {
-    fn of(counters: &Counters) -> Self {
-        let rejected =
-            counters.snapshot().iter().filter(|(name, _)| name.starts_with("rejected ")).map(|(_, n)| n).sum();
-        Self { read: counters.get("messages in"), written: counters.get("messages out"), rejected }
+    /// What the first stage read, the last one wrote, and any rejected.
+    fn of(name: &str, counters: &Counters) -> Self {
+        let all = counters.snapshot();
+        let get = |name: &str| all.get(name).copied();
+        let is_rejected = |name: &str| {
+            name.starts_with("rejected ")
+                || name.split_once(": ").is_some_and(|(_, name)| name.starts_with("rejected "))
+        };
+        Self {
+            read: get(&format!("{name}.1: messages in")).or(get("messages in")).unwrap_or(0),
+            written: get("messages out").unwrap_or(0),
+            rejected: all.iter().filter(|(name, _)| is_rejected(name)).map(|(_, n)| n).sum(),
+        }
     }
 
     fn text(&self, elapsed: Duration) -> String {
@@ -117,7 +127,7 @@ impl Totals {
 
 /// The closing summary of one pipeline, for a person: totals, then every other counter.
 pub fn summary(name: &str, counters: &Counters, elapsed: Duration) -> String {
-    let mut text = format!("{name}: {} in {:.1} s", Totals::of(counters).text(elapsed), elapsed.as_secs_f64());
+    let mut text = format!("{name}: {} in {:.1} s", Totals::of(name, counters).text(elapsed), elapsed.as_secs_f64());
     let others: BTreeMap<_, _> =
         counters.snapshot().into_iter().filter(|(name, _)| !name.starts_with("messages ")).collect();
     let width = others.keys().map(|name| name.chars().count()).max().unwrap_or(0);
@@ -175,5 +185,27 @@ mod tests {
             serde_json::from_str(&summary_json("iss", &counters, elapsed, Some("no broker"))).unwrap();
         assert_eq!(json["summary"]["counters"]["rejected trap"], 1);
         assert_eq!(json["summary"]["error"], "no broker");
+    }
+
+    #[test]
+    fn what_goes_from_stage_to_stage_counts_once() {
+        let counters = Counters::default();
+        let first = counters.of_stage("iss.1");
+        for (counters, name, n) in [
+            (&first, "messages in", 12),
+            (&first, "messages out", 10),
+            (&first, "rejected by flatten", 2),
+            (&counters, "messages in", 10),
+            (&counters, "messages out", 1),
+            (&counters, "rejected by window-counts", 3),
+        ] {
+            counters.add(name, n);
+        }
+        assert_eq!((first.get("messages in"), counters.get("messages in")), (12, 10));
+        assert_eq!(
+            summary("iss", &counters, Duration::from_secs(4)),
+            "iss: 12 messages in, 1 out, 5 rejected, 3.0/s in 4.0 s\n  iss.1: messages in          12\n  \
+             iss.1: messages out         10\n  iss.1: rejected by flatten  2\n  rejected by window-counts   3"
+        );
     }
 }

@@ -5,15 +5,15 @@ use std::time::Duration;
 use crate::checkpoint::Position;
 use crate::log::{LogError, Writer};
 use crate::message::{Batch, Rejected};
-use crate::source::{MAX_REJECTED, Poll, Source};
 use crate::rejects::Rejects;
+use crate::source::{MAX_REJECTED, Poll, Source};
 use crate::worker::Order;
 
 /// How long a poll waits, and so how soon a request to stop is seen.
 const WAIT: Duration = Duration::from_millis(50);
 
-/// Appends what `source` gives to a topic, `place`; each message is durable there before the next poll. A message that the topic
-/// does not take is a dead letter.
+/// Appends what `source` gives to a topic, `place`; each message is durable there before the next poll. A message that
+/// the topic does not take is a dead letter.
 pub fn run(
     source: &mut dyn Source,
     writer: &mut dyn Writer,
@@ -40,6 +40,7 @@ pub fn run(
                 rejects.input(fetch.partition, &rejected)?;
                 rejects.dead_letters.take()?;
                 source.commit(fetch.partition, &Position { next: fetch.next, place: place.to_owned() })?;
+                rejects.counters.commit();
             }
             Poll::Assigned(assigned) => {
                 assigned.iter().try_for_each(|assigned| source.start(assigned.partition, None))?;

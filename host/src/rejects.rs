@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use crate::dead_letter::{DeadLetters, HEADERS, Letter, Text};
 use crate::message::{Batch, Rejected};
-use crate::metrics::Counters;
+use crate::metrics::Tentative;
 use crate::plugin::{Description, Plugin, Rejection};
 
 /// Where messages go that cannot be used, and who counts them.
 pub struct Rejects {
     pub pipeline: String,
-    pub counters: Counters,
+    pub counters: Tentative,
     pub dead_letters: DeadLetters,
 }
 

@@ -18,7 +18,8 @@ use crate::dead_letter::DeadLetters;
 use crate::log::connect::Logs;
 use crate::log::{Reading, Start};
 use crate::member::Member;
-use crate::metrics::Counters;
+use crate::metrics::{Counters, Tentative};
+use crate::partitioning::{self, Finding, Verdict};
 use crate::plugin::{Engine, Opened, Plugin};
 use crate::pump;
 use crate::rejects::Rejects;
@@ -48,8 +49,15 @@ pub type Loaded = (Plugin, Opened);
 pub fn run(pipeline: &Pipeline, engine: &Engine, counters: &Counters, stop: &Stop) -> anyhow::Result<()> {
     let logs = Arc::new(Logs::new(&pipeline.log, &pipeline.client));
     let mut stages = Vec::new();
-    for pipeline in line(pipeline) {
-        stages.push(Running::open(pipeline, engine, logs.clone(), counters)?);
+    for stage in pipeline.line() {
+        let last = std::ptr::eq(stage, pipeline);
+        let counters = if last { counters.clone() } else { counters.of_stage(&stage.name) };
+        stages.push(Running::open(stage, engine, logs.clone(), counters)?);
+    }
+    for finding in findings(stages.iter().map(|stage| (stage.pipeline, stage.plugins.as_slice()))) {
+        if finding.verdict == Verdict::Split {
+            tracing::warn!("{}: {finding}", finding.pipeline);
+        }
     }
     let mut works: Vec<(&str, Work<'_>)> = Vec::new();
     if stages[0].pipeline.via.is_some() {
@@ -76,13 +84,6 @@ pub fn run(pipeline: &Pipeline, engine: &Engine, counters: &Counters, stop: &Sto
 
 /// What a thread of a line does, asking again and again what it is to do next.
 type Work<'a> = Box<dyn FnOnce(&(dyn Fn() -> Order + Sync)) -> anyhow::Result<()> + Send + 'a>;
-
-/// The pipelines of a line, first to last.
-pub fn line(pipeline: &Pipeline) -> Vec<&Pipeline> {
-    let mut line: Vec<&Pipeline> = std::iter::successors(Some(pipeline), |p| p.upstream.as_deref()).collect();
-    line.reverse();
-    line
-}
 
 /// The error of the first thread that has one; those of the others, which often follow from it, are logged.
 fn first_cause(results: impl Iterator<Item = std::thread::Result<anyhow::Result<()>>>) -> anyhow::Result<()> {
@@ -171,6 +172,20 @@ pub fn load(pipeline: &Pipeline, engine: &Engine) -> anyhow::Result<Vec<Loaded>>
     pipeline.plugins.iter().map(load).collect()
 }
 
+/// What each plugin with state gets of its groups. The pipelines are a line, each with its plugins.
+pub fn findings<'a>(line: impl Iterator<Item = (&'a Pipeline, &'a [Loaded])>) -> Vec<Finding> {
+    let says = |(plugin, opened): &'a Loaded| partitioning::Says {
+        name: &plugin.description.name,
+        has_state: plugin.has_state(),
+        opened,
+    };
+    let stage = |(pipeline, plugins): (&'a Pipeline, &'a [Loaded])| partitioning::Stage {
+        pipeline,
+        plugins: plugins.iter().map(says).collect(),
+    };
+    partitioning::findings(&line.map(stage).collect::<Vec<_>>())
+}
+
 /// The columns of a sink that needs to know them before the first message; `None` for the others.
 pub fn columns(pipeline: &Pipeline, plugins: &[Loaded]) -> Result<Option<Vec<String>>, SinkError> {
     let config::Sink::Csv(options) = &pipeline.sink else { return Ok(None) };
@@ -188,7 +203,7 @@ pub fn columns(pipeline: &Pipeline, plugins: &[Loaded]) -> Result<Option<Vec<Str
 /// One pipeline of a line, with all that its workers have in common.
 struct Running<'a> {
     pipeline: &'a Pipeline,
-    counters: &'a Counters,
+    counters: Counters,
     logs: Arc<Logs>,
     plugins: Vec<Loaded>,
     columns: Option<Vec<String>>,
@@ -196,12 +211,7 @@ struct Running<'a> {
 
 impl<'a> Running<'a> {
     /// Loads the plugins, and creates the topics that are missing.
-    fn open(
-        pipeline: &'a Pipeline,
-        engine: &Engine,
-        logs: Arc<Logs>,
-        counters: &'a Counters,
-    ) -> anyhow::Result<Self> {
+    fn open(pipeline: &'a Pipeline, engine: &Engine, logs: Arc<Logs>, counters: Counters) -> anyhow::Result<Self> {
         let plugins = load(pipeline, engine)?;
         let columns = columns(pipeline, &plugins)?;
         let sink = match &pipeline.sink {
@@ -250,7 +260,10 @@ impl<'a> Running<'a> {
         loop {
             let start = Instant::now();
             let Err(error) = self.worker(&member, order) else { return Ok(()) };
-            if !worker::is_interrupted(&error) || matches!(order(), Order::Stop) {
+            // Kafka's group says whose a partition is, and whoever was paused for long finds out at the sink.
+            let shared = self.pipeline.reads().is_some_and(|topic| topic.brokers.is_some());
+            let again = worker::is_interrupted(&error) || (shared && worker::is_fenced(&error));
+            if !again || matches!(order(), Order::Stop) {
                 return Err(error);
             }
             self.counters.add("interruptions", 1);
@@ -267,7 +280,7 @@ impl<'a> Running<'a> {
         let pipeline = self.pipeline;
         // Before the source: whatever a former self left under way is ended by then.
         let sink = self.sink(member)?;
-        let letters = if self.letters_with_sink() {
+        let letters = if pipeline.letters_with_sink() {
             DeadLetters::with_the_sink()
         } else {
             DeadLetters::apart(self.logs.clone(), pipeline.dead_letters.clone())
@@ -286,7 +299,7 @@ impl<'a> Running<'a> {
     }
 
     fn rejects(&self, dead_letters: DeadLetters) -> Rejects {
-        Rejects { pipeline: self.pipeline.name.clone(), counters: self.counters.clone(), dead_letters }
+        Rejects { pipeline: self.pipeline.name.clone(), counters: Tentative::new(self.counters.clone()), dead_letters }
     }
 
     fn identity(&self, place: String) -> Identity {
@@ -322,6 +335,7 @@ impl<'a> Running<'a> {
         let reading = Reading {
             batch: pipeline.batch,
             member: Some(member.name.clone()),
+            counters: self.counters.clone(),
             patience: Reading::new("", start).patience + pipeline.plugins.iter().map(|plugin| plugin.limits.call).sum(),
             ..Reading::new(&pipeline.group, start)
         };
@@ -340,24 +354,17 @@ impl<'a> Running<'a> {
                 return Ok((Some(server), Box::new(HttpSource::new(options, counters)?)));
             }
             config::Source::File(options) => {
-                Box::new(FileSource::open(options.clone(), self.logs.embedded()?, &pipeline.group)?)
+                let source = FileSource::open(options.clone(), self.logs.embedded()?, &pipeline.group)?;
+                Box::new(source.batches_of(pipeline.batch))
             }
             config::Source::Topic(..) => anyhow::bail!("a topic is read by its group"),
         };
         Ok((None, source))
     }
 
-    /// Whether dead letters are in the same log as the output, and so in the same step.
-    fn letters_with_sink(&self) -> bool {
-        match &self.pipeline.sink {
-            config::Sink::Topic(topic) => topic.brokers == self.pipeline.dead_letters.brokers,
-            config::Sink::Csv(_) | config::Sink::Stdout => false,
-        }
-    }
-
     fn sink(&self, member: &Member) -> anyhow::Result<Box<dyn Sink>> {
         let pipeline = self.pipeline;
-        let letters = self.letters_with_sink().then_some(pipeline.dead_letters.topic.as_str());
+        let letters = pipeline.letters_with_sink().then_some(pipeline.dead_letters.topic.as_str());
         match &pipeline.sink {
             config::Sink::Topic(topic) => self.topic_sink(topic, Some(&topic.topic), letters, member),
             config::Sink::Csv(options) => {

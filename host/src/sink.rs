@@ -3,7 +3,6 @@
 
 pub mod csv;
 pub mod embedded;
-mod file;
 pub mod files;
 pub mod kafka;
 pub mod stdout;
@@ -21,7 +20,7 @@ use crate::source::Source;
 /// Dropped without a commit, nothing of what was written since the last one can be taken for output, unless the sink
 /// is not [`exactly_once`](Sink::exactly_once).
 pub trait Sink: Send {
-    /// Where the checkpoints are, as a URI that is the same in every run.
+    /// Where the checkpoints are, as a URI that is the same in every run; empty for a sink that keeps none.
     fn place(&self) -> String;
 
     /// Whether output, state and position take effect in one step.
@@ -33,11 +32,7 @@ pub trait Sink: Send {
 
     /// Hands out the state of that checkpoint, a bounded part at a time and in the order in which it was kept; a key
     /// may come again, and a null deletes it. Ends early when `each` breaks.
-    fn state(
-        &mut self,
-        last: &Checkpoint,
-        each: &mut dyn FnMut(&Entries) -> ControlFlow<()>,
-    ) -> Result<(), SinkError>;
+    fn state(&mut self, last: &Checkpoint, each: &mut dyn FnMut(&Entries) -> ControlFlow<()>) -> Result<(), SinkError>;
 
     /// Writes output of a partition that came from input whose first offset is `first`.
     fn write(&mut self, partition: i32, batch: &Batch, first: i64) -> Result<(), SinkError>;

@@ -176,7 +176,8 @@ impl Task {
         }
         self.moved = now;
         let passed = i64::try_from(now.duration_since(self.heard).as_millis()).unwrap_or(i64::MAX);
-        Some(time.saturating_add(passed))
+        // No clock has gone on to what one message with a wrong time says.
+        Some(time.saturating_add(passed).min(jiff::Timestamp::now().as_millisecond()))
     }
 
     /// The checkpoint of all that was processed; `None` where there is nothing new.

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use crate::checkpoint::{Identity, Position};
 use crate::log::LogError;
 use crate::rejects::Rejects;
-use crate::sink::{Positions, Sink, Step};
-use crate::source::{Assigned, Poll, Source};
+use crate::sink::{Positions, Sink, SinkError, Step};
+use crate::source::{Assigned, Poll, Source, SourceError};
 use crate::task::{END, Stage, Task};
 
 /// How long one poll waits, and so how soon a request to stop is seen.
@@ -166,6 +166,7 @@ impl Loop<'_> {
             }
         }
         self.tasks.values_mut().for_each(Task::committed);
+        rejects.counters.commit();
         Ok(())
     }
 }
@@ -177,10 +178,13 @@ fn lost(partitions: &[i32]) -> LogError {
     }
 }
 
+/// Whether another host has taken over a partition at the sink.
+pub fn is_fenced(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| matches!(cause.downcast_ref(), Some(SinkError::Fenced { .. })))
+}
+
 /// Whether what failed can be done again from the last checkpoint, by a new worker.
 pub fn is_interrupted(error: &anyhow::Error) -> bool {
-    use crate::sink::SinkError;
-    use crate::source::SourceError;
     let interrupted = |error: &LogError| matches!(error, LogError::Interrupted { .. });
     error.chain().any(|cause| match (cause.downcast_ref(), cause.downcast_ref(), cause.downcast_ref()) {
         (Some(error), _, _) => interrupted(error),

@@ -3,6 +3,7 @@
 
 mod signals;
 mod topics;
+mod windows;
 
 use std::path::Path;
 use std::process::Command;

@@ -5,11 +5,13 @@ mod sink;
 mod source;
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use host::checkpoint::Position;
 use host::log::Log;
 use host::log::embedded::Embedded;
 use host::log::kafka::Kafka;
+use host::source::{Assigned, Poll, Source};
 use tempfile::TempDir;
 
 /// How long anything may take before a test fails.
@@ -39,5 +41,49 @@ impl Topic {
         let name = format!("conformance-{:016x}", fastrand::Rng::new().u64(..));
         assert!(log.create_topic(&name, 1).unwrap());
         Self { log, name, _folder: folder }
+    }
+}
+
+/// A position that belongs to no checkpoint.
+fn position(next: i64) -> Position {
+    Position { next, place: String::new() }
+}
+
+/// The next thing that is not `Idle`.
+fn found(source: &mut dyn Source) -> Poll {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match source.poll(Duration::from_millis(200)).unwrap() {
+            Poll::Idle => assert!(Instant::now() < deadline, "nothing came in {PATIENCE:?}"),
+            found => return found,
+        }
+    }
+}
+
+/// The partitions that a new reader is given.
+fn assigned(source: &mut dyn Source) -> Vec<Assigned> {
+    match found(source) {
+        Poll::Assigned(assigned) => assigned,
+        other => panic!("{other:?} before any partition was assigned"),
+    }
+}
+
+/// A new reader that goes on where its group stands.
+fn started(mut source: Box<dyn Source>) -> Box<dyn Source> {
+    for assigned in assigned(&mut *source) {
+        source.start(assigned.partition, None).unwrap();
+    }
+    source
+}
+
+/// The next thing that is not `Idle`; partitions that are assigned go on where their group stands.
+fn next(source: &mut dyn Source) -> Poll {
+    loop {
+        match found(source) {
+            Poll::Assigned(assigned) => {
+                assigned.iter().for_each(|assigned| source.start(assigned.partition, None).unwrap());
+            }
+            found => return found,
+        }
     }
 }

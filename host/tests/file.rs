@@ -5,6 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use host::checkpoint::Position;
 use host::log::embedded::Embedded;
 use host::message::Fetch;
 use host::source::file::{FileSource, Format, Options, Reader};
@@ -40,10 +41,28 @@ impl Given {
         Options { follow: true, ..self.once(format) }
     }
 
+    /// A reader of the one group, which goes on where the group stands.
     fn source(&self, options: Options) -> FileSource {
-        let log = Embedded::open(&self.folder.path().join("log")).unwrap();
-        FileSource::open(options, log, "group").unwrap()
+        let mut source = self.open(options);
+        source.start(0, None).unwrap();
+        source
     }
+
+    /// A reader that was told that the file is its own.
+    fn open(&self, options: Options) -> FileSource {
+        let log = Embedded::open(&self.folder.path().join("log")).unwrap();
+        let mut source = FileSource::open(options, log, "group").unwrap();
+        assert!(matches!(source.poll(Duration::ZERO).unwrap(), Poll::Assigned(_)));
+        source
+    }
+
+    fn told(&self, error: impl std::fmt::Display) -> String {
+        error.to_string().replace(&*self.path.to_string_lossy(), "PATH")
+    }
+}
+
+fn position(next: i64) -> Position {
+    Position { next, place: String::new() }
 }
 
 fn messages(fetch: &Fetch) -> Vec<(i64, String)> {
@@ -251,7 +270,12 @@ fn a_followed_file_that_is_cut_replaced_or_removed_is_an_error() {
         let error = reader.check_same_file().unwrap_err().to_string();
         error.replace(&given.path.display().to_string(), "PATH")
     };
-    let text = |what| format!("PATH: it was {what} while it was followed; run again to read it from its start");
+    let text = |what| {
+        format!(
+            "PATH: it was {what} while it was followed; run again to read it from its start, under another `group` if \
+             the sink keeps checkpoints"
+        )
+    };
     assert_eq!(error(|given| fs::write(&given.path, "c\n").unwrap()), text("cut from 4 bytes or more to 2"));
     assert_eq!(error(|given| fs::remove_file(&given.path).unwrap()), text("removed"));
     let replace = |given: &Given| {
@@ -279,16 +303,16 @@ fn a_run_goes_on_where_the_last_one_committed() {
     let given = Given::new("a\nb\nc\n");
     let mut first = given.source(given.once(Format::JsonLines));
     assert_eq!(next(&mut first).next, 6);
-    first.commit(0, 2).unwrap();
+    first.commit(0, &position(2)).unwrap();
     drop(first);
     let mut second = given.source(given.once(Format::JsonLines));
     assert_eq!(messages(&next(&mut second)), pairs(&[(2, "b"), (4, "c")]));
     assert!(ended(&mut second));
-    second.commit(0, 6).unwrap();
+    second.commit(0, &position(6)).unwrap();
     drop(second);
     let mut third = given.source(given.once(Format::JsonLines));
     assert_eq!(messages(&next(&mut third)).len(), 3, "a file that was read to its end starts anew");
-    third.commit(0, 6).unwrap();
+    third.commit(0, &position(6)).unwrap();
     drop(third);
     fs::write(&given.path, "d\n").unwrap();
     let mut fourth = given.source(given.followed(Format::JsonLines));
@@ -315,13 +339,76 @@ fn a_replaced_file_is_read_from_its_start_by_the_next_run() {
     let given = Given::new("a\n");
     let mut source = given.source(given.followed(Format::JsonLines));
     assert_eq!(next(&mut source).next, 2);
-    source.commit(0, 2).unwrap();
+    source.commit(0, &position(2)).unwrap();
     let other = given.folder.path().join("other");
     fs::write(&other, "new\nlines\n").unwrap();
     fs::rename(other, &given.path).unwrap();
     source.poll(Duration::ZERO).unwrap_err();
-    source.commit(0, 2).unwrap();
+    source.commit(0, &position(2)).unwrap();
+    drop(source);
+    // Not by a sink whose checkpoint is of the former file.
+    let mut source = given.open(given.followed(Format::JsonLines));
+    assert_eq!(
+        given.told(source.start(0, Some(2)).unwrap_err()),
+        "PATH: it was cut, removed or replaced while it was followed, so it is another file now; read it under \
+         another `group`"
+    );
     drop(source);
     let mut source = given.source(given.followed(Format::JsonLines));
     assert_eq!(messages(&next(&mut source)), pairs(&[(0, "new"), (4, "lines")]));
+}
+
+#[test]
+fn behind_a_checkpoint_nothing_is_read_twice_and_no_other_file() {
+    for options in [Given::once, Given::followed] {
+        let given = Given::new("a,b\n1,2\n3,4\n");
+        let mut first = given.source(options(&given, CSV));
+        let all = next(&mut first);
+        first.commit(0, &position(all.next)).unwrap();
+        drop(first);
+        for (from, expected) in [(4, &[4, 8][..]), (8, &[8]), (12, &[])] {
+            let mut source = given.open(options(&given, CSV));
+            source.start(0, Some(from)).unwrap();
+            source.drain().unwrap();
+            if !expected.is_empty() {
+                assert_eq!(next(&mut source).offsets, expected);
+            }
+            assert!(ended(&mut source));
+        }
+        fs::write(&given.path, "a,b\n5,6\n").unwrap();
+        assert_eq!(
+            given.told(given.open(options(&given, CSV)).start(0, Some(12)).unwrap_err()),
+            "PATH: it has 8 bytes, and was read up to 12 before, so it is another file now; read it under another \
+             `group`"
+        );
+    }
+}
+
+#[test]
+fn a_second_reader_of_the_same_group_is_refused() {
+    let given = Given::new("a\n");
+    let log = Embedded::open(&given.folder.path().join("log")).unwrap();
+    let open = |group| FileSource::open(given.once(Format::JsonLines), log.clone(), group);
+    let first = open("group").unwrap();
+    let process = std::process::id();
+    let error = given.told(open("group").err().unwrap());
+    assert!(
+        error.contains(&format!("group \"group\" already reads file:PATH, in process {process}; end that one")),
+        "{error}"
+    );
+    open("another").unwrap();
+    drop(first);
+    open("group").unwrap();
+}
+
+#[test]
+fn batches_hold_as_many_messages_as_is_said() {
+    let given = Given::new("1\n2,2\n".repeat(10));
+    let mut source = given.open(given.once(ROWS)).batches_of(7);
+    source.start(0, None).unwrap();
+    let mut sizes = Vec::new();
+    while let Poll::Messages(fetch) = source.poll(Duration::ZERO).unwrap() {
+        sizes.push(fetch.batch.len() + fetch.rejected.len());
+    }
+    assert_eq!(sizes, [7, 7, 6]);
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use host::error::Fault;
 use host::message::Batch;
-use host::plugin::{Engine, Instance, Limits, PluginError};
+use host::plugin::{Engine, Entries, Instance, Limits, Output, PluginError};
 use serde_json::json;
 
 use crate::program::{csv_rows, plugin, run};
@@ -35,15 +35,24 @@ fn batch() -> Batch {
     batch
 }
 
-/// What the operator sees when a hostile plugin is opened and given a batch.
+/// All that a host asks of an instance, in order.
+fn work(instance: &mut Instance) -> Result<Output, PluginError> {
+    instance.restore("0.1.0", &Entries::default())?;
+    let output = instance.process(&batch())?;
+    instance.advance(0)?;
+    while instance.changes()?.is_some() {}
+    Ok(output)
+}
+
+/// What the operator sees when a hostile plugin is opened and put to work.
 fn misbehave(engine: &Engine, how: &str, limits: &Limits) -> String {
-    let outcome = open(engine, how, limits).and_then(|mut instance| instance.process(&batch()));
+    let outcome = open(engine, how, limits).and_then(|mut instance| work(&mut instance));
     let text = match outcome {
         Ok(output) => panic!("{how} got away with {output:?}"),
         Err(error) => error.to_string(),
     };
     // The host is alive, and whatever comes next is unharmed.
-    let output = open(engine, "echo", limits).and_then(|mut echo| echo.process(&batch())).expect("an echo");
+    let output = open(engine, "echo", limits).and_then(|mut echo| work(&mut echo)).expect("an echo");
     assert!(output.messages.values.iter().eq(batch().values.iter()), "after {how}");
     text
 }
@@ -69,7 +78,7 @@ fn each_is_stopped_with_a_text_that_says_what_to_do() {
 /// What is not stopped; the first is a comparison, the others have a test of their own.
 const UNSTOPPED: [&str; 3] = ["echo", "log-flood", "clock-random-env"];
 
-const TEXTS: [(&str, &str); 23] = [
+const TEXTS: [(&str, &str); 35] = [
     (
         "loop-in-open",
         "plugin hostile 0.1.0 was stopped in open: it ran longer than 300ms; if it needs longer, raise `call` in [plugin.limits]",
@@ -88,7 +97,7 @@ const TEXTS: [(&str, &str); 23] = [
     ),
     (
         "trap",
-        "plugin hostile 0.1.0 failed in process: it gave up (a panic, an abort or an uncaught exception); it said: thread '<unnamed>' (1) panicked at plugins/hostile/src/lib.rs:56:26: / the plugin said so / note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace",
+        "plugin hostile 0.1.0 failed in process: it gave up (a panic, an abort or an uncaught exception); it said: thread '<unnamed>' (1) panicked at plugins/hostile/src/lib.rs:58:26: / the plugin said so / note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace",
     ),
     ("abort", "plugin hostile 0.1.0 failed in process: it gave up (a panic, an abort or an uncaught exception)"),
     (
@@ -155,6 +164,54 @@ const TEXTS: [(&str, &str); 23] = [
     (
         "duplicate-fields",
         "plugin hostile 0.1.0 gave back nonsense from open: a field without a name, or with one that is there twice: \"\\u{1b}[31mred\"; nothing of it was used, and this is the plugin's fault",
+    ),
+    (
+        "loop-in-restore",
+        "plugin hostile 0.1.0 was stopped in restore: it ran longer than 300ms; if it needs longer, raise `call` in [plugin.limits]",
+    ),
+    (
+        "trap-in-restore",
+        "plugin hostile 0.1.0 failed in restore: it gave up (a panic, an abort or an uncaught exception); it said: thread '<unnamed>' (1) panicked at plugins/hostile/src/lib.rs:118:35: / the state is not to my taste / note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace",
+    ),
+    (
+        "refuse-state",
+        "plugin hostile 0.1.0 refuses the state that its version 0.1.0 kept: \\u{1b}[31mnot mine; go back to that version, or start without it under another `group`",
+    ),
+    (
+        "loop-in-advance",
+        "plugin hostile 0.1.0 was stopped in advance: it ran longer than 300ms; if it needs longer, raise `call` in [plugin.limits]",
+    ),
+    (
+        "million-in-advance",
+        "plugin hostile 0.1.0 was stopped in advance: it put out more than 10000 messages or 1048576 bytes in one call; if it needs more, raise `output_messages` and `output_bytes` in [plugin.limits]",
+    ),
+    (
+        "origins-in-advance",
+        "plugin hostile 0.1.0 gave back nonsense from advance: origins or rejections where no message came in; nothing of it was used, and this is the plugin's fault",
+    ),
+    (
+        "loop-in-changes",
+        "plugin hostile 0.1.0 was stopped in changes: it ran longer than 300ms; if it needs longer, raise `call` in [plugin.limits]",
+    ),
+    (
+        "changes-too-long",
+        "plugin hostile 0.1.0 gave back nonsense from changes: lengths of the keys that sum up to 1000000 for 1 bytes; nothing of it was used, and this is the plugin's fault",
+    ),
+    (
+        "changes-uneven",
+        "plugin hostile 0.1.0 gave back nonsense from changes: 1 values for 2 messages; nothing of it was used, and this is the plugin's fault",
+    ),
+    (
+        "changes-without-key",
+        "plugin hostile 0.1.0 gave back nonsense from changes: an entry of state without a key; nothing of it was used, and this is the plugin's fault",
+    ),
+    (
+        "changes-without-end",
+        "plugin hostile 0.1.0 gave back nonsense from changes: more than 67108864 bytes of state; nothing of it was used, and this is the plugin's fault",
+    ),
+    (
+        "nothing-without-end",
+        "plugin hostile 0.1.0 gave back nonsense from changes: more than 67108864 bytes of state; nothing of it was used, and this is the plugin's fault",
     ),
 ];
 

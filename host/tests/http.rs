@@ -102,7 +102,10 @@ fn options(url: &Url) -> Options {
 
 fn source(options: Options) -> (HttpSource, Counters) {
     let counters = Counters::default();
-    (HttpSource::new(options, counters.clone()).unwrap(), counters)
+    let mut source = HttpSource::new(options, counters.clone()).unwrap();
+    assert!(matches!(source.poll(Duration::ZERO).unwrap(), Poll::Assigned(_)));
+    source.start(0, None).unwrap();
+    (source, counters)
 }
 
 /// The next thing that the source hands out.

@@ -4,6 +4,8 @@ mod chaos;
 mod cli;
 mod config;
 mod conformance;
+#[cfg(target_os = "linux")]
+mod crash;
 mod file;
 mod hostile;
 mod http;

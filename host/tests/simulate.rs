@@ -36,6 +36,7 @@ fn replies(url: String, n: usize) -> Vec<String> {
                 let values = fetch.batch.values.iter().flatten();
                 replies.extend(values.map(|value| String::from_utf8(value.to_vec()).unwrap()));
             }
+            Poll::Assigned(_) => source.start(0, None).unwrap(),
             other => panic!("{other:?} after {} replies, {:?}", replies.len(), counters.snapshot()),
         }
     }

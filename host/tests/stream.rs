@@ -120,6 +120,44 @@ fn the_default_source_is_polled_or_its_absence_names_the_simulated_one() {
 }
 
 #[test]
+fn without_its_last_checkpoint_a_group_does_not_go_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path();
+    std::fs::write(path.join("in.jsonl"), "{\"n\":1}\n{\"n\":2}\n").unwrap();
+    let flatten = plugin("flatten");
+    let flatten = flatten.to_str().unwrap();
+    run_ok(path, &["--plugin", flatten, "--from", "file:in.jsonl", "--to", "kafka:///in", "--name", "first"]);
+    let arguments =
+        |from| ["--plugin", flatten, "--from", from, "--to", "kafka:///out", "--name", "second", "--until", "end"];
+    // A topic's positions are in the checkpoint's step, those of a file come after it.
+    for (from, name) in [("kafka:///in", "topic"), ("file:in.jsonl", "file")] {
+        let log = path.join("apogee.db");
+        let copy = path.join(format!("{name}.db"));
+        std::fs::copy(&log, &copy).unwrap();
+        let log = ["--log", copy.to_str().unwrap()];
+        run_ok(path, &[&arguments(from)[..], &log].concat());
+        let edit = |sql: &str| rusqlite::Connection::open(&copy).unwrap().execute(sql, []).unwrap();
+        let refused = || {
+            let output = run(path, &[&arguments(from)[..], &log].concat());
+            assert!(!output.status.success());
+            String::from_utf8(output.stderr).unwrap()
+        };
+        let next = if from == "kafka:///in" { 2 } else { 16 };
+        assert_eq!(edit("UPDATE checkpoints SET checkpoint = json_set(checkpoint, '$.next', 1)"), 2);
+        let place = "kafka:///?group=second";
+        let group = format!("partition 0: the group has had everything before offset {next} in {place}, but the");
+        let anew = "or start anew under another `group`";
+        let old = format!("{group} checkpoint there ends at 1: it is an old copy; bring back the last one, {anew}");
+        let error = refused();
+        assert!(error.contains(&old), "{error}");
+        edit("DELETE FROM checkpoints");
+        let missing = format!("{group} checkpoint that belongs to it is missing there; bring it back, {anew}");
+        let error = refused();
+        assert!(error.contains(&missing), "{error}");
+    }
+}
+
+#[test]
 fn a_reply_larger_than_the_topic_takes_costs_only_itself() {
     let directory = tempfile::tempdir().unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

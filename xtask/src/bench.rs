@@ -9,7 +9,7 @@ use xtask::{command, root, target};
 use crate::{plugins, setup};
 
 /// Crates whose speed is measured; the settings of the profile are raised for these alone.
-const MEASURED: &[&str] = &["host", "flatten", "apogee-json", "apogee-sdk"];
+const MEASURED: &[&str] = &["host", "flatten", "apogee-json", "apogee-sdk", "window-counts"];
 
 /// Builds the plugins and runs the host's benches; `args` go to them.
 pub fn run(args: &[String]) -> Result<()> {

@@ -15,7 +15,7 @@ pub const TARGET: &str = "wasm32-wasip2";
 const PROFILE: &str = "plugin";
 
 /// Crates in `plugins/` whose library is a component.
-const CRATES: &[&str] = &["flatten", "hostile", "hostile_socket"];
+const CRATES: &[&str] = &["flatten", "hostile", "hostile_socket", "max-altitude", "window-counts"];
 
 /// Builds the plugins in Rust; with `all` also the one in JavaScript.
 pub fn build(all: bool) -> Result<()> {
@@ -27,7 +27,7 @@ pub fn build(all: bool) -> Result<()> {
     }
     command::run(&mut cargo)?;
     for name in CRATES {
-        let built = target().join(TARGET).join(PROFILE).join(format!("{name}.wasm"));
+        let built = target().join(TARGET).join(PROFILE).join(format!("{}.wasm", name.replace('-', "_")));
         replace(&built, &root().join("plugins").join(format!("{name}.wasm")))?;
     }
     if all { javascript() } else { Ok(()) }

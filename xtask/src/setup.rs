@@ -51,6 +51,14 @@ pub const KAFKA: &[Need] = &[
 pub const OPENSSL: &[Need] =
     &[Need { what: "the openssl program", debian: "openssl", macos: "openssl@3", present: || program("openssl") }];
 
+/// For tests that let system calls fail; other systems go without them.
+pub const STRACE: &[Need] = &[Need {
+    what: "strace",
+    debian: "strace",
+    macos: "strace",
+    present: || cfg!(not(target_os = "linux")) || program("strace"),
+}];
+
 /// An error that names everything of `needs` that is missing.
 pub fn check(needs: &[&[Need]]) -> Result<()> {
     let missing: Vec<Need> =

@@ -6,14 +6,17 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use crate::cli::{Global, printable, run, worse};
-use crate::config::{Pipeline, Sink, Source, Until};
+use crate::config::{Delivery, Overrides, Pipeline, Sink, Source, Until};
 use crate::log::Start;
+use crate::partitioning::Finding;
 use crate::plugin::{Engine, Field, Kind, Plugin};
+use crate::run::Loaded;
 use crate::source::file::Format;
 
 const EXAMPLES: &str = "\
 Examples:
   host check pipelines/iss-csv.toml
+      What it reads, does and writes; what a crash may repeat, and why
   host check pipelines/*.toml --json";
 
 #[derive(Debug, Args)]
@@ -24,6 +27,9 @@ pub(super) struct Check {
     files: Vec<PathBuf>,
 }
 
+/// What a stage does, a line for each part.
+type Rows = Vec<(&'static str, String)>;
+
 impl Check {
     /// Checks every file, whatever is wrong with the one before; returns the worst error.
     pub(super) fn run(self, global: Global) -> anyhow::Result<()> {
@@ -31,7 +37,7 @@ impl Check {
         let mut engine = None;
         for file in &self.files {
             match check(file, &mut engine) {
-                Ok(rows) => print(&rows, global.json)?,
+                Ok(stages) => print(&stages, global.json)?,
                 Err(error) => worst = Some(worse(worst.take(), error, global.json)),
             }
         }
@@ -39,52 +45,67 @@ impl Check {
     }
 }
 
-/// What a pipeline does, a line for each part. The engine is made for the first file that needs it.
-fn check(file: &Path, engine: &mut Option<Engine>) -> anyhow::Result<Vec<(&'static str, String)>> {
-    let pipeline = Pipeline::read(file)?;
+/// What each stage of a file does, from the first to the last. The engine is made for the first file that needs it.
+fn check(file: &Path, engine: &mut Option<Engine>) -> anyhow::Result<Vec<Rows>> {
+    let pipeline = Pipeline::read(file, &Overrides::default())?;
     run::plugins_exist(&pipeline)?;
     let engine = match engine {
         Some(engine) => engine,
         None => engine.insert(Engine::new()?),
     };
-    let mut rows =
-        vec![("pipeline", format!("{} ({})", pipeline.name, file.display())), ("source", source(&pipeline.source))];
-    if !pipeline.source.goes_back() {
-        rows.push((
-            "via",
-            pipeline.via.as_ref().map_or("none: what is polled is not kept".to_owned(), ToString::to_string),
-        ));
+    let mut stages = Vec::new();
+    for stage in pipeline.line() {
+        let plugins = crate::run::load(stage, engine)?;
+        // A sink that this chain cannot feed is a mistake that would show only at the start.
+        crate::run::columns(stage, &plugins)?;
+        stages.push((stage, plugins));
     }
-    let plugins = crate::run::load(&pipeline, engine)?;
-    // A sink that this chain cannot feed is a mistake that would show only at the start.
-    crate::run::columns(&pipeline, &plugins)?;
-    rows.extend(plugins.iter().map(|(plugin, opened)| ("plugin", self::plugin(plugin, &opened.fields))));
-    rows.push(("sink", sink(&pipeline.sink)));
-    rows.push(("group", format!("{}, topics are created with {} partition(s)", pipeline.group, pipeline.partitions)));
-    rows.push(("dead letters", pipeline.dead_letters.to_string()));
-    rows.push((
-        "until",
-        match pipeline.until {
-            Until::Stopped => "stopped".to_owned(),
-            Until::End => "the end of what there is at the start".to_owned(),
-            Until::Elapsed(time) => format!("{time:?} have passed"),
-        },
-    ));
-    rows.push(("log", pipeline.log.display().to_string()));
-    Ok(rows)
+    let findings = crate::run::findings(stages.iter().map(|(stage, plugins)| (*stage, plugins.as_slice())));
+    Ok(stages.iter().map(|(stage, plugins)| rows(file, stage, plugins, &findings)).collect())
 }
 
-fn print(rows: &[(&str, String)], json: bool) -> io::Result<()> {
+fn rows(file: &Path, stage: &Pipeline, plugins: &[Loaded], findings: &[Finding]) -> Rows {
+    let mut rows =
+        vec![("pipeline", format!("{} ({})", stage.name, file.display())), ("source", source(&stage.source))];
+    if !stage.source.goes_back() {
+        let kept_nowhere = || "none: what is polled is not kept".to_owned();
+        rows.push(("via", stage.via.as_ref().map_or_else(kept_nowhere, ToString::to_string)));
+    }
+    rows.extend(plugins.iter().map(|(plugin, opened)| ("plugin", self::plugin(plugin, &opened.fields))));
+    let own = findings.iter().filter(|finding| finding.pipeline == stage.name);
+    rows.extend(own.map(|finding| ("partitioning", finding.to_string())));
+    if plugins.iter().any(|(plugin, _)| plugin.has_timer()) {
+        rows.push(("event time", event_time(stage)));
+    }
+    rows.push(("sink", sink(&stage.sink)));
+    rows.push(("delivery", delivery(stage)));
+    rows.push(("checkpoints", checkpoints(stage, plugins.iter().any(|(plugin, _)| plugin.has_state()))));
+    rows.push(("workers", workers(stage)));
+    rows.push(("group", format!("{}, topics are created with {} partition(s)", stage.group, stage.partitions)));
+    rows.push(("dead letters", dead_letters(stage)));
+    rows.push(("until", until(stage)));
+    rows.push(("log", stage.log.display().to_string()));
+    rows
+}
+
+/// Stages one after the other; as JSON the last one, with the one before it as its `upstream`.
+fn print(stages: &[Rows], json: bool) -> io::Result<()> {
     let mut out = io::stdout().lock();
     if json {
-        let plugins: Vec<&String> = rows.iter().filter(|(key, _)| *key == "plugin").map(|(_, value)| value).collect();
-        let mut object: serde_json::Map<_, _> =
-            rows.iter().map(|(key, value)| (key.replace(' ', "_"), value.as_str().into())).collect();
-        object.remove("plugin");
-        object.insert("plugins".to_owned(), serde_json::json!(plugins));
-        return writeln!(out, "{}", serde_json::Value::Object(object));
+        let object = stages.iter().fold(serde_json::Value::Null, |upstream, rows| {
+            let mut object: serde_json::Map<_, _> =
+                rows.iter().map(|(key, value)| (key.replace(' ', "_"), value.as_str().into())).collect();
+            for (key, name) in [("plugin", "plugins"), ("partitioning", "partitioning")] {
+                object.remove(key);
+                let all: Vec<&String> = rows.iter().filter(|(row, _)| *row == key).map(|(_, value)| value).collect();
+                object.insert(name.to_owned(), serde_json::json!(all));
+            }
+            object.insert("upstream".to_owned(), upstream);
+            serde_json::Value::Object(object)
+        });
+        return writeln!(out, "{object}");
     }
-    rows.iter().try_for_each(|(key, value)| writeln!(out, "{key:12}  {value}"))
+    stages.iter().flatten().try_for_each(|(key, value)| writeln!(out, "{key:12}  {value}"))
 }
 
 fn source(source: &Source) -> String {
@@ -121,13 +142,100 @@ fn sink(sink: &Sink) -> String {
     }
 }
 
+/// How often a message can have its effect, and why.
+fn delivery(stage: &Pipeline) -> String {
+    let step = match &stage.sink {
+        Sink::Topic(topic) if topic.brokers.is_some() => match stage.reads() {
+            Some(read) if read.brokers == topic.brokers => "output, state and positions are one Kafka transaction",
+            _ => "output, state and the offset to go on from are one Kafka transaction",
+        },
+        Sink::Topic(_) => "output, state and the offset to go on from are one SQLite transaction",
+        Sink::Csv(_) => "a manifest names the finished files, with the state and the offset to go on from",
+        Sink::Stdout => "",
+    };
+    match (stage.delivery, stage.obstacle()) {
+        (_, Some(obstacle)) if stage.reads().is_none() && !stage.source.goes_back() => {
+            format!("not assured: {obstacle}")
+        }
+        (_, Some(obstacle)) => format!("at least once: {obstacle}"),
+        (Delivery::ExactlyOnce, None) => format!("exactly once: {step}"),
+        (Delivery::AtLeastOnce, None) => match &stage.sink {
+            Sink::Topic(topic) if topic.brokers.is_some() => {
+                "at least once, as was asked: after a crash, what was written since the last commit comes again"
+                    .to_owned()
+            }
+            _ => format!("exactly once, though less was asked, because it costs nothing here: {step}"),
+        },
+    }
+}
+
+/// Where checkpoints are, and how often one is made.
+fn checkpoints(stage: &Pipeline, has_state: bool) -> String {
+    let in_log = |brokers: &Option<String>| match brokers {
+        Some(brokers) => format!("kafka://{brokers}/{}.changelog", stage.group),
+        None => stage.log.display().to_string(),
+    };
+    let place = match &stage.sink {
+        Sink::Topic(topic) => in_log(&topic.brokers),
+        Sink::Csv(options) => options.directory.join(".apogee").join(&stage.group).display().to_string(),
+        Sink::Stdout if !has_state => return "none: without state the group's position is enough".to_owned(),
+        Sink::Stdout => in_log(&stage.reads().and_then(|topic| topic.brokers.clone())),
+    };
+    match &stage.sink {
+        Sink::Topic(_) => format!("{place}, one each {:?}", stage.interval),
+        Sink::Csv(_) => format!("{place}, one with each file, or {:?} after a message without one", stage.interval),
+        Sink::Stdout => format!("{place}, one with each output, or {:?} after a message without one", stage.interval),
+    }
+}
+
+fn event_time(stage: &Pipeline) -> String {
+    let close = if stage.close {
+        "at the end of the source every window closes"
+    } else {
+        "a window that is open at the end stays open for the next run"
+    };
+    format!("goes on by the clock in a partition that is silent for {:?}; {close}", stage.idle)
+}
+
+fn workers(stage: &Pipeline) -> String {
+    match stage.reads() {
+        Some(topic) if topic.brokers.is_some() => {
+            format!("{}, and those of other hosts with this group share the partitions", stage.workers)
+        }
+        Some(_) => "1: the embedded log is read by one".to_owned(),
+        None => "1: what is read is one partition".to_owned(),
+    }
+}
+
+fn dead_letters(stage: &Pipeline) -> String {
+    let in_kafka = matches!(&stage.sink, Sink::Topic(topic) if topic.brokers.is_some());
+    let step = if stage.letters_with_sink() && !(in_kafka && stage.delivery == Delivery::AtLeastOnce) {
+        "in the same step as the output"
+    } else {
+        "written before the output that they belong to, so after a crash some can come twice"
+    };
+    format!("{}, {step}", stage.dead_letters)
+}
+
+fn until(stage: &Pipeline) -> String {
+    match stage.until {
+        Until::Stopped if stage.upstream.is_some() => {
+            "the pipeline before it has ended, and all of it is read".to_owned()
+        }
+        Until::Stopped => "stopped".to_owned(),
+        Until::End => "the end of what there is at the start".to_owned(),
+        Until::Elapsed(time) => format!("{time:?} have passed"),
+    }
+}
+
 fn plugin(plugin: &Plugin, fields: &[Field]) -> String {
     let fields = match fields {
         [] => "fields not known in advance".to_owned(),
         fields => fields.iter().map(field).collect::<Vec<_>>().join(", "),
     };
     let description = &plugin.description;
-    format!("{} {}: {fields}", printable(&description.name), printable(&description.version))
+    let state = if plugin.has_state() { ", keeps state" } else { "" };
+    format!("{} {}{state}: {fields}", printable(&description.name), printable(&description.version))
 }
 
 fn field(field: &Field) -> String {

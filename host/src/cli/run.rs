@@ -7,7 +7,7 @@ use clap::Args;
 
 use crate::cli::{Global, error_line, worse};
 use crate::config::values::{Period, Via};
-use crate::config::{Error, Overrides, Pipeline, Sink, Until, error};
+use crate::config::{Delivery, Error, Overrides, Pipeline, Sink, Until, error};
 use crate::error::is_broken_pipe;
 use crate::metrics::Counters;
 use crate::plugin::Engine;
@@ -20,7 +20,9 @@ Examples:
   host run pipelines/iss-csv.toml
   host run pipelines/iss-csv.toml --from sim:iss --via kafka:///iss-location --minutes 10
   host run pipelines/iss-csv.toml --orbit 1
-  host run pipelines/iss-csv.toml another.toml";
+  host run pipelines/iss-csv.toml --from kafka://localhost:9092/iss-location --workers 4
+      Four threads share the topic's partitions; the same command on another machine takes its part of them
+  host run pipelines/iss-csv.toml pipelines/iss-windows.toml";
 
 /// How long the station takes around the Earth.
 const ORBIT: Duration = Duration::from_secs(95 * 60);
@@ -46,6 +48,12 @@ pub(super) struct Run {
     /// The file of the embedded log
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
+    /// Threads that share the partitions of topics in Kafka
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    workers: Option<u32>,
+    /// "exactly-once" (where it is possible, the default) or "at-least-once"
+    #[arg(long, value_name = "HOW")]
+    delivery: Option<Delivery>,
     #[command(flatten)]
     length: Length,
 }
@@ -76,6 +84,8 @@ impl Run {
             to: self.to,
             every: self.every,
             until: self.length.until(),
+            workers: self.workers.map(|workers| workers as usize),
+            delivery: self.delivery,
             log: self.log,
         };
         let several = self.files.len() > 1;
@@ -91,7 +101,7 @@ impl Run {
             }
         }
         let pipelines =
-            self.files.iter().map(|file| Pipeline::read(file)?.with(&overrides)).collect::<Result<Vec<_>, _>>()?;
+            self.files.iter().map(|file| Pipeline::read(file, &overrides)).collect::<Result<Vec<_>, _>>()?;
         for (i, pipeline) in pipelines.iter().enumerate() {
             if let Some(j) = pipelines[..i].iter().position(|other| other.name == pipeline.name) {
                 let (one, other) = (self.files[j].display(), self.files[i].display());
@@ -186,7 +196,8 @@ fn summarise(name: &str, counters: &Counters, elapsed: Duration, error: Option<&
 
 /// That every plugin file is there: told before anything is compiled, with the nearest name.
 pub(super) fn plugins_exist(pipeline: &Pipeline) -> Result<(), Error> {
-    pipeline.plugins.iter().try_for_each(|plugin| match std::fs::metadata(&plugin.path) {
+    let mut plugins = pipeline.line().into_iter().flat_map(|stage| &stage.plugins);
+    plugins.try_for_each(|plugin| match std::fs::metadata(&plugin.path) {
         Ok(_) => Ok(()),
         Err(error) => match error::unreadable(&plugin.path, &error) {
             Error::File(text) => Err(Error::File(format!(

@@ -8,7 +8,7 @@ use clap::Args;
 use crate::cli::{Global, printable, run};
 use crate::config::text::{did_you_mean, nearest};
 use crate::config::values::{Period, Via};
-use crate::config::{DEFAULT_SOURCE, Error, Overrides, Pipeline, PluginSpec, Sink, Source, Until};
+use crate::config::{DEFAULT_SOURCE, Delivery, Error, Overrides, Pipeline, PluginSpec, Sink, Source, Until};
 use crate::plugin::Limits;
 use crate::source::http;
 use crate::uri::{SinkUri, SourceUri};
@@ -46,6 +46,12 @@ pub(super) struct Stream {
     /// The file of the embedded log [default: apogee.db]
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
+    /// Threads that share the partitions of a topic in Kafka [default: 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    workers: Option<u32>,
+    /// "exactly-once" (where it is possible, the default) or "at-least-once"
+    #[arg(long, value_name = "HOW")]
+    delivery: Option<Delivery>,
 }
 
 impl Stream {
@@ -68,10 +74,17 @@ impl Stream {
         let sink = self.to.as_ref().map_or(Sink::Stdout, Sink::new);
         let plugins = settings(&self.plugin, &self.set)?;
         let name = self.name.unwrap_or_else(|| stem(&self.plugin[0]));
-        let pipeline = Pipeline::new(&name, source, plugins, sink)
-            .map_err(|error| Error::Arguments(format!("{error}; name it with --name")))?;
-        let until = self.duration.map(|period| Until::Elapsed(period.0)).or(self.until);
-        pipeline.with(&Overrides { from: None, via: self.via, to: None, every: self.every, until, log: self.log })
+        let overrides = Overrides {
+            from: None,
+            via: self.via,
+            to: None,
+            every: self.every,
+            until: self.duration.map(|period| Until::Elapsed(period.0)).or(self.until),
+            workers: self.workers.map(|workers| workers as usize),
+            delivery: self.delivery,
+            log: self.log,
+        };
+        Pipeline::new(&name, source, plugins, sink, &overrides)
     }
 }
 

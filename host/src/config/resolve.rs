@@ -1,4 +1,4 @@
-//! From what is written in a pipeline file to what it means. No I/O.
+//! From what is written in a pipeline file to what it asks for. No I/O.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -7,95 +7,110 @@ use std::path::Path;
 use serde_json::Value;
 use toml::Spanned;
 
+use crate::config::asked::Asked;
 use crate::config::error::{Fault, fault};
+use crate::config::rules::{Contradiction, Key, LONGEST_NAME};
 use crate::config::text::{did_you_mean, excerpt, nearest};
-use crate::config::values::Via;
 use crate::config::written::{self, Given, List};
-use crate::config::{Pipeline, PluginSpec, Sink, Source, format_of};
+use crate::config::{PluginSpec, Sink, Source, format_of};
 use crate::log::Start;
 use crate::plugin::{Limits, MOST_MEMORY, MOST_TABLE_ELEMENTS};
 use crate::source;
 use crate::source::file::Format;
-use crate::uri::{SinkUri, SourceUri};
+use crate::uri::{SinkUri, SourceUri, TopicUri};
 
-pub(super) fn resolve(written: written::Pipeline, path: &Path) -> Result<Pipeline, Fault> {
+/// Batches of more messages than this are cut by their bytes anyway.
+const LARGEST_BATCH: u32 = 100_000;
+/// Threads of one process; more would only stand in each other's way.
+const MOST_WORKERS: u32 = 1_000;
+
+pub(super) fn resolve(written: written::Pipeline, path: &Path) -> Result<(Asked, Places), Fault> {
     let source = written.source.ok_or_else(|| fault(None, "no [source]; add one with a `uri`, such as \"sim:iss\""))?;
     let sink = written
         .sink
         .ok_or_else(|| fault(None, "no [sink]; add one with a `uri`, such as \"csv:out\" or \"stdout:\""))?;
-    let name_span = span(&written.name);
+    let mut places = Places::of(&source, &sink);
+    places.add(Key::Name, &written.name);
+    places.add(Key::DeadLetters, &written.dead_letters);
+    places.add(Key::Workers, &written.workers);
     let name = match written.name {
         Some(name) => name.into_inner(),
         None => path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
     };
-    let places = Places::of(&source, &sink, span(&written.dead_letters));
+    let (plugins, further) = stages(written.plugin, path, &mut places)?;
 
-    let mut pipeline = Pipeline::new(&name, self::source(&source)?, plugins(written.plugin, path)?, self::sink(sink)?)
-        .map_err(|error| {
-            fault(name_span.clone(), if name_span.is_some() { error } else { format!("{error}; set `name`") })
-        })?;
+    let mut asked = Asked::new(&name, self::source(&source)?, plugins, self::sink(&sink)?);
+    asked.further = further;
+    asked.delivery = sink.get_ref().delivery.as_ref().map(|delivery| delivery.get_ref().0);
+    asked.interval = sink.get_ref().interval.as_ref().map(|interval| interval.get_ref().0.0);
     let source = source.into_inner();
-    match source.via.map(|via| via.into_inner().0) {
-        Some(Via::None) => pipeline.via = None,
-        Some(Via::Topic(topic)) => pipeline.via = Some(topic),
-        None => {}
-    }
-    group(&mut pipeline, source.partitions, source.group)?;
-    if let Some(until) = source.until {
-        pipeline.until = until.into_inner().0;
-    }
-    if let Some(topic) = written.dead_letters {
-        pipeline.dead_letters = topic.into_inner().0;
-    }
+    asked.via = source.via.map(|via| via.into_inner().0);
+    asked.until = source.until.map(|until| until.into_inner().0);
+    asked.idle = source.idle.map(|idle| idle.into_inner().0.0);
+    asked.close = source.close.map(Spanned::into_inner);
+    asked.group = group(source.group)?;
+    asked.partitions = from_one(&source.partitions, u32::MAX, "a topic has at least one partition")?;
+    asked.batch = from_one(&source.batch, LARGEST_BATCH, "a batch has 1 to 100000 messages")?.map(|n| n as usize);
+    asked.workers = from_one(&written.workers, MOST_WORKERS, "there are 1 to 1000 workers")?.map(|n| n as usize);
+    asked.dead_letters = written.dead_letters.map(|topic| topic.into_inner().0);
     if let Some(log) = written.log {
         if log.get_ref().as_os_str().is_empty() {
             return Err(fault(Some(log.span()), "no path; name the file of the embedded log, such as \"apogee.db\""));
         }
-        pipeline.log = log.into_inner();
+        asked.log = Some(log.into_inner());
     }
-    pipeline.client = client(written.client)?;
-    match pipeline.contradiction() {
-        Some((key, what)) => Err(places.fault(key, &what)),
-        None => Ok(pipeline),
-    }
+    asked.client = client(written.client)?;
+    Ok((asked, places))
 }
 
-fn group(pipeline: &mut Pipeline, partitions: Given<u32>, group: Given<String>) -> Result<(), Fault> {
-    if let Some(partitions) = partitions {
-        if *partitions.get_ref() == 0 {
-            return Err(fault(Some(partitions.span()), "a topic has at least one partition; write 1 or more"));
-        }
-        pipeline.partitions = partitions.into_inner();
+fn group(group: Given<String>) -> Result<Option<String>, Fault> {
+    let Some(group) = group else { return Ok(None) };
+    if group.get_ref().len() > LONGEST_NAME || crate::log::check_name(group.get_ref()).is_err() {
+        let what = format!("not a group name: use 1 to {LONGEST_NAME} letters, digits, '.', '_' and '-'");
+        return Err(fault(Some(group.span()), what));
     }
-    if let Some(group) = group {
-        crate::log::check_name(group.get_ref()).map_err(|_| {
-            fault(Some(group.span()), "not a group name: use 1 to 249 letters, digits, '.', '_' and '-'")
-        })?;
-        pipeline.group = group.into_inner();
+    Ok(Some(group.into_inner()))
+}
+
+/// A number from 1 to `most`.
+fn from_one(given: &Given<u32>, most: u32, what: &str) -> Result<Option<u32>, Fault> {
+    let Some(number) = given else { return Ok(None) };
+    match *number.get_ref() {
+        0 => Err(fault(Some(number.span()), format!("{what}; write 1 or more"))),
+        n if n > most => Err(fault(Some(number.span()), format!("{what}; write {most} or less"))),
+        n => Ok(Some(n)),
     }
-    Ok(())
 }
 
 /// Where the keys stand that can contradict one another.
-struct Places(BTreeMap<&'static str, Range<usize>>);
+pub(super) struct Places(BTreeMap<Key, Range<usize>>);
 
 impl Places {
-    fn of(
-        source: &Spanned<written::Source>,
-        sink: &Spanned<written::Sink>,
-        dead_letters: Option<Range<usize>>,
-    ) -> Self {
-        let places = [
-            ("via", span(&source.get_ref().via)),
-            ("until", span(&source.get_ref().until)),
-            ("sink", span(&sink.get_ref().uri)),
-            ("dead_letters", dead_letters),
-        ];
-        Self(places.into_iter().filter_map(|(key, span)| Some((key, span?))).collect())
+    fn of(source: &Spanned<written::Source>, sink: &Spanned<written::Sink>) -> Self {
+        let (source, sink) = (source.get_ref(), sink.get_ref());
+        let mut places = Self(BTreeMap::new());
+        places.add(Key::Via, &source.via);
+        places.add(Key::Until, &source.until);
+        places.add(Key::Close, &source.close);
+        places.add(Key::Batch, &source.batch);
+        places.add(Key::Sink, &sink.uri);
+        places.add(Key::Delivery, &sink.delivery);
+        places.add(Key::Interval, &sink.interval);
+        places
     }
 
-    fn fault(&self, key: &str, what: &str) -> Fault {
-        fault(self.0.get(key).cloned(), format!("`{key}`: {what}"))
+    fn add<T>(&mut self, key: Key, given: &Given<T>) {
+        self.0.extend(given.as_ref().map(|given| (key, given.span())));
+    }
+
+    pub fn fault(&self, Contradiction { key, what }: Contradiction) -> Fault {
+        let place = self.0.get(&key).cloned();
+        let what = match (key, &place) {
+            (Key::Name, Some(_)) => what,
+            (Key::Name, None) => format!("{what}; set `name`"),
+            _ => format!("`{}`: {what}", key.name()),
+        };
+        fault(place, what)
     }
 }
 
@@ -205,11 +220,13 @@ fn file(keys: &written::Source, path: &Path, place: Range<usize>) -> Result<sour
     Ok(source::file::Options { path: path.to_owned(), format, follow })
 }
 
-fn sink(written: Spanned<written::Sink>) -> Result<Sink, Fault> {
-    let place = written.span();
-    let keys = written.into_inner();
-    let uri = keys.uri.ok_or_else(|| {
-        fault(Some(place), "[sink] has no `uri`; add one such as \"csv:DIRECTORY\", \"kafka:///TOPIC\" or \"stdout:\"")
+fn sink(written: &Spanned<written::Sink>) -> Result<Sink, Fault> {
+    let keys = written.get_ref();
+    let uri = keys.uri.as_ref().ok_or_else(|| {
+        fault(
+            Some(written.span()),
+            "[sink] has no `uri`; add one such as \"csv:DIRECTORY\", \"kafka:///TOPIC\" or \"stdout:\"",
+        )
     })?;
     let scheme = match &uri.get_ref().0 {
         SinkUri::Topic(_) => "kafka:",
@@ -233,13 +250,36 @@ fn sink(written: Spanned<written::Sink>) -> Result<Sink, Fault> {
     Ok(sink)
 }
 
-fn plugins(written: Option<List<Spanned<written::Plugin>>>, path: &Path) -> Result<Vec<PluginSpec>, Fault> {
+/// The plugins before the first `through`, and each `through` with the plugins that follow it.
+type Stages = (Vec<PluginSpec>, Vec<(TopicUri, Vec<PluginSpec>)>);
+
+fn stages(written: Option<List<Spanned<written::Plugin>>>, path: &Path, places: &mut Places) -> Result<Stages, Fault> {
     let written = written.map(|list| list.0).unwrap_or_default();
     if written.is_empty() {
         return Err(fault(None, "no [[plugin]]; add one with a `file`, such as \"../plugins/flatten.wasm\""));
     }
     let beside = path.parent().unwrap_or(Path::new(""));
-    written.into_iter().map(|plugin| self::plugin(plugin, beside)).collect()
+    let (mut first, mut further): Stages = Default::default();
+    for mut plugin in written {
+        let through = plugin.get_mut().through.take();
+        if first.is_empty()
+            && let Some(through) = &through
+        {
+            let what = "nothing comes before the first plugin, so there is nothing to write there; leave it out, or keep \
+                        what is polled in a topic with `via` in [source]";
+            return Err(fault(Some(through.span()), what));
+        }
+        if through.is_some() {
+            places.add(Key::Through(further.len() + 1), &through);
+        }
+        let plugin = self::plugin(plugin, beside)?;
+        match (through, further.last_mut()) {
+            (Some(through), _) => further.push((through.into_inner().0, vec![plugin])),
+            (None, Some((_, plugins))) => plugins.push(plugin),
+            (None, None) => first.push(plugin),
+        }
+    }
+    Ok((first, further))
 }
 
 fn plugin(written: Spanned<written::Plugin>, beside: &Path) -> Result<PluginSpec, Fault> {

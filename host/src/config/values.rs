@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 
-use crate::config::Until;
-use crate::config::text::excerpt;
+use crate::config::text::{did_you_mean, excerpt, nearest};
+use crate::config::{Delivery, Until};
 use crate::uri::{TopicUri, UriError};
 
 /// Nobody means more, and clocks can still add it to now.
@@ -111,6 +111,21 @@ impl FromStr for Until {
                 ))),
             },
         }
+    }
+}
+
+impl FromStr for Delivery {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        let all = [Self::ExactlyOnce, Self::AtLeastOnce].map(|delivery| (delivery.to_string(), delivery));
+        if let Some((_, delivery)) = all.iter().find(|(name, _)| name == text) {
+            return Ok(*delivery);
+        }
+        let near = nearest(text, all.iter().map(|(name, _)| name.as_str()));
+        let hint =
+            near.map_or("; write \"exactly-once\" or \"at-least-once\"".to_owned(), |near| did_you_mean(Some(near)));
+        Err(ValueError(format!("unknown delivery \"{}\"{hint}", excerpt(text, 40))))
     }
 }
 

@@ -11,10 +11,10 @@ use std::str::FromStr;
 use serde::de::{Deserialize, Deserializer, Visitor};
 use toml::Spanned;
 
-use crate::config::Until;
 use crate::config::error::{Fault, fault};
 use crate::config::text::{did_you_mean, excerpt, nearest};
 use crate::config::values::{Period, Size, Via};
+use crate::config::{Delivery, Until};
 use crate::uri::{SinkUri, SourceUri, TopicUri};
 
 /// A value and its place, where the key is there.
@@ -25,6 +25,7 @@ pub(super) type Given<T> = Option<Spanned<T>>;
 pub(super) struct Pipeline {
     pub name: Given<String>,
     pub log: Given<PathBuf>,
+    pub workers: Given<u32>,
     pub dead_letters: Given<Text<TopicUri>>,
     pub source: Given<Source>,
     #[serde(default)]
@@ -47,6 +48,9 @@ pub(super) struct Source {
     pub group: Given<String>,
     pub start: Given<String>,
     pub until: Given<Text<Until>>,
+    pub batch: Given<u32>,
+    pub idle: Given<Text<Period>>,
+    pub close: Given<bool>,
     pub format: Given<String>,
     pub header: Given<bool>,
     pub delimiter: Given<String>,
@@ -57,6 +61,7 @@ pub(super) struct Source {
 #[serde(deny_unknown_fields)]
 pub(super) struct Plugin {
     pub file: Given<PathBuf>,
+    pub through: Given<Text<TopicUri>>,
     pub settings: Given<toml::Table>,
     #[serde(default)]
     pub limits: Limits,
@@ -81,6 +86,8 @@ pub(super) struct Sink {
     pub every: Given<Text<Period>>,
     pub size: Given<Text<Size>>,
     pub escape_formulas: Given<bool>,
+    pub delivery: Given<Text<Delivery>>,
+    pub interval: Given<Text<Period>>,
 }
 
 /// Tables with a header each, `[[plugin]]`.

@@ -1,18 +1,22 @@
-//! Topics, positions and messages in one SQLite file, so that nothing needs to be installed.
+//! Topics, positions, checkpoints and state in one SQLite file, so that nothing needs to be installed.
 //!
 //! Several processes may have the file open, and any SQLite tool can look into it. It refuses files of
-//! other programs and other versions, and a second reader of the same group and topic: embedded groups
+//! other programs and later versions, and a second reader of the same group and topic: embedded groups
 //! do not spread over processes, Kafka's do.
 
 mod file;
+mod lock;
 mod reader;
-mod writer;
+pub(crate) mod store;
+pub(crate) mod writer;
 
+use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use crate::checkpoint::Position;
 use crate::log::{Log, LogError, READ_BYTES, Reading, Topic, Writer, check_name};
 use crate::message::Fetch;
 use crate::source::Source;
@@ -35,6 +39,18 @@ struct TopicRow {
 }
 
 impl TopicRow {
+    fn find(c: &Connection, name: &str) -> rusqlite::Result<Option<Self>> {
+        c.prepare_cached("SELECT id, partitions FROM topics WHERE name = ?1")?
+            .query_row([name], |row| Ok(Self { id: row.get(0)?, partitions: row.get(1)? }))
+            .optional()
+    }
+
+    /// Creates a topic where it is absent; says whether it did.
+    fn create(c: &Connection, name: &str, partitions: u32) -> rusqlite::Result<bool> {
+        let sql = "INSERT OR IGNORE INTO topics (name, partitions) VALUES (?1, ?2)";
+        Ok(c.execute(sql, params![name, partitions])? == 1)
+    }
+
     fn describe(self, c: &Connection, name: String) -> rusqlite::Result<Topic> {
         let partitions = (0..self.partitions as i32).map(|p| file::bounds(c, self.id, p));
         Ok(Topic { name, partitions: partitions.collect::<Result<_, _>>()? })
@@ -48,35 +64,32 @@ impl Embedded {
     }
 
     /// Where `group` goes on reading `source` (a URI of something that is not a topic, such as a file).
-    pub fn position(&self, group: &str, source: &str) -> Result<Option<i64>, LogError> {
+    pub fn position(&self, group: &str, source: &str) -> Result<Option<Position>, LogError> {
         self.shared.read(|c| {
-            c.prepare_cached("SELECT next FROM source_positions WHERE grp = ?1 AND source = ?2")?
-                .query_row(params![group, source], |row| row.get(0))
+            c.prepare_cached("SELECT next, place FROM source_positions WHERE grp = ?1 AND source = ?2")?
+                .query_row(params![group, source], reader::position)
                 .optional()
         })
     }
 
-    /// `None` forgets the position.
-    pub fn set_position(&self, group: &str, source: &str, next: Option<i64>) -> Result<(), LogError> {
+    pub fn set_position(&self, group: &str, source: &str, position: &Position) -> Result<(), LogError> {
         self.shared.write(|t| {
-            match next {
-                Some(next) => t.execute(
-                    "INSERT OR REPLACE INTO source_positions (grp, source, next) VALUES (?1, ?2, ?3)",
-                    params![group, source, next],
-                )?,
-                None => t.execute("DELETE FROM source_positions WHERE grp = ?1 AND source = ?2", [group, source])?,
-            };
+            t.execute(
+                "INSERT OR REPLACE INTO source_positions (grp, source, next, place) VALUES (?1, ?2, ?3, ?4)",
+                params![group, source, position.next, position.place],
+            )?;
             Ok(())
         })
     }
 
+    /// Makes the holder of the file the only reader of `source` as `group`, for as long as it lives.
+    pub(crate) fn reader_of(&self, group: &str, source: &str) -> Result<File, LogError> {
+        lock::take(&self.shared, group, source, source)
+    }
+
     fn topic(&self, topic: &str) -> Result<TopicRow, LogError> {
         check_name(topic)?;
-        let row = self.shared.read(|c| {
-            c.prepare_cached("SELECT id, partitions FROM topics WHERE name = ?1")?
-                .query_row([topic], |row| Ok(TopicRow { id: row.get(0)?, partitions: row.get(1)? }))
-                .optional()
-        })?;
+        let row = self.shared.read(|c| TopicRow::find(c, topic))?;
         row.ok_or_else(|| LogError::NoTopic { topic: topic.to_owned(), log: NAME.to_owned() })
     }
 }
@@ -85,14 +98,12 @@ impl Log for Embedded {
     fn create_topic(&self, topic: &str, partitions: u32) -> Result<bool, LogError> {
         check_name(topic)?;
         let asked = partitions.max(1);
-        let created = self.shared.write(|t| {
-            t.execute("INSERT OR IGNORE INTO topics (name, partitions) VALUES (?1, ?2)", params![topic, asked])
-        })?;
+        let created = self.shared.write(|t| TopicRow::create(t, topic, asked))?;
         let actual = self.topic(topic)?.partitions;
         if actual < asked {
             return Err(LogError::Partitions { topic: topic.to_owned(), actual, asked });
         }
-        Ok(created == 1)
+        Ok(created)
     }
 
     fn topics(&self) -> Result<Vec<Topic>, LogError> {
@@ -120,7 +131,7 @@ impl Log for Embedded {
 
     fn reader(&self, topic: &str, reading: &Reading) -> Result<Box<dyn Source>, LogError> {
         let row = self.topic(topic)?;
-        Ok(Box::new(reader::EmbeddedReader::open(self.shared.clone(), topic, row, &reading.group, reading.start)?))
+        Ok(Box::new(reader::EmbeddedReader::open(self.shared.clone(), topic, row, reading)?))
     }
 
     fn read(&self, topic: &str, partition: i32, offset: i64, limit: usize) -> Result<Fetch, LogError> {

@@ -3,26 +3,37 @@
 //! Nothing here creates a topic silently: `allow.auto.create.topics` is off for every client, and a topic
 //! that is not there is an error. A broker that is gone for a while is not: librdkafka reconnects.
 
+mod changelog;
 mod client;
+mod drain;
+mod positions;
+mod producer;
 mod queue;
 mod reader;
+mod scan;
 mod settings;
+mod transaction;
 mod writer;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::error::RDKafkaErrorCode as Code;
 use rdkafka::types::RDKafkaRespErr;
 
-use crate::log::{Log, LogError, Reading, Topic, Writer, check_name};
+use crate::log::{Log, LogError, READ_BYTES, Reading, Topic, Writer, check_name};
 use crate::message::Fetch;
 use crate::source::Source;
+pub(crate) use changelog::{CHECKPOINT, Changelog};
 use client::{Cluster, Context};
+pub(crate) use producer::Producer;
+use scan::Scan;
 pub use settings::check_client_setting;
+pub(crate) use transaction::Positions;
 
 /// How long a broker may take to answer a question of ours.
 const ANSWER: Duration = Duration::from_secs(10);
@@ -43,8 +54,7 @@ impl Kafka {
     /// `client` holds librdkafka settings that the allow-list let through.
     pub fn connect(brokers: &str, client: &BTreeMap<String, String>) -> Result<Self, LogError> {
         let cluster = Cluster::new(brokers, client);
-        let context = Context::new(&cluster.name);
-        let asking: BaseConsumer<Context> = cluster.consumer(None, 1, context.clone())?;
+        let asking = cluster.asking()?;
         let answer = asking.fetch_metadata(None, CONNECT);
         serve(&asking);
         match answer {
@@ -54,7 +64,7 @@ impl Kafka {
                  an address that this machine reaches, and the security settings under [kafka]",
                 cluster.name,
                 CONNECT.as_secs(),
-                context.last_error().unwrap_or_else(|| e.to_string()),
+                asking.context().last_error().unwrap_or_else(|| e.to_string()),
             ))),
         }
     }
@@ -72,10 +82,12 @@ impl Kafka {
 
     /// Where each of its `count` partitions begins and ends.
     fn bounds(&self, topic: &str, count: u32) -> Result<Topic, LogError> {
-        let partitions = (0..count as i32).map(|p| self.asking.fetch_watermarks(topic, p, ANSWER));
-        let partitions = partitions.collect::<Result<_, KafkaError>>();
-        let partitions = partitions.map_err(|e| self.cluster.error(topic, &e))?;
-        Ok(Topic { name: topic.to_owned(), partitions })
+        let partitions = (0..count as i32).map(|partition| self.watermarks(topic, partition));
+        Ok(Topic { name: topic.to_owned(), partitions: partitions.collect::<Result<_, LogError>>()? })
+    }
+
+    fn watermarks(&self, topic: &str, partition: i32) -> Result<(i64, i64), LogError> {
+        self.asking.fetch_watermarks(topic, partition, ANSWER).map_err(|e| self.cluster.error(topic, &e))
     }
 
     fn admin(&self) -> Result<AdminClient<Context>, LogError> {
@@ -96,28 +108,16 @@ impl Kafka {
         }
     }
 
-    /// The largest batch that the topic takes, which bounds a message.
-    fn message_limit(&self, topic: &str) -> Result<usize, LogError> {
-        let admin = self.admin()?;
-        let options = AdminOptions::new().request_timeout(Some(ANSWER));
-        let answer = pollster::block_on(admin.describe_configs(&[ResourceSpecifier::Topic(topic)], &options));
-        // A user who may write does not always have the right to see settings.
-        let limit = answer.ok().and_then(|mut resources| resources.pop()?.ok()).and_then(|resource| {
-            resource.get("max.message.bytes").and_then(|entry| entry.value.as_ref()?.parse().ok())
-        });
-        Ok(limit.unwrap_or(MESSAGE_BYTES))
-    }
-}
-
-impl Log for Kafka {
-    fn create_topic(&self, topic: &str, partitions: u32) -> Result<bool, LogError> {
+    /// Creates a topic with these settings where it is absent, as [`Log::create_topic`] does.
+    fn create(&self, topic: &str, partitions: u32, settings: &[(&str, &str)]) -> Result<bool, LogError> {
         check_name(topic)?;
         let asked = partitions.max(1);
         let count = i32::try_from(asked).unwrap_or(i32::MAX);
         let admin = self.admin()?;
         let options = AdminOptions::new().request_timeout(Some(ANSWER)).operation_timeout(Some(ANSWER));
         // -1 is the broker's own default.
-        let new = NewTopic::new(topic, count, TopicReplication::Fixed(-1));
+        let mut new = NewTopic::new(topic, count, TopicReplication::Fixed(-1));
+        new.config.extend_from_slice(settings);
         let answer = pollster::block_on(admin.create_topics([&new], &options));
         let outcome = answer.map_err(|e| self.cluster.error(topic, &e))?.pop();
         match outcome {
@@ -126,9 +126,80 @@ impl Log for Kafka {
                 actual if actual < asked => Err(LogError::Partitions { topic: topic.to_owned(), actual, asked }),
                 _ => Ok(false),
             },
-            Some(Err((_, code))) => Err(self.cluster.broken(client::explain(topic, code))),
+            Some(Err((_, code))) => Err(self.cluster.fault(topic, code)),
             None => Err(self.cluster.broken(format!("the broker did not say whether it created topic {topic:?}"))),
         }
+    }
+
+    /// A setting of a topic, as far as the broker tells: a user who may write does not always have the right to see it.
+    fn setting(&self, topic: &str, name: &str) -> Result<Option<String>, LogError> {
+        let admin = self.admin()?;
+        let options = AdminOptions::new().request_timeout(Some(ANSWER));
+        let answer = pollster::block_on(admin.describe_configs(&[ResourceSpecifier::Topic(topic)], &options));
+        let resource = answer.ok().and_then(|mut resources| resources.pop()?.ok());
+        Ok(resource.and_then(|resource| resource.get(name)?.value.clone()))
+    }
+
+    /// The largest batch that the topic takes, which bounds a message.
+    fn message_limit(&self, topic: &str) -> Result<usize, LogError> {
+        let limit = self.setting(topic, "max.message.bytes")?;
+        Ok(limit.and_then(|limit| limit.parse().ok()).unwrap_or(MESSAGE_BYTES))
+    }
+
+    /// A producer to these topics, which exist: in transactions of this name, or without.
+    pub(crate) fn producer(&self, topics: &[&str], transactions: Option<&str>) -> Result<Producer, LogError> {
+        let limit = |topic: &&str| {
+            self.partitions(topic)?;
+            Ok(((*topic).to_owned(), self.message_limit(topic)?))
+        };
+        let limits = topics.iter().map(limit).collect::<Result<BTreeMap<_, _>, LogError>>()?;
+        match transactions {
+            Some(name) => Producer::transactional(self.cluster.clone(), limits, name),
+            None => Producer::new(self.cluster.clone(), limits),
+        }
+    }
+
+    /// The topic that keeps the state of as many partitions, created where it is absent.
+    pub(crate) fn changelog(self: &Arc<Self>, topic: &str, partitions: u32) -> Result<Changelog, LogError> {
+        self.create_changelog(topic, partitions)?;
+        Changelog::new(self.clone(), topic)
+    }
+
+    /// Creates a topic that keeps the last value of each key, where it is absent. One that forgets by time is refused.
+    pub fn create_changelog(&self, topic: &str, partitions: u32) -> Result<bool, LogError> {
+        // Small segments, because the one that is being written is not compacted.
+        let settings =
+            [("cleanup.policy", "compact"), ("segment.bytes", "33554432"), ("min.cleanable.dirty.ratio", "0.2")];
+        if self.create(topic, partitions, &settings)? {
+            return Ok(true);
+        }
+        match self.setting(topic, "cleanup.policy")? {
+            Some(policy) if policy != "compact" => Err(self.cluster.broken(format!(
+                "topic {topic:?} is to keep state, but its cleanup.policy is {policy:?}, which would lose some; set it: \
+                 kafka-configs --alter --entity-type topics --entity-name {topic} --add-config cleanup.policy=compact"
+            ))),
+            _ => Ok(false),
+        }
+    }
+
+    /// Whether a topic exists.
+    pub(crate) fn has(&self, topic: &str) -> Result<bool, LogError> {
+        match self.partitions(topic) {
+            Ok(_) => Ok(true),
+            Err(LogError::NoTopic { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// As a person writes it: `kafka://HOST:PORT`.
+    pub(crate) fn name(&self) -> &str {
+        &self.cluster.name
+    }
+}
+
+impl Log for Kafka {
+    fn create_topic(&self, topic: &str, partitions: u32) -> Result<bool, LogError> {
+        self.create(topic, partitions, &[])
     }
 
     fn topics(&self) -> Result<Vec<Topic>, LogError> {
@@ -148,14 +219,13 @@ impl Log for Kafka {
     }
 
     fn writer(&self, topic: &str) -> Result<Box<dyn Writer>, LogError> {
-        self.partitions(topic)?;
-        let limit = self.message_limit(topic)?;
-        Ok(Box::new(writer::KafkaWriter::new(self.cluster.clone(), topic, limit)?))
+        let producer = self.producer(&[topic], None)?;
+        Ok(Box::new(writer::KafkaWriter { producer, topic: topic.to_owned() }))
     }
 
     fn reader(&self, topic: &str, reading: &Reading) -> Result<Box<dyn Source>, LogError> {
         let partitions = self.partitions(topic)?;
-        Ok(Box::new(reader::KafkaReader::new(self.cluster.clone(), topic, partitions, &reading.group, reading.start)?))
+        Ok(Box::new(reader::KafkaReader::new(self.cluster.clone(), topic, partitions, reading)?))
     }
 
     fn read(&self, topic: &str, partition: i32, offset: i64, limit: usize) -> Result<Fetch, LogError> {
@@ -164,7 +234,11 @@ impl Log for Kafka {
             let error = format!("topic {topic:?} has no partition {partition}; it has {partitions}");
             return Err(self.cluster.broken(error));
         }
-        reader::read(&self.cluster, topic, partition, offset, limit)
+        if limit == 0 {
+            return Ok(Fetch::new(partition, offset));
+        }
+        let consumer = self.cluster.scanning()?;
+        Scan::new(&consumer, &self.cluster, topic, partition, offset, None, ANSWER)?.take(limit, READ_BYTES)
     }
 }
 

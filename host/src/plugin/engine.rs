@@ -129,6 +129,11 @@ impl Plugin {
         self.exports.iter().any(|interface| interface == "state")
     }
 
+    /// Whether it acts when event time passes.
+    pub fn has_timer(&self) -> bool {
+        self.exports.iter().any(|interface| interface == "timer")
+    }
+
     /// Checks `settings` (a JSON object) against the plugin's schema, then opens an instance.
     pub fn open(&self, settings: &serde_json::Value, limits: &Limits) -> Result<Instance, PluginError> {
         let problems: Vec<String> = self

@@ -17,6 +17,9 @@ use crate::plugin::wasi::Guest;
 /// What a plugin may put out as changes of its state before they are kept, beside the memory that it has.
 const CHANGES: usize = 2;
 
+/// What each part of them counts for at least.
+const PART: usize = 4096;
+
 /// A plugin that has been opened with its settings. After an error it is dead, and is to be dropped.
 pub struct Instance {
     pub opened: Opened,
@@ -89,10 +92,13 @@ impl Instance {
             self.changed = 0;
             return Ok(None);
         }
-        // More than it could hold is no state, but a flood.
-        self.changed += entries.keys.bytes.len() + entries.values.bytes.len();
+        // More than it could hold is no state, but a flood; even one of nothing.
+        self.changed += (entries.keys.bytes.len() + entries.values.bytes.len()).max(PART);
         let most = running.limits.memory.saturating_mul(CHANGES);
-        running.checked("changes", if self.changed > most { Err(format!("more than {most} bytes of state")) } else { Ok(()) })?;
+        running.checked(
+            "changes",
+            if self.changed > most { Err(format!("more than {most} bytes of state")) } else { Ok(()) },
+        )?;
         Ok(Some(entries))
     }
 
@@ -119,7 +125,11 @@ struct Exports {
 }
 
 impl Exports {
-    fn load(pre: &InstancePre<Guest>, store: &mut Store<Guest>, instance: &component::Instance) -> wasmtime::Result<Self> {
+    fn load(
+        pre: &InstancePre<Guest>,
+        store: &mut Store<Guest>,
+        instance: &component::Instance,
+    ) -> wasmtime::Result<Self> {
         let has = |name: &str| pre.component().get_export_index(None, name).is_some();
         let transform = transform::GuestIndices::new(pre)?.load(&mut *store, instance)?;
         let timer = has(TIMER).then(|| timer::GuestIndices::new(pre)?.load(&mut *store, instance)).transpose()?;

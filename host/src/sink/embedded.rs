@@ -1,68 +1,149 @@
-//! Output, state and checkpoints into the embedded log: one SQLite transaction a commit.
+//! Output, dead letters, state and checkpoints into the embedded log: one SQLite transaction a commit.
+//!
+//! What is not committed is held in memory. It is due at 4 MiB, so there is never more of it than that and what one
+//! call puts out in each partition, which the plugins' limits bound (Invariant 8).
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use crate::checkpoint::Checkpoint;
-use crate::log::LogError;
 use crate::log::embedded::Embedded;
+use crate::log::embedded::store::{Change, Claim, Outcome};
+use crate::log::embedded::writer::{PENDING_BYTES, PENDING_MESSAGES};
+use crate::log::{Log, LogError, check_name};
 use crate::message::Batch;
 use crate::plugin::Entries;
 use crate::sink::{Positions, Sink, SinkError, Step};
+use crate::source::Group;
 
 /// Writes to topics of the embedded log, in the same transaction in which it keeps state and checkpoints there.
 pub struct EmbeddedSink {
     log: Embedded,
+    group: String,
+    topic: Option<String>,
+    letters: Option<String>,
     interval: Duration,
+    /// The partitions that are open.
+    claims: BTreeMap<i32, Claim>,
+    pending: Vec<Batch>,
+    /// The partition of messages without a key: each commit goes to the next one, as Kafka's batches do.
+    keyless: u32,
 }
 
 impl EmbeddedSink {
-    /// Without a `topic` only state and checkpoints are kept; `letters` is where dead letters go.
+    /// Without a `topic` only state and checkpoints are kept; `letters` is where dead letters go, a topic that is
+    /// created with the first one.
     pub fn new(
         log: Embedded,
-        _group: &str,
-        _topic: Option<&str>,
-        _letters: Option<&str>,
+        group: &str,
+        topic: Option<&str>,
+        letters: Option<&str>,
         interval: Duration,
     ) -> Result<Self, LogError> {
-        Ok(Self { log, interval })
+        topic.map(|topic| log.describe(topic)).transpose()?;
+        letters.map(check_name).transpose()?;
+        Ok(Self {
+            log,
+            group: group.to_owned(),
+            topic: topic.map(str::to_owned),
+            letters: letters.map(str::to_owned),
+            interval,
+            claims: BTreeMap::new(),
+            pending: Vec::new(),
+            keyless: 0,
+        })
+    }
+
+    fn claim(&self, partition: i32) -> Result<Claim, SinkError> {
+        let what = || format!("partition {partition} is not open; this is a bug of the host");
+        self.claims.get(&partition).copied().ok_or_else(|| self.fault(what()))
+    }
+
+    fn fault(&self, what: String) -> SinkError {
+        SinkError::Checkpoint { place: self.place(), what }
     }
 }
 
 impl Sink for EmbeddedSink {
     fn place(&self) -> String {
-        todo!("{:p}", &self.log)
+        format!("kafka:///?group={}", self.group)
     }
 
     fn exactly_once(&self) -> bool {
         true
     }
 
-    fn open(&mut self, _partition: i32) -> Result<Option<Checkpoint>, SinkError> {
-        todo!()
+    fn open(&mut self, partition: i32) -> Result<Option<Checkpoint>, SinkError> {
+        let (claim, checkpoint) = self.log.claim(&self.group, partition)?;
+        self.claims.insert(partition, claim);
+        let read = checkpoint.map(|json| serde_json::from_str(&json)).transpose();
+        read.map_err(|error| {
+            self.fault(format!(
+                "the checkpoint of partition {partition} in {} cannot be read ({error}); use the host that wrote it, \
+                 bring back an undamaged copy, or start anew under another `group`",
+                self.log.file().display()
+            ))
+        })
     }
 
-    fn state(
-        &mut self,
-        _last: &Checkpoint,
-        _each: &mut dyn FnMut(&Entries) -> ControlFlow<()>,
-    ) -> Result<(), SinkError> {
-        todo!()
+    fn state(&mut self, last: &Checkpoint, each: &mut dyn FnMut(&Entries) -> ControlFlow<()>) -> Result<(), SinkError> {
+        Ok(self.log.state(self.claim(last.partition)?, each)?)
     }
 
-    fn write(&mut self, _partition: i32, _batch: &Batch, _first: i64) -> Result<(), SinkError> {
-        todo!()
+    fn write(&mut self, partition: i32, batch: &Batch, _first: i64) -> Result<(), SinkError> {
+        self.claim(partition)?;
+        if self.topic.is_none() {
+            return Err(self.fault("there is no topic for the output; this is a bug of the host".to_owned()));
+        }
+        self.log.check(batch)?;
+        self.pending.push(batch.clone());
+        Ok(())
     }
 
     fn due(&self, since: Instant) -> Instant {
-        since + self.interval
+        let (messages, bytes) = self.pending.iter().fold((0, 0), |(m, b), batch| (m + batch.len(), b + batch.bytes()));
+        if bytes > PENDING_BYTES || messages > PENDING_MESSAGES { since } else { since + self.interval }
     }
 
-    fn commit(&mut self, _step: Step<'_>) -> Result<Positions, SinkError> {
-        todo!()
+    fn commit(&mut self, step: Step<'_>) -> Result<Positions, SinkError> {
+        let mut parts = Vec::with_capacity(step.parts.len());
+        for part in step.parts {
+            parts.push((self.claim(part.checkpoint.partition)?, part));
+        }
+        let positions = match step.source.group() {
+            Some(Group::Embedded { file, group, topic }) if file == self.log.file() => {
+                Some((group, topic, self.place()))
+            }
+            _ => None,
+        };
+        let same_step = if positions.is_some() { Positions::Committed } else { Positions::Open };
+        if self.letters.is_none() && !step.letters.is_empty() {
+            return Err(self.fault("there is no topic for the dead letters; this is a bug of the host".to_owned()));
+        }
+        let change = Change {
+            output: self.topic.as_deref().map(|topic| (topic, self.pending.as_slice())),
+            letters: self.letters.as_deref().map(|topic| (topic, step.letters)),
+            keyless: self.keyless,
+            parts,
+            positions,
+        };
+        match self.log.change(&change)? {
+            Outcome::Done => {}
+            Outcome::Fenced(partition) => {
+                let what = format!(
+                    "another host has taken over partition {partition}; what this one had not committed is done there"
+                );
+                return Err(SinkError::Fenced { place: self.place(), what });
+            }
+        }
+        self.pending.clear();
+        self.keyless = self.keyless.wrapping_add(1);
+        Ok(same_step)
     }
 
-    fn close(&mut self, _partition: i32) -> Result<(), SinkError> {
+    fn close(&mut self, partition: i32) -> Result<(), SinkError> {
+        self.claims.remove(&partition);
         Ok(())
     }
 }

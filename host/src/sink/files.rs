@@ -1,14 +1,34 @@
 //! Files in a directory, each whole under its final name (Invariant 5), and the manifests that name them.
+//!
+//! A commit of a partition makes four steps, each durable before the next one:
+//! 1. the rows are in a part file, which no reader sees;
+//! 2. what changed in the state is in a segment;
+//! 3. a manifest, put where there was none, names both with the checkpoint: the commit point (Invariant 1);
+//! 4. the part file gets its final name, in the directory.
+//!
+//! A crash before the third leaves the earlier checkpoint, after it the later one; opening the partition finishes or
+//! discards what is left. Of several partitions each is committed by itself. All but the finished files is in
+//! `DIRECTORY/.apogee/GROUP/PARTITION`, so that groups can share a directory. Other files there are left alone.
 
+mod disk;
+mod folder;
+mod manifest;
+mod segment;
+
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, Part};
+use crate::log::check_name;
 use crate::message::Batch;
 use crate::metrics::Counters;
-use crate::plugin::Entries;
+use crate::plugin::{Entries, quote};
 use crate::sink::{Positions, Sink, SinkError, Step};
+use disk::{NewFile, at};
+use folder::{Folder, PART};
+use manifest::{Manifest, Output};
 
 /// When a file is complete, and when a checkpoint is due.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -28,69 +48,185 @@ pub trait Format: Send {
     /// The URI's scheme and how errors name the sink, such as `csv`.
     const SCHEME: &'static str;
 
-    /// The beginning of a file.
-    fn begin(&mut self, file: &mut Vec<u8>) -> Result<(), String>;
+    /// What is known of a file that is being written, such as the state of a compressor.
+    type File: Send;
 
-    /// Appends messages. The error says what is wrong with one of them, and gives an excerpt of it.
-    fn append(&mut self, batch: &Batch, file: &mut Vec<u8>) -> Result<(), (String, String)>;
+    /// Begins a file. Here and below, `bytes` is where its content is appended.
+    fn begin(&mut self, bytes: &mut Vec<u8>) -> std::io::Result<Self::File>;
 
-    /// The end of a file.
-    fn finish(&mut self, _file: &mut Vec<u8>) -> Result<(), String> {
-        Ok(())
-    }
+    /// Appends messages.
+    fn append(&mut self, file: &mut Self::File, batch: &Batch, bytes: &mut Vec<u8>) -> Result<(), Unfit>;
+
+    /// Ends a file.
+    fn finish(&mut self, file: Self::File, bytes: &mut Vec<u8>) -> std::io::Result<()>;
+}
+
+/// A message that a file of this format cannot hold.
+#[derive(Debug)]
+pub struct Unfit {
+    pub problem: String,
+    /// The message itself, whole.
+    pub message: Vec<u8>,
 }
 
 /// Files of one format in a directory, a file for each partition at a time; the checkpoints are in `.apogee` there.
-pub struct FileSink<F> {
+pub struct FileSink<F: Format> {
+    directory: PathBuf,
+    /// Where the checkpoints of the group are.
+    place: PathBuf,
+    /// Nobody else's, in no other run.
+    owner: String,
     format: F,
     rolling: Rolling,
+    counters: Counters,
+    partitions: BTreeMap<i32, Partition<F::File>>,
+}
+
+/// A partition that is ours.
+struct Partition<File> {
+    folder: Folder,
+    last: Manifest,
+    open: Option<Open<File>>,
+}
+
+/// A file that is being written.
+struct Open<File> {
+    name: String,
+    started: Instant,
+    file: File,
+    part: NewFile,
 }
 
 impl<F: Format> FileSink<F> {
-    pub fn new(_directory: &Path, _group: &str, format: F, rolling: Rolling) -> Result<Self, SinkError> {
-        Ok(Self { format, rolling })
+    /// Nothing is created before a partition is opened. `group` is a name by [`check_name`].
+    pub fn new(directory: &Path, group: &str, format: F, rolling: Rolling) -> Result<Self, SinkError> {
+        check_name(group)?;
+        let directory = std::path::absolute(directory).map_err(at(directory))?;
+        let place = directory.join(".apogee").join(group);
+        let owner = format!("{:016x}", fastrand::u64(..));
+        let (counters, partitions) = (Counters::default(), BTreeMap::new());
+        Ok(Self { directory, place, owner, format, rolling, counters, partitions })
     }
 
     /// Counts the finished files.
-    pub fn counting(self, _counters: Counters) -> Self {
-        self
+    pub fn counting(self, counters: Counters) -> Self {
+        Self { counters, ..self }
+    }
+
+    /// Begins a file in the name of the partition's next manifest.
+    fn begin(&mut self, partition: i32, first: i64) -> Result<(), SinkError> {
+        let Some(Partition { folder, last, open }) = self.partitions.get_mut(&partition) else {
+            return Err(not_open(&self.place, partition));
+        };
+        let path = folder.path.join(last.next(&self.owner).name(PART));
+        let mut part = NewFile::create(path.clone())?;
+        let file = self.format.begin(&mut part.buffer).map_err(at(&path))?;
+        let mut started = jiff::Timestamp::now();
+        let mut name = folder::output_name(started, partition, first, F::EXTENSION);
+        // Another group may have had the same thought.
+        while self.directory.join(&name).exists() {
+            started += Duration::from_millis(1);
+            name = folder::output_name(started, partition, first, F::EXTENSION);
+        }
+        *open = Some(Open { name, started: Instant::now(), file, part });
+        Ok(())
+    }
+
+    /// Commits one partition.
+    fn commit_part(&mut self, part: &Part) -> Result<(), SinkError> {
+        let number = part.checkpoint.partition;
+        let Some(Partition { folder, last, open }) = self.partitions.get_mut(&number) else {
+            return Err(not_open(&self.place, number));
+        };
+        let mut next = last.next(&self.owner);
+        next.checkpoint = Some(part.checkpoint.clone());
+        if let Some(Open { name, file, mut part, .. }) = open.take() {
+            let path = folder.path.join(next.name(PART));
+            self.format.finish(file, &mut part.buffer).map_err(at(&path))?;
+            next.output = Some(Output { name, content: part.finish()? });
+        }
+        if !part.changes.is_empty() {
+            let added = segment::add(&folder.path, &last.segments, &part.changes, next.name("state"));
+            next.segments = added.map_err(|error| folder.explain(last, error))?;
+        }
+        folder.commit(last, &next)?;
+        self.counters.add("files", u64::from(next.output.is_some()));
+        *last = next;
+        Ok(())
     }
 }
 
 impl<F: Format> Sink for FileSink<F> {
     fn place(&self) -> String {
-        todo!("{:p}", &self.format)
+        format!("{}:{}", F::SCHEME, self.place.display())
     }
 
     fn exactly_once(&self) -> bool {
         true
     }
 
-    fn open(&mut self, _partition: i32) -> Result<Option<Checkpoint>, SinkError> {
-        todo!()
+    fn open(&mut self, partition: i32) -> Result<Option<Checkpoint>, SinkError> {
+        // What is being written of it, if anything, is of a former time.
+        self.partitions.remove(&partition);
+        let folder = Folder::open(&self.directory, &self.place, partition, F::EXTENSION)?;
+        let last = folder.claim(&self.owner)?;
+        let checkpoint = last.checkpoint.clone();
+        self.partitions.insert(partition, Partition { folder, last, open: None });
+        Ok(checkpoint)
     }
 
-    fn state(
-        &mut self,
-        _last: &Checkpoint,
-        _each: &mut dyn FnMut(&Entries) -> ControlFlow<()>,
-    ) -> Result<(), SinkError> {
-        todo!()
+    fn state(&mut self, last: &Checkpoint, each: &mut dyn FnMut(&Entries) -> ControlFlow<()>) -> Result<(), SinkError> {
+        match self.partitions.get(&last.partition) {
+            Some(Partition { folder, last, .. }) => {
+                segment::read(&folder.path, &last.segments, each).map_err(|error| folder.explain(last, error))
+            }
+            None => Err(not_open(&self.place, last.partition)),
+        }
     }
 
-    fn write(&mut self, _partition: i32, _batch: &Batch, _first: i64) -> Result<(), SinkError> {
-        todo!()
+    fn write(&mut self, partition: i32, batch: &Batch, first: i64) -> Result<(), SinkError> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        if self.partitions.get(&partition).is_none_or(|partition| partition.open.is_none()) {
+            self.begin(partition, first)?;
+        }
+        let Some(open) = self.partitions.get_mut(&partition).and_then(|partition| partition.open.as_mut()) else {
+            return Err(not_open(&self.place, partition));
+        };
+        let appended = self.format.append(&mut open.file, batch, &mut open.part.buffer);
+        appended.map_err(|Unfit { problem, message }| SinkError::Message {
+            sink: format!("{}:{}", F::SCHEME, self.directory.display()),
+            problem,
+            excerpt: quote(&String::from_utf8_lossy(&message[..message.len().min(100)])),
+        })?;
+        open.part.spill()
     }
 
     fn due(&self, since: Instant) -> Instant {
-        since + self.rolling.interval
+        let open = self.partitions.values().filter_map(|partition| partition.open.as_ref());
+        let due = |open: &Open<F::File>| {
+            let full = open.part.bytes() >= self.rolling.size;
+            if full { since } else { open.started + self.rolling.every }
+        };
+        open.map(due).min().unwrap_or(since + self.rolling.interval)
     }
 
-    fn commit(&mut self, _step: Step<'_>) -> Result<Positions, SinkError> {
-        todo!()
+    fn commit(&mut self, step: Step<'_>) -> Result<Positions, SinkError> {
+        step.parts.iter().try_for_each(|part| self.commit_part(part))?;
+        Ok(Positions::Open)
     }
 
-    fn close(&mut self, _partition: i32) -> Result<(), SinkError> {
+    fn close(&mut self, partition: i32) -> Result<(), SinkError> {
+        self.partitions.remove(&partition);
         Ok(())
     }
 }
+
+fn not_open(place: &Path, partition: i32) -> SinkError {
+    let what = format!("partition {partition} is not open; please report it");
+    SinkError::Checkpoint { place: place.display().to_string(), what }
+}
+
+#[cfg(test)]
+mod tests;

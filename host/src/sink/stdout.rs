@@ -28,7 +28,7 @@ impl StdoutSink {
 
 impl Sink for StdoutSink {
     fn place(&self) -> String {
-        self.store.as_ref().map_or_else(|| "stdout:".to_owned(), |store| store.place())
+        self.store.as_ref().map_or_else(String::new, |store| store.place())
     }
 
     fn exactly_once(&self) -> bool {
@@ -39,11 +39,7 @@ impl Sink for StdoutSink {
         self.store.as_mut().map_or(Ok(None), |store| store.open(partition))
     }
 
-    fn state(
-        &mut self,
-        last: &Checkpoint,
-        each: &mut dyn FnMut(&Entries) -> ControlFlow<()>,
-    ) -> Result<(), SinkError> {
+    fn state(&mut self, last: &Checkpoint, each: &mut dyn FnMut(&Entries) -> ControlFlow<()>) -> Result<(), SinkError> {
         self.store.as_mut().map_or(Ok(()), |store| store.state(last, each))
     }
 

@@ -1,9 +1,14 @@
 //! Reads a file of CSV or JSON lines, once or as it grows.
 //!
 //! Offsets are the byte positions at which records start, so it can go back. It does not look inside
-//! JSON lines. A file that is followed may only grow: one that is cut short, replaced or removed ends
-//! the run with an error, because what was read of it and had no effect yet cannot be read again. The
-//! run after that reads the new file from its start.
+//! JSON lines. A file may only grow: one that is cut short, replaced or removed while it is followed ends
+//! the run with an error, because what was read of it and had no effect yet cannot be read again.
+//!
+//! Where the next run goes on depends on who remembers it. A sink with checkpoints has the last word: reading goes on
+//! behind what has had its effect, also where that is the end of the file, and a file that is known to be another one
+//! is refused. Without checkpoints nothing is spoilt by reading a file twice, so one that was read to its end starts
+//! anew, and so does one that was replaced. Only what is shorter than before, or was replaced while it was followed,
+//! is known to be another file.
 
 mod csv;
 mod json_lines;
@@ -12,11 +17,13 @@ mod window;
 
 pub use reader::Reader;
 
+use std::fs::File;
+use std::io::{Error, ErrorKind};
 use std::time::{Duration, Instant};
 
-use crate::log::embedded::Embedded;
 use crate::checkpoint::Position;
-use crate::source::{Poll, Source, SourceError};
+use crate::log::embedded::Embedded;
+use crate::source::{Assigned, Poll, Source, SourceError};
 
 /// How often a file is looked at for growth.
 const LOOK: Duration = Duration::from_millis(50);
@@ -43,40 +50,115 @@ pub enum Format {
 /// Reads lines; offsets are byte positions in the file, so that it can go back.
 pub struct FileSource {
     reader: Reader,
+    follow: bool,
     positions: Embedded,
     group: String,
     /// The file as positions are kept by.
     source: String,
+    /// How far the group had come when this was opened.
+    position: Option<Position>,
+    assigned: bool,
+    started: bool,
     draining: bool,
     /// The file that was read is no longer there, and with it what its positions mean.
     gone: bool,
+    /// Held as long as this reader lives.
+    _lock: File,
 }
 
+/// The position of a group whose file was replaced; no commit leaves it at 0.
+const REPLACED: i64 = 0;
+
 impl FileSource {
-    /// Goes on where `group` stopped. A file that is read once and was read to its end starts anew,
-    /// and so does, with a warning, one that is shorter than the position.
+    /// A reader of the file for `group`; a second one is refused (Invariant 6).
     pub fn open(options: Options, positions: Embedded, group: &str) -> Result<Self, SourceError> {
         let path = std::path::absolute(&options.path).unwrap_or_else(|_| options.path.clone());
         let source = format!("file:{}", path.display());
-        let position = positions.position(group, &source)?.and_then(|p| u64::try_from(p).ok()).unwrap_or(0);
-        let reader = Reader::resume(options, position)?;
-        Ok(Self { reader, positions, group: group.to_owned(), source, draining: false, gone: false })
+        let follow = options.follow;
+        let reader = Reader::open(options, 0)?;
+        let lock = positions.reader_of(group, &source)?;
+        let position = positions.position(group, &source)?;
+        Ok(Self {
+            reader,
+            follow,
+            positions,
+            group: group.to_owned(),
+            source,
+            position,
+            assigned: false,
+            started: false,
+            draining: false,
+            gone: false,
+            _lock: lock,
+        })
     }
+
+    /// Hands out at most `messages` in a batch, rejected records included.
+    pub fn batches_of(mut self, messages: usize) -> Self {
+        self.reader.batch = messages.max(1);
+        self
+    }
+
+    /// Goes on behind what has had its effect, by the sink's own checkpoint.
+    fn go_on(&mut self, next: i64) -> Result<(), SourceError> {
+        let length = self.reader.length()?;
+        let replaced = next > 0 && self.position.as_ref().is_some_and(|position| position.next == REPLACED);
+        let another = if replaced {
+            "it was cut, removed or replaced while it was followed".to_owned()
+        } else if length < offset(next) {
+            format!("it has {length} bytes, and was read up to {next} before")
+        } else {
+            if !self.follow && length == offset(next) {
+                tracing::info!("{} was read to its end before; another `group` reads it again", self.source);
+            }
+            return self.reader.go_to(offset(next));
+        };
+        let way_out = "so it is another file now; read it under another `group`";
+        Err(self.reader.error(Error::new(ErrorKind::InvalidData, format!("{another}, {way_out}"))))
+    }
+
+    /// Goes on where the group stands.
+    fn go_on_as_group(&mut self) -> Result<(), SourceError> {
+        let position = offset(self.position.as_ref().map_or(0, |position| position.next));
+        let length = self.reader.length()?;
+        if length < position {
+            let source = &self.source;
+            tracing::warn!(
+                "{source} has {length} bytes, and was read up to {position} before; it is read from its start"
+            );
+            return self.reader.go_to(0);
+        }
+        self.reader.go_to(position)?;
+        let more = self.follow || self.reader.fetch()?.is_some();
+        self.reader.go_to(if more { position } else { 0 })
+    }
+}
+
+/// A position in the file; before its start is none.
+fn offset(position: i64) -> u64 {
+    u64::try_from(position).unwrap_or(0)
 }
 
 impl Source for FileSource {
     fn poll(&mut self, wait: Duration) -> Result<Poll, SourceError> {
+        if !std::mem::replace(&mut self.assigned, true) {
+            return Ok(Poll::Assigned(vec![Assigned { partition: 0, position: self.position.clone() }]));
+        }
+        if !self.started {
+            return Ok(Poll::Idle);
+        }
         let deadline = Instant::now() + wait;
         loop {
             if let Some(fetch) = self.reader.fetch()? {
                 return Ok(Poll::Messages(fetch));
             }
-            if self.draining || !self.reader.follows() {
+            if self.draining || !self.follow {
                 return Ok(Poll::End);
             }
             if let Err(error) = self.reader.check_same_file() {
                 self.gone = true;
-                self.positions.set_position(&self.group, &self.source, None)?;
+                let position = Position { next: REPLACED, place: String::new() };
+                self.positions.set_position(&self.group, &self.source, &position)?;
                 return Err(error);
             }
             let left = deadline.saturating_duration_since(Instant::now());
@@ -87,13 +169,17 @@ impl Source for FileSource {
         }
     }
 
-    fn start(&mut self, _partition: i32, _next: Option<i64>) -> Result<(), SourceError> {
-        todo!("assigned first")
+    fn start(&mut self, _partition: i32, next: Option<i64>) -> Result<(), SourceError> {
+        self.started = true;
+        match next {
+            Some(next) => self.go_on(next),
+            None => self.go_on_as_group(),
+        }
     }
 
     fn commit(&mut self, _partition: i32, position: &Position) -> Result<(), SourceError> {
         if !self.gone {
-            self.positions.set_position(&self.group, &self.source, Some(position.next))?;
+            self.positions.set_position(&self.group, &self.source, position)?;
         }
         Ok(())
     }

@@ -39,10 +39,10 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use crate::checkpoint::Position;
 use crate::message::Fetch;
 use crate::metrics::Counters;
-use crate::checkpoint::Position;
-use crate::source::{Poll, Source, SourceError};
+use crate::source::{Assigned, Poll, Source, SourceError};
 
 use failure::Cause;
 use poller::Poller;
@@ -89,6 +89,8 @@ pub struct HttpSource {
     place: String,
     counters: Counters,
     fetches: mpsc::Receiver<Fetch>,
+    assigned: bool,
+    started: bool,
     /// Dropped, it ends the thread.
     running: Option<oneshot::Sender<()>>,
     /// The last field: it waits for the thread, which ends once the two above are dropped.
@@ -110,12 +112,19 @@ impl HttpSource {
         let (sender, fetches) = mpsc::sync_channel(0);
         let poller = Poller::new(options, counters.clone(), sender, stopped).map_err(|error| broken(&place, &error))?;
         let thread = Thread::start(poller).map_err(|error| broken(&place, &error))?;
-        Ok(Self { place, counters, fetches, running: Some(running), _thread: thread })
+        let running = Some(running);
+        Ok(Self { place, counters, fetches, assigned: false, started: false, running, _thread: thread })
     }
 }
 
 impl Source for HttpSource {
     fn poll(&mut self, wait: Duration) -> Result<Poll, SourceError> {
+        if !std::mem::replace(&mut self.assigned, true) {
+            return Ok(Poll::Assigned(vec![Assigned { partition: 0, position: None }]));
+        }
+        if !self.started {
+            return Ok(Poll::Idle);
+        }
         match self.fetches.recv_timeout(wait) {
             Ok(fetch) => {
                 let counter = if fetch.rejected.is_empty() { "poll good".to_owned() } else { Cause::NotJson.counter() };
@@ -128,8 +137,10 @@ impl Source for HttpSource {
         }
     }
 
+    /// It goes on with the next reply, wherever it was told to.
     fn start(&mut self, _partition: i32, _next: Option<i64>) -> Result<(), SourceError> {
-        todo!("assigned first")
+        self.started = true;
+        Ok(())
     }
 
     fn commit(&mut self, _partition: i32, _position: &Position) -> Result<(), SourceError> {

@@ -6,16 +6,14 @@ mod kafka;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
 
 use host::log::embedded::Embedded;
 use host::log::kafka::Kafka;
-use host::log::{Log, Start};
+use host::log::{Log, Reading, Start};
 use host::message::{Batch, Fetch};
 use host::source::{Poll, Source};
 
-/// How long anything may take before a test fails.
-const PATIENCE: Duration = Duration::from_secs(30);
+use super::{PATIENCE, next, position};
 
 /// Makes a module of tests for each implementation, one test a check.
 macro_rules! conformance {
@@ -46,6 +44,7 @@ conformance!(
     drain_ends_where_the_topic_ended,
     keeps_order_of_100_000_messages,
     cuts_batches,
+    holds_to_the_messages_of_a_batch,
     reads_outside_of_groups,
     reads_so_many_bytes_at_a_time,
     refuses_a_message_too_large,
@@ -89,17 +88,6 @@ fn write(log: &dyn Log, topic: &str, batch: &Batch) {
     writer.flush().unwrap();
 }
 
-/// The next thing that is not `Idle`.
-fn next(source: &mut dyn Source) -> Poll {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        match source.poll(Duration::from_millis(200)).unwrap() {
-            Poll::Idle => assert!(Instant::now() < deadline, "nothing came in {PATIENCE:?}"),
-            found => return found,
-        }
-    }
-}
-
 /// Reads until `count` messages have come.
 fn fetch(source: &mut dyn Source, count: usize) -> Vec<Fetch> {
     let (mut fetches, mut seen) = (Vec::new(), 0);
@@ -128,5 +116,5 @@ fn texts(from: usize, to: usize) -> Vec<String> {
 }
 
 fn reader(log: &dyn Log, topic: &str, group: &str) -> Box<dyn Source> {
-    log.reader(topic, group, Start::Earliest).unwrap()
+    log.reader(topic, &Reading::new(group, Start::Earliest)).unwrap()
 }

@@ -1,7 +1,10 @@
 //! What `Sink` promises: each check runs for every sink that it applies to.
 
 mod checks;
+mod one_file;
 mod outputs;
+mod transactions;
+mod writer;
 
 /// Makes a module of tests for each sink, one test a check.
 macro_rules! conformance {
@@ -15,34 +18,33 @@ macro_rules! conformance {
     };
 }
 
+/// What every sink does that says that a message has its effect exactly once.
+macro_rules! exactly_once {
+    ($($sink:ident: $($check:ident),* $(,)?;)+) => {
+        conformance!($($sink:
+            is_in_the_same_place_each_time,
+            shows_nothing_before_a_commit,
+            shows_all_in_order_after_a_commit,
+            a_drop_leaves_nothing_but_the_last_checkpoint,
+            gives_back_the_state,
+            ends_early_with_the_state,
+            checkpoint_state_and_output_are_one,
+            several_partitions_take_effect_in_one_step,
+            a_second_owner_fences_the_first,
+            commits_without_output,
+            goes_on_in_another_sink_after_a_close,
+            $($check,)*
+        ;)+);
+    };
+}
+
+exactly_once!(
+    embedded: letters_are_in_the_step, is_due_at_once_when_full;
+    kafka: letters_are_in_the_step;
+    csv: is_due_at_once_when_full;
+);
+
 conformance!(
-    csv:
-        shows_nothing_before_a_commit,
-        shows_all_in_order_after_a_commit,
-        leaves_nothing_when_dropped,
-        a_drop_keeps_what_was_committed,
-        loses_nothing_that_is_written_again,
-        a_commit_without_messages_is_harmless,
-        is_due_only_with_something_written,
-        starts_anew_after_a_commit;
-    // Holds in memory what is not committed, but not without bound: beyond that it goes to the topic before its
-    // commit, so that the promise to a pipeline is only that nothing is lost: at least once.
-    embedded_topic:
-        shows_nothing_before_a_commit,
-        shows_all_in_order_after_a_commit,
-        leaves_nothing_when_dropped,
-        a_drop_keeps_what_was_committed,
-        loses_nothing_that_is_written_again,
-        a_commit_without_messages_is_harmless,
-        is_due_only_with_something_written,
-        starts_anew_after_a_commit;
-    // Sends messages as they are written, so readers may see them before their commit, also when it never comes. The
-    // promise is that all of them are there after it: at least once.
-    kafka_topic:
-        shows_all_in_order_after_a_commit,
-        a_drop_keeps_what_was_committed,
-        loses_nothing_that_is_written_again,
-        a_commit_without_messages_is_harmless,
-        is_due_only_with_something_written,
-        starts_anew_after_a_commit;
+    // What it shows cannot be taken back; what it keeps is that of its store.
+    stdout: is_in_the_same_place_each_time, commits_without_output;
 );

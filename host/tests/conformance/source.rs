@@ -3,12 +3,10 @@
 mod checks;
 mod given;
 
-use std::time::{Duration, Instant};
-
 use host::message::Fetch;
 use host::source::{Poll, Source};
 
-use super::PATIENCE;
+use super::{PATIENCE, assigned, next, position, started};
 
 /// Makes a module of tests for each source, one test a check.
 macro_rules! conformance {
@@ -26,6 +24,9 @@ macro_rules! conformance {
 macro_rules! complete {
     ($($source:ident),+) => {
         conformance!($($source:
+            says_first_what_is_its_own_and_waits_for_the_start,
+            starts_where_it_is_told,
+            tells_a_position_with_its_place,
             keeps_order,
             goes_on_as_more_comes,
             waits_about_as_long_as_told,
@@ -44,8 +45,11 @@ macro_rules! complete {
 complete!(embedded_log, kafka, followed_json_lines, followed_csv);
 
 conformance!(
-    // Ends by itself, and starts anew once it was read to its end.
+    // Ends by itself, and, where no checkpoint says otherwise, starts anew once it was read to its end.
     json_lines_once:
+        says_first_what_is_its_own_and_waits_for_the_start,
+        starts_where_it_is_told,
+        tells_a_position_with_its_place,
         keeps_order,
         hands_out_again_what_was_not_committed,
         goes_on_where_a_batch_ended,
@@ -54,6 +58,9 @@ conformance!(
         cuts_batches,
         an_old_commit_loses_nothing;
     csv_once:
+        says_first_what_is_its_own_and_waits_for_the_start,
+        starts_where_it_is_told,
+        tells_a_position_with_its_place,
         keeps_order,
         hands_out_again_what_was_not_committed,
         goes_on_where_a_batch_ended,
@@ -63,6 +70,7 @@ conformance!(
         an_old_commit_loses_nothing;
     // Cannot go back, and what is there is one reply, which is one message.
     http:
+        says_first_what_is_its_own_and_waits_for_the_start,
         keeps_order,
         goes_on_as_more_comes,
         waits_about_as_long_as_told,
@@ -122,17 +130,6 @@ impl Reading {
             at(values.get(same).map(|value| &**value)),
             at(expected.get(same).map(|text| &**text)),
         );
-    }
-}
-
-/// The next thing that is not `Idle`.
-fn next(source: &mut dyn Source) -> Poll {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        match source.poll(Duration::from_millis(200)).unwrap() {
-            Poll::Idle => assert!(Instant::now() < deadline, "nothing came in {PATIENCE:?}"),
-            found => return found,
-        }
     }
 }
 

@@ -3,7 +3,7 @@
 //! A string is taken for a number, a boolean or a time when it says exactly one. Null stays null. What cannot
 //! become the type asked for is refused; nothing is rounded or cut.
 
-use apogee_json::{Kind, Token, number, quote};
+use apogee_json::{Kind, Token, excerpt, quote};
 
 use crate::append::append;
 use crate::time::{Instant, Timestamps};
@@ -56,22 +56,9 @@ impl Convert {
     }
 }
 
-/// The number that a value is or that a string says, as a token of the same text.
-#[inline]
-pub fn numeric(token: Token, text: &[u8]) -> Option<Token> {
-    match token.kind {
-        Kind::Integer | Kind::Decimal => Some(token),
-        Kind::Text => {
-            let number = number(text, token.start() + 1).ok()?;
-            (number.end() + 1 == token.end()).then_some(number)
-        }
-        _ => None,
-    }
-}
-
 #[inline]
 fn float(token: Token, text: &[u8]) -> Option<Token> {
-    let number = numeric(token, text)?;
+    let number = token.numeric(text)?;
     let raw = number.raw(text);
     // Below a hundred digits only an exponent can make it too large.
     if raw.len() < 100 && !(number.kind == Kind::Decimal && raw.iter().any(|byte| byte | 0x20 == b'e')) {
@@ -83,7 +70,7 @@ fn float(token: Token, text: &[u8]) -> Option<Token> {
 
 #[inline]
 fn integer(token: Token, text: &[u8]) -> Option<Token> {
-    let number = numeric(token, text).filter(|number| number.kind == Kind::Integer)?;
+    let number = token.numeric(text).filter(|number| number.kind == Kind::Integer)?;
     let raw = number.raw(text);
     // Below 19 digits every number fits.
     if raw.len() < 19 {
@@ -104,15 +91,4 @@ fn boolean(token: Token, text: &[u8]) -> Option<&'static [u8]> {
 #[cold]
 fn refusal(token: Token, text: &[u8], wanted: &str) -> String {
     format!("{} is not {wanted}", excerpt(token.raw(text)))
-}
-
-/// The beginning of what stands in a text, for a person to read.
-pub fn excerpt(raw: &[u8]) -> String {
-    const LONGEST: usize = 60;
-    let cut = String::from_utf8_lossy(&raw[..raw.len().min(LONGEST)]);
-    let dots = if raw.len() > LONGEST { "…" } else { "" };
-    // The text's own quotes stay as they are; only what a terminal would obey is escaped.
-    let shown: String =
-        cut.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect();
-    format!("{shown}{dots}")
 }

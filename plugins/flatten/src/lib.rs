@@ -2,7 +2,8 @@
 //!
 //! With `fields` exactly those are put out, in that order, renamed and converted as asked, and null where
 //! they are missing; without, everything is. Numbers and strings are copied as they stand in the text unless a
-//! type is asked for; arrays and empty objects always stay whole. Key and headers of the message are kept.
+//! type is asked for; arrays and empty objects always stay whole. Headers of the message are kept, and so is its key unless
+//! `key` says of which outgoing fields it is to be made.
 //!
 //! Rejected, with the reason: a value that is not one JSON object, a name that comes twice after
 //! flattening, a value that cannot become the type asked for.
@@ -32,6 +33,10 @@ pub struct Flatten {
     columns: Vec<Column>,
     /// What stands before each value: bracket or comma, name, colon. Ends with bytes to read over.
     labels: Vec<u8>,
+    /// The outgoing fields that make up the key, and their columns in the present shape.
+    key: Vec<String>,
+    key_columns: Vec<Option<usize>>,
+    key_bytes: Vec<u8>,
 }
 
 /// A member of what is put out.
@@ -41,6 +46,15 @@ struct Column {
     /// Its place among the leaves of the present shape.
     leaf: Option<usize>,
     convert: Convert,
+    /// Where the value that was last written is.
+    start: usize,
+    end: usize,
+}
+
+impl Column {
+    fn new(leaf: Option<usize>, convert: Convert) -> Self {
+        Self { label: 0, leaf, convert, start: 0, end: 0 }
+    }
 }
 
 impl Transform for Flatten {
@@ -57,10 +71,13 @@ impl Transform for Flatten {
             event_leaf: None,
             columns: Vec::new(),
             labels: Vec::new(),
+            key: settings.key,
+            key_columns: Vec::new(),
+            key_bytes: Vec::new(),
         };
+        settings::check_key(&plugin.key, plugin.picks.as_deref())?;
         if let Some(picks) = &plugin.picks {
-            let column = |pick: &Pick| Column { label: 0, leaf: None, convert: pick.convert.clone() };
-            plugin.columns.extend(picks.iter().map(column));
+            plugin.columns.extend(picks.iter().map(|pick| Column::new(None, pick.convert.clone())));
             label(&mut plugin.columns, &mut plugin.labels, |index| &picks[index].name);
         }
         Ok(plugin)
@@ -69,6 +86,10 @@ impl Transform for Flatten {
     fn fields(&self) -> Vec<Field> {
         let field = |pick: &Pick| Field { name: pick.name.clone(), kind: pick.kind(), nullable: true };
         self.picks.iter().flatten().map(field).collect()
+    }
+
+    fn key(&self) -> Vec<String> {
+        self.key.clone()
     }
 
     #[inline]
@@ -87,7 +108,12 @@ impl Transform for Flatten {
         for header in message.headers {
             out.header(&header.name, &header.value);
         }
-        out.emit(message.key, timestamp);
+        if self.key.is_empty() {
+            out.emit(message.key, timestamp);
+        } else {
+            let some = self.make_key(out.value());
+            out.emit(some.then_some(&self.key_bytes), timestamp);
+        }
         Ok(())
     }
 }
@@ -103,12 +129,16 @@ impl Flatten {
                 }
             }
             None => {
-                let keep = |leaf| Column { label: 0, leaf: Some(leaf), convert: Convert::Keep };
                 columns.clear();
-                columns.extend((0..reader.len()).map(keep));
+                columns.extend((0..reader.len()).map(|leaf| Column::new(Some(leaf), Convert::Keep)));
                 label(columns, labels, |index| reader.name(index));
             }
         }
+        let column = |name: &String| match &self.picks {
+            Some(picks) => picks.iter().position(|pick| pick.name == *name),
+            None => self.reader.find(name),
+        };
+        self.key_columns = self.key.iter().map(column).collect();
         self.event_leaf = self.event_time.as_ref().and_then(|event_time| self.reader.find(&event_time.field));
     }
 
@@ -123,6 +153,7 @@ impl Flatten {
         for (index, column) in self.columns.iter_mut().enumerate() {
             append(value, &self.labels, label, column.label);
             label = column.label;
+            column.start = value.len();
             match column.leaf.and_then(|leaf| tokens.get(leaf)) {
                 None => value.extend_from_slice(b"null"),
                 Some(token) => column.convert.write(*token, text, value).map_err(|problem| {
@@ -131,9 +162,21 @@ impl Flatten {
                     format!("field `{from}`: {problem}")
                 })?,
             }
+            column.end = value.len();
         }
         value.push(b'}');
         Ok(())
+    }
+
+    /// Makes the key of what was written; says whether there is one.
+    fn make_key(&mut self, value: &[u8]) -> bool {
+        let columns = &self.columns;
+        let written = |column: &Option<usize>| match column.and_then(|column| columns.get(column)) {
+            Some(column) => &value[column.start..column.end],
+            None => b"null",
+        };
+        self.key_bytes.clear();
+        apogee_json::key(self.key_columns.iter().map(written), &mut self.key_bytes)
     }
 }
 

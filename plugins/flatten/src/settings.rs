@@ -1,11 +1,11 @@
 //! The settings, as written and as used.
 
-use apogee_json::{Kind, Token};
+use apogee_json::{Kind, Token, excerpt};
 use apogee_sdk::Rejection;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::convert::{Convert, excerpt};
+use crate::convert::Convert;
 use crate::time::{Instant, Timestamps, Unit};
 
 /// The settings of a pipeline file.
@@ -18,11 +18,14 @@ pub struct Settings {
     pub fields: Option<Vec<FieldSettings>>,
     /// Which field is the event time. Without it the message keeps its timestamp.
     pub event_time: Option<EventTime>,
+    /// The outgoing fields that make up the key: of one its text, of several a JSON array. Without any the message
+    /// keeps its key.
+    pub key: Vec<String>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { separator: "_".to_owned(), fields: None, event_time: None }
+        Self { separator: "_".to_owned(), fields: None, event_time: None, key: Vec::new() }
     }
 }
 
@@ -99,6 +102,15 @@ impl Pick {
             Convert::Timestamp(_) => apogee_sdk::Kind::Timestamp,
             Convert::Keep | Convert::Text => apogee_sdk::Kind::Text,
         }
+    }
+}
+
+/// Checks that what makes up the key is put out, where that is known.
+pub fn check_key(key: &[String], picks: Option<&[Pick]>) -> Result<(), String> {
+    let Some(picks) = picks else { return Ok(()) };
+    match key.iter().find(|name| picks.iter().all(|pick| pick.name != **name)) {
+        Some(name) => Err(format!("settings: `key` has `{name}`, which is none of the `fields` that are put out")),
+        None => Ok(()),
     }
 }
 

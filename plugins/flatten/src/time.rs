@@ -6,8 +6,6 @@ use jiff::{ToSpan, fmt::temporal::Pieces};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::convert::numeric;
-
 const DAY: i64 = 86_400;
 /// The seconds of the years 0000 to 9999, which RFC 3339 can write.
 const YEARS: std::ops::Range<i64> = -62_167_219_200..253_402_300_800;
@@ -66,7 +64,7 @@ impl Instant {
     /// Any number, by decimal arithmetic.
     #[inline(never)]
     fn exact(token: Token, text: &[u8], unit: Unit) -> Option<Self> {
-        let raw = numeric(token, text)?.raw(text);
+        let raw = token.numeric(text)?.raw(text);
         let raw = std::str::from_utf8(raw).ok()?;
         let (mantissa, exponent) = raw.split_once(['e', 'E']).unwrap_or((raw, "0"));
         let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));

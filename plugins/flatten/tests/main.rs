@@ -125,10 +125,44 @@ fn key_and_headers_are_kept() {
 }
 
 #[test]
+fn a_key_is_made_of_outgoing_fields() {
+    let keys = |settings: &str, texts: &[&str]| {
+        let values = Column {
+            bytes: texts.concat().into_bytes(),
+            lengths: texts.iter().map(|text| text.len() as i32).collect(),
+        };
+        let keys = Column { bytes: b"k".repeat(texts.len()), lengths: vec![1; texts.len()] };
+        let batch = Batch { keys, values, timestamps: vec![0; texts.len()], headers: Vec::new() };
+        let Column { bytes, lengths } = apogee_sdk::process(&mut open(settings), batch).messages.keys;
+        let mut bytes = &bytes[..];
+        let key = |length: &i32| {
+            let (key, rest) = bytes.split_at(usize::try_from(*length).ok()?);
+            bytes = rest;
+            Some(String::from_utf8(key.to_vec()).expect("UTF-8"))
+        };
+        lengths.iter().map(key).collect::<Vec<_>>()
+    };
+    let some = |key: &str| Some(key.to_owned());
+    // Another shape, an escape, a missing field, a number: each time the field's text.
+    let texts = [r#"{"a":{"b":"x"},"c":1}"#, r#"{"c":1,"a":{"b":"\u0078\n"}}"#, r#"{"c":1}"#, r#"{"a":{"b":1.50}}"#];
+    let one = keys(r#"{"key":["a_b"]}"#, &texts);
+    assert_eq!(one, [some("x"), some("x\n"), None, some("1.50")]);
+    let two = keys(r#"{"key":["c","a_b"]}"#, &texts);
+    assert_eq!(two, [some(r#"[1,"x"]"#), some(r#"[1,"x\n"]"#), some("[1,null]"), some("[null,1.50]")]);
+    let picked = r#"{"fields":[{"from":"c","name":"t","type":"timestamp"},{"from":"a_b","name":"n"}],"key":["t"]}"#;
+    assert_eq!(keys(picked, &texts[..1]), [some("1970-01-01T00:00:01Z")]);
+    assert_eq!(open(picked).key(), ["t"]);
+    assert_eq!(
+        refused(r#"{"fields":[{"from":"c","name":"t"}],"key":["c"]}"#),
+        "settings: `key` has `c`, which is none of the `fields` that are put out"
+    );
+}
+
+#[test]
 fn settings_that_cannot_be_meant_are_refused() {
     assert_eq!(
         refused(r#"{"seperator":"."}"#),
-        "settings: unknown field `seperator`, expected one of `separator`, `fields`, `event_time` at line 1 column 12"
+        "settings: unknown field `seperator`, expected one of `separator`, `fields`, `event_time`, `key` at line 1 column 12"
     );
     assert_eq!(refused(r#"{"fields":[]}"#), "settings: `fields` is empty; leave it out to keep everything");
     assert_eq!(

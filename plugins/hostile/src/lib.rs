@@ -4,8 +4,9 @@
 //! It is written against the bare interface, without the SDK, so that it can lie. `{"how": "echo"}` behaves
 //! well, to compare with. Settings are in `settings.rs`.
 
-wit_bindgen::generate!({ path: "../../wit", world: "transformer" });
+wit_bindgen::generate!({ path: "../../wit", world: "stateful" });
 
+mod keep;
 mod lie;
 mod look;
 mod settings;
@@ -14,7 +15,9 @@ mod take;
 use std::cell::Cell;
 
 use apogee::plugin::messages::{Batch, Output};
-use exports::apogee::plugin::transform::{Description, Field, Guest, Kind, Opened};
+use exports::apogee::plugin::state::Entries;
+use exports::apogee::plugin::transform::{Description, Field, Kind, Opened};
+use exports::apogee::plugin::{state, timer, transform};
 use settings::{How, SCHEMA, Settings};
 
 std::thread_local! {
@@ -24,7 +27,7 @@ std::thread_local! {
 /// Misbehaves as its settings say.
 pub struct Hostile;
 
-impl Guest for Hostile {
+impl transform::Guest for Hostile {
     fn describe() -> Description {
         Description {
             name: env!("CARGO_PKG_NAME").to_owned(),
@@ -49,7 +52,6 @@ impl Guest for Hostile {
         let settings = SETTINGS.get();
         let count = |default| settings.count_or(default);
         match settings.how {
-            How::Echo | How::LoopInOpen | How::BadFields | How::DuplicateFields => lie::echo(batch),
             How::LoopInProcess => take::time(),
             How::Allocate => take::memory(),
             How::Recurse => lie::note(take::stack(1), batch),
@@ -75,6 +77,47 @@ impl Guest for Hostile {
             How::MillionMessages => lie::many(count(1_000_000)),
             How::GiantOutput => lie::giant(count(1 << 30)),
             How::ClockRandomEnv => lie::note(look::around(), batch),
+            _ => lie::echo(batch),
+        }
+    }
+}
+
+impl timer::Guest for Hostile {
+    fn advance(_watermark: i64) -> Output {
+        let settings = SETTINGS.get();
+        let without_origins = |count| Output { origins: Vec::new(), ..lie::many(count) };
+        match settings.how {
+            How::LoopInAdvance => take::time(),
+            How::MillionInAdvance => without_origins(settings.count_or(1_000_000)),
+            How::OriginsInAdvance => lie::many(1),
+            _ => without_origins(0),
+        }
+    }
+}
+
+impl state::Guest for Hostile {
+    fn changes() -> Entries {
+        let settings = SETTINGS.get();
+        match settings.how {
+            How::LoopInChanges => take::time(),
+            How::ChangesTooLong => keep::entries(&[1_000_000], &[-1], 1),
+            How::ChangesUneven => keep::entries(&[1, 0], &[-1], 1),
+            How::ChangesWithoutKey => keep::entries(&[-1], &[-1], 0),
+            How::ChangesWithoutEnd => {
+                let bytes = settings.count_or(1 << 20);
+                keep::entries(&[i32::try_from(bytes).unwrap_or(i32::MAX)], &[-1], bytes as usize)
+            }
+            How::NothingWithoutEnd => keep::entries(&[0], &[-1], 0),
+            _ => keep::entries(&[], &[], 0),
+        }
+    }
+
+    fn restore(_version: String, _entries: Entries) -> Result<(), String> {
+        match SETTINGS.get().how {
+            How::LoopInRestore => take::time(),
+            How::TrapInRestore => panic!("the state is not to my taste"),
+            How::RefuseState => Err("\u{1b}[31mnot mine".to_owned()),
+            _ => Ok(()),
         }
     }
 }

@@ -17,7 +17,8 @@ impl Settings {
     }
 }
 
-/// A way to misbehave; all of them in `process` unless it says otherwise.
+/// A way to misbehave; all of them in `process` unless it says otherwise. Whatever is not said behaves: no state, and
+/// nothing that waits for a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum How {
@@ -73,6 +74,30 @@ pub enum How {
     BadFields,
     /// `open` answers with two fields of one name, which has an escape in it.
     DuplicateFields,
+    /// Never returns from `restore`.
+    LoopInRestore,
+    /// Panics in `restore`.
+    TrapInRestore,
+    /// Refuses any state, for a reason with an escape in it.
+    RefuseState,
+    /// Never returns from `advance`.
+    LoopInAdvance,
+    /// Puts out `count` (a million) empty messages in `advance`.
+    MillionInAdvance,
+    /// Names origins in `advance`, where no message came in.
+    OriginsInAdvance,
+    /// Never returns from `changes`.
+    LoopInChanges,
+    /// Lengths of changed keys that sum up to more than the bytes.
+    ChangesTooLong,
+    /// Two changed keys and one value.
+    ChangesUneven,
+    /// A change without a key.
+    ChangesWithoutKey,
+    /// A change of `count` bytes (1 MiB), and another one each time that it is asked.
+    ChangesWithoutEnd,
+    /// A change of no bytes at all, and another one each time that it is asked.
+    NothingWithoutEnd,
 }
 
 /// JSON Schema of the settings. It leaves the names of the ways to `open`.

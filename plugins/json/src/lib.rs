@@ -7,6 +7,8 @@
 //! What serde_json refuses is refused here too, except numbers too large for a float, which are only text
 //! here. Nesting deeper than [`DEPTH`] is refused.
 
+mod key;
+mod number;
 mod reader;
 mod scanner;
 mod string;
@@ -16,9 +18,11 @@ mod word;
 use std::borrow::Cow;
 use std::fmt;
 
+pub use key::key;
+pub use number::Number;
 pub use reader::{Reader, Seen};
 pub use scanner::Scanner;
-pub use string::quote;
+pub use string::{excerpt, quote};
 pub use value::number;
 
 /// How deep objects and arrays may be nested.
@@ -106,6 +110,19 @@ impl Token {
             Kind::Text => Cow::Borrowed(&raw[1..raw.len() - 1]),
             Kind::Escaped => Cow::Owned(string::unescape(&raw[1..raw.len() - 1])),
             _ => Cow::Borrowed(raw),
+        }
+    }
+
+    /// The number that a value is or that a string says, as a token of the same text.
+    #[inline]
+    pub fn numeric(self, text: &[u8]) -> Option<Self> {
+        match self.kind {
+            Kind::Integer | Kind::Decimal => Some(self),
+            Kind::Text => {
+                let number = number(text, self.start() + 1).ok()?;
+                (number.end() + 1 == self.end()).then_some(number)
+            }
+            _ => None,
         }
     }
 }

@@ -137,6 +137,17 @@ pub fn quote(text: &[u8], json: &mut Vec<u8>) {
     json.push(b'"');
 }
 
+/// The beginning of what stands in a text, for a person to read.
+pub fn excerpt(raw: &[u8]) -> String {
+    const LONGEST: usize = 60;
+    let cut = String::from_utf8_lossy(&raw[..raw.len().min(LONGEST)]);
+    let dots = if raw.len() > LONGEST { "…" } else { "" };
+    // The text's own quotes stay as they are; only what a terminal would obey is escaped.
+    let shown: String =
+        cut.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect();
+    format!("{shown}{dots}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

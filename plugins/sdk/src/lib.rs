@@ -50,63 +50,99 @@
 //! It is a library crate with `crate-type = ["cdylib", "rlib"]`; `cargo build --target wasm32-wasip2
 //! --release` makes the component, and its tests run natively, with [`open`] and [`process`] for the host.
 //!
-//! There is one macro for each set of capabilities: [`export!`] makes a stateless plugin.
+//! There is one macro for each set of capabilities: [`export!`] makes a stateless plugin, [`export_stateful!`] one that
+//! keeps [`Keyed`] state or [`Windows`] and says so with [`Stateful`]. One that counts messages by key and minute:
+//!
+//! ```
+//! use apogee_sdk::{Aggregate, Frame, Message, Output, Rejection, State, Stateful, Transform, Value, Windows};
+//!
+//! #[derive(Default)]
+//! struct Count(i64);
+//!
+//! impl Value for Count {
+//!     fn encode(&self, bytes: &mut Vec<u8>) {
+//!         self.0.encode(bytes);
+//!     }
+//!
+//!     fn decode(bytes: &[u8]) -> Option<Self> {
+//!         i64::decode(bytes).map(Self)
+//!     }
+//! }
+//!
+//! impl Aggregate for Count {
+//!     fn merge(&mut self, later: Self) {
+//!         self.0 += later.0;
+//!     }
+//! }
+//!
+//! struct CountByMinute(Windows<Count>);
+//!
+//! impl CountByMinute {
+//!     fn close(&mut self, out: &mut Output) {
+//!         self.0.close(|window| {
+//!             out.value().extend_from_slice(window.aggregate.0.to_string().as_bytes());
+//!             out.emit(Some(window.key), window.end - 1);
+//!         });
+//!     }
+//! }
+//!
+//! impl Transform for CountByMinute {
+//!     const NAME: &'static str = env!("CARGO_PKG_NAME");
+//!     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
+//!     const SUMMARY: &'static str = "Counts messages by key and minute.";
+//!     type Settings = serde_json::Value;
+//!
+//!     fn open(_: Self::Settings) -> Result<Self, String> {
+//!         Ok(Self(Windows::new(Frame::Tumbling { size: 60_000 }, 0, None)?))
+//!     }
+//!
+//!     fn process(&mut self, message: Message<'_>, out: &mut Output) -> Result<(), Rejection> {
+//!         let key = message.key.ok_or("a message without a key")?;
+//!         self.0.add(key, message.timestamp, |window| window.aggregate.0 += 1)?;
+//!         self.close(out);
+//!         Ok(())
+//!     }
+//! }
+//!
+//! impl Stateful for CountByMinute {
+//!     fn state(&mut self) -> &mut dyn State {
+//!         &mut self.0
+//!     }
+//!
+//!     fn advance(&mut self, watermark: i64, out: &mut Output) {
+//!         self.0.advance(watermark);
+//!         self.close(out);
+//!     }
+//! }
+//!
+//! apogee_sdk::export_stateful!(CountByMinute);
+//! ```
 
 #[doc(hidden)]
 pub mod bindings;
+mod export;
+mod keyed;
 mod message;
 mod output;
+mod state;
+mod stateful;
 mod transform;
+mod windows;
 
 /// The types that cross the sandbox wall, as `wit/` has them.
 pub mod wire {
-    pub use crate::bindings::apogee::plugin::messages::{Batch, Column, Header, Output, Rejection};
+    pub use apogee_sdk_stateful::apogee::plugin::messages::{Batch, Column, Header, Output, Rejection};
+    pub use apogee_sdk_stateful::exports::apogee::plugin::state::Entries;
+
     pub use crate::bindings::exports::apogee::plugin::transform::{Description, Opened};
 }
 
 pub use bindings::exports::apogee::plugin::transform::{Field, Kind};
+pub use keyed::Keyed;
 pub use message::Message;
 pub use output::Output;
+pub use state::{Part, State, Unreadable, Value};
+pub use stateful::{Stateful, advance, changes, restore};
 pub use transform::{Rejection, Transform, describe, open, opened, process};
+pub use windows::{Aggregate, Closed, Frame, Open, Windows};
 pub use wire::Header;
-
-/// Makes a component of a [`Transform`]. Does nothing in a native build.
-// rustfmt moves the last line of it to the left, each time it is run.
-#[rustfmt::skip]
-#[macro_export]
-macro_rules! export {
-    ($plugin:ty) => {
-        #[cfg(target_family = "wasm")]
-        const _: () = {
-            use $crate::bindings::exports::apogee::plugin::transform::Guest;
-            use $crate::wire;
-
-            ::std::thread_local! {
-                static PLUGIN: ::std::cell::RefCell<Option<$plugin>> =
-                    const { ::std::cell::RefCell::new(None) };
-            }
-
-            struct Component;
-
-            impl Guest for Component {
-                fn describe() -> wire::Description {
-                    $crate::describe::<$plugin>()
-                }
-
-                fn open(settings: String) -> Result<wire::Opened, String> {
-                    let plugin: $plugin = $crate::open(&settings)?;
-                    let opened = $crate::opened(&plugin);
-                    PLUGIN.set(Some(plugin));
-                    Ok(opened)
-                }
-
-                fn process(batch: wire::Batch) -> wire::Output {
-                    let opened = "the host calls `open` before `process`";
-                    PLUGIN.with_borrow_mut(|it| $crate::process(it.as_mut().expect(opened), batch))
-                }
-            }
-
-            $crate::bindings::export!(Component with_types_in $crate::bindings);
-        };
-    };
-}

@@ -28,6 +28,13 @@ struct Lengths {
 }
 
 impl Output {
+    /// For what is put out though nothing came in.
+    pub(crate) fn new() -> Self {
+        let column = || Column { bytes: Vec::new(), lengths: Vec::new() };
+        let nothing = || Batch { keys: column(), values: column(), timestamps: Vec::new(), headers: Vec::new() };
+        Self::for_batch(&nothing())
+    }
+
     /// Room for about as much as comes in.
     pub(crate) fn for_batch(batch: &Batch) -> Self {
         let count = batch.timestamps.len();
@@ -134,6 +141,13 @@ impl Output {
         self.messages.headers.truncate(headers);
         self.origins.truncate(messages);
         self.rejected.push(wire::Rejection { message: self.incoming, reason });
+    }
+
+    /// What is put out though nothing came in: no message of it came from another.
+    pub(crate) fn without_origins(mut self) -> wire::Output {
+        self.end();
+        self.origins.clear();
+        self.finish()
     }
 
     pub(crate) fn finish(self) -> wire::Output {

@@ -7,7 +7,7 @@ use crate::message::Strings;
 use crate::wire::{self, Batch, Description, Opened};
 use crate::{Field, Message, Output};
 
-/// A plugin without state: each message is processed for itself.
+/// What every plugin is. One that remembers something is [`Stateful`](crate::Stateful), too.
 pub trait Transform: Sized + 'static {
     /// Mostly `env!("CARGO_PKG_NAME")`.
     const NAME: &'static str;

@@ -1,6 +1,7 @@
 //! The SQLite file itself: its schema, connections to it, and what its errors mean for a person.
 //!
-//! A file of another program or of another version is left as it is and refused.
+//! A file of another program or of a later version is left as it is and refused; one of an earlier version is
+//! brought to this one when it is opened.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -13,11 +14,11 @@ use crate::log::LogError;
 /// Marks the file as ours (`file` and other tools show it): "Apog".
 const APPLICATION: i32 = 0x4170_6f67;
 /// Of the tables below; a change of them is a new version.
-const VERSION: i32 = 1;
+const VERSION: i32 = 2;
 
-/// Messages are clustered by partition and offset, so that reading is one run through the file.
+/// The tables of version 1. Messages are clustered by partition and offset, so that reading is one run through the file.
 /// Headers are rare and stand apart.
-const SCHEMA: &str = r#"
+const FIRST: &str = r#"
 CREATE TABLE topics (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, partitions INTEGER NOT NULL);
 CREATE TABLE messages (
     topic INTEGER NOT NULL, partition INTEGER NOT NULL, "offset" INTEGER NOT NULL,
@@ -35,6 +36,20 @@ CREATE TABLE positions (
 ) WITHOUT ROWID;
 CREATE TABLE source_positions (
     grp TEXT NOT NULL, source TEXT NOT NULL, next INTEGER NOT NULL, PRIMARY KEY (grp, source)
+) WITHOUT ROWID;
+"#;
+
+/// What version 2 adds: for which sink's checkpoints a position was committed, and those that are kept here. An owner of
+/// a partition has its `epoch` until the next one raises it.
+const SECOND: &str = r#"
+ALTER TABLE positions ADD COLUMN place TEXT NOT NULL DEFAULT '';
+ALTER TABLE source_positions ADD COLUMN place TEXT NOT NULL DEFAULT '';
+CREATE TABLE checkpoints (
+    id INTEGER PRIMARY KEY, grp TEXT NOT NULL, partition INTEGER NOT NULL, epoch INTEGER NOT NULL, checkpoint TEXT,
+    UNIQUE (grp, partition)
+);
+CREATE TABLE state (
+    checkpoint INTEGER NOT NULL, key BLOB NOT NULL, value BLOB NOT NULL, PRIMARY KEY (checkpoint, key)
 ) WITHOUT ROWID;
 "#;
 
@@ -143,7 +158,7 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// Checks that the file is ours, and makes the tables where it is new; the inner error is for a person.
+/// Checks that the file is ours, and makes the tables that are missing; the inner error is for a person.
 fn prepare(connection: &mut Connection) -> rusqlite::Result<Result<(), String>> {
     if let Some(refusal) = check(connection)? {
         return Ok(Err(refusal));
@@ -151,8 +166,11 @@ fn prepare(connection: &mut Connection) -> rusqlite::Result<Result<(), String>> 
     connection.pragma_update(None, "journal_mode", "WAL")?;
     let t = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     // Another process may have been first.
-    if number(&t, "user_version")? == 0 {
-        t.execute_batch(SCHEMA)?;
+    let version = number(&t, "user_version")?;
+    for (_, tables) in (1..=VERSION).zip([FIRST, SECOND]).filter(|(later, _)| *later > version) {
+        t.execute_batch(tables)?;
+    }
+    if version < VERSION {
         t.pragma_update(None, "application_id", APPLICATION)?;
         t.pragma_update(None, "user_version", VERSION)?;
     }
@@ -170,7 +188,7 @@ fn check(c: &Connection) -> rusqlite::Result<Option<String>> {
     if application != APPLICATION {
         return Ok(Some("the file is a database of another program; name another file for the log".to_owned()));
     }
-    Ok((version != VERSION).then(|| {
+    Ok((!(1..=VERSION).contains(&version)).then(|| {
         format!(
             "the file has version {version} of the log's format and this host reads version {VERSION}; \
              use the host that wrote it, or name another file for the log"

@@ -1,23 +1,21 @@
 //! Reads a topic of the embedded log as a group: one reader for each group and topic.
 //!
-//! A second reader, in this process or another, is refused (Invariant 6) by a lock on a file beside the log, which the
-//! system frees when its holder ends, whatever way it ends.
+//! A second reader, in this process or another, is refused (Invariant 6), so all partitions are assigned at once and
+//! for good.
 
-use std::fs::{File, TryLockError};
-use std::io::{Read, Seek, Write};
+use std::fs::File;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rusqlite::types::FromSqlError;
 use rusqlite::{Connection, OptionalExtension, Row, params};
-use sha2::{Digest, Sha256};
 
-use super::TopicRow;
 use super::file::{Shared, bounds};
+use super::{TopicRow, lock};
 use crate::checkpoint::Position;
-use crate::log::{BATCH_BYTES, BATCH_MESSAGES, LogError, Start};
+use crate::log::{BATCH_BYTES, LogError, Reading, Start};
 use crate::message::{Fetch, Header};
-use crate::source::{Poll, Source, SourceError};
+use crate::source::{Assigned, Group, Poll, Source, SourceError};
 
 /// How often a reader looks for what other processes wrote.
 const LOOK: Duration = Duration::from_millis(50);
@@ -27,9 +25,15 @@ pub(super) struct EmbeddedReader {
     /// Its own, so that reading does not wait for writing.
     connection: Connection,
     topic: TopicRow,
+    name: String,
     group: String,
-    /// For each partition, the next offset to hand out.
-    next: Vec<i64>,
+    /// Most messages of a batch.
+    batch: usize,
+    /// For each partition, how far the group had come when this reader was opened.
+    positions: Vec<Option<Position>>,
+    assigned: bool,
+    /// For each partition that was started, the next offset to hand out.
+    next: Vec<Option<i64>>,
     /// For each partition, where the topic ended when draining began.
     ends: Option<Vec<i64>>,
     /// The partition to look at first.
@@ -39,46 +43,52 @@ pub(super) struct EmbeddedReader {
 }
 
 impl EmbeddedReader {
-    pub(super) fn open(
-        shared: Arc<Shared>,
-        name: &str,
-        topic: TopicRow,
-        group: &str,
-        start: Start,
-    ) -> Result<Self, LogError> {
-        let lock = lock(&shared, name, group)?;
+    pub(super) fn open(shared: Arc<Shared>, name: &str, topic: TopicRow, reading: &Reading) -> Result<Self, LogError> {
+        let group = reading.group.clone();
+        let lock = lock::take(&shared, &group, name, &format!("topic {name:?}"))?;
         // `Latest` is written down at once: what comes after this moment belongs to the group, read or not.
-        let next = shared.write(|t| {
+        let positions = shared.write(|t| {
             let mut known =
-                t.prepare_cached("SELECT next FROM positions WHERE grp = ?1 AND topic = ?2 AND partition = ?3")?;
+                t.prepare_cached("SELECT next, place FROM positions WHERE grp = ?1 AND topic = ?2 AND partition = ?3")?;
             let positions = (0..topic.partitions as i32).map(|partition| {
-                let position = known.query_row(params![group, topic.id, partition], |row| row.get(0)).optional()?;
-                match (position, start) {
-                    (Some(position), _) => Ok(position),
-                    (None, Start::Earliest) => Ok(0),
-                    (None, Start::Latest) => {
-                        let end = bounds(t, topic.id, partition)?.1;
-                        remember(t, group, topic.id, partition, end)?;
-                        Ok(end)
-                    }
+                let known = known.query_row(params![group, topic.id, partition], position).optional()?;
+                if known.is_some() || reading.start == Start::Earliest {
+                    return Ok(known);
                 }
+                let end = Position { next: bounds(t, topic.id, partition)?.1, place: String::new() };
+                remember(t, &group, topic.id, partition, &end)?;
+                Ok(Some(end))
             });
-            positions.collect::<rusqlite::Result<Vec<i64>>>()
+            positions.collect::<rusqlite::Result<Vec<_>>>()
         })?;
         let connection = shared.connect()?;
-        Ok(Self { shared, connection, topic, group: group.to_owned(), next, ends: None, turn: 0, _lock: lock })
+        let next = vec![None; positions.len()];
+        let batch = reading.batch.max(1);
+        Ok(Self {
+            shared,
+            connection,
+            topic,
+            name: name.to_owned(),
+            group,
+            batch,
+            positions,
+            assigned: false,
+            next,
+            ends: None,
+            turn: 0,
+            _lock: lock,
+        })
     }
 
     /// A batch of the next partition that has one.
     fn take(&mut self) -> rusqlite::Result<Option<Fetch>> {
         for step in 0..self.next.len() {
             let index = (self.turn + step) % self.next.len();
+            let Some(next) = self.next[index] else { continue };
             let end = self.ends.as_ref().map_or(i64::MAX, |ends| ends[index]);
-            let partition = index as i32;
-            let fetch =
-                scan(&self.connection, self.topic.id, partition, self.next[index], end, BATCH_MESSAGES, BATCH_BYTES)?;
+            let fetch = scan(&self.connection, self.topic.id, index as i32, next, end, self.batch, BATCH_BYTES)?;
             if !fetch.batch.is_empty() {
-                self.next[index] = fetch.next;
+                self.next[index] = Some(fetch.next);
                 self.turn = index + 1;
                 return Ok(Some(fetch));
             }
@@ -87,7 +97,14 @@ impl EmbeddedReader {
     }
 
     fn drained(&self) -> bool {
-        self.ends.as_ref().is_some_and(|ends| self.next.iter().zip(ends).all(|(next, end)| next >= end))
+        let read = |(next, end): (&Option<i64>, &i64)| next.is_some_and(|next| next >= *end);
+        self.ends.as_ref().is_some_and(|ends| self.next.iter().zip(ends).all(read))
+    }
+
+    /// The place of a partition in the lists.
+    fn index(&self, partition: i32) -> Result<usize, LogError> {
+        let index = usize::try_from(partition).ok().filter(|index| *index < self.next.len());
+        index.ok_or_else(|| self.shared.broken(format!("there is no partition {partition}; this is a bug of the host")))
     }
 
     /// A number that changes when another process has written.
@@ -118,22 +135,41 @@ impl EmbeddedReader {
 
 impl Source for EmbeddedReader {
     fn poll(&mut self, wait: Duration) -> Result<Poll, SourceError> {
+        if !std::mem::replace(&mut self.assigned, true) {
+            let positions = (0..).zip(&self.positions);
+            let assigned = positions.map(|(partition, position)| Assigned { partition, position: position.clone() });
+            return Ok(Poll::Assigned(assigned.collect()));
+        }
         self.try_poll(Instant::now() + wait).map_err(|e| self.shared.error(&e).into())
     }
 
-    /// Durable when it returns (Invariant 1).
-    fn start(&mut self, _partition: i32, _next: Option<i64>) -> Result<(), SourceError> {
-        todo!("assigned first")
+    /// Refuses an offset that the topic has not reached: it is another one than was read.
+    fn start(&mut self, partition: i32, next: Option<i64>) -> Result<(), SourceError> {
+        let index = self.index(partition)?;
+        let position = self.positions[index].as_ref().map(|position| position.next);
+        let next = next.or(position).unwrap_or(0);
+        let (_, end) = bounds(&self.connection, self.topic.id, partition).map_err(|e| self.shared.error(&e))?;
+        if next > end {
+            let error = format!(
+                "topic {:?} ends at offset {end} in partition {partition}, and was read up to {next} before, so it is \
+                 another one now; read it under another `group`, or bring back the former file",
+                self.name
+            );
+            return Err(self.shared.broken(error).into());
+        }
+        self.next[index] = Some(next);
+        Ok(())
     }
 
+    /// Durable when it returns (Invariant 1).
     fn commit(&mut self, partition: i32, position: &Position) -> Result<(), SourceError> {
-        if !(0..self.next.len() as i64).contains(&i64::from(partition)) {
-            return Err(self
-                .shared
-                .broken(format!("there is no partition {partition} to commit; this is a bug of the host"))
-                .into());
-        }
-        Ok(self.shared.write(|t| remember(t, &self.group, self.topic.id, partition, position.next))?)
+        self.index(partition)?;
+        Ok(self.shared.write(|t| remember(t, &self.group, self.topic.id, partition, position))?)
+    }
+
+    fn group(&self) -> Option<Group> {
+        let file = self.shared.path().to_owned();
+        Some(Group::Embedded { file, group: self.group.clone(), topic: self.topic.id })
     }
 
     fn drain(&mut self) -> Result<(), SourceError> {
@@ -194,48 +230,26 @@ fn add_headers(c: &Connection, topic: i64, fetch: &mut Fetch) -> rusqlite::Resul
     Ok(())
 }
 
-fn blob<'a>(row: &'a Row, column: usize) -> rusqlite::Result<Option<&'a [u8]>> {
+pub(super) fn blob<'a>(row: &'a Row, column: usize) -> rusqlite::Result<Option<&'a [u8]>> {
     let value = row.get_ref(column)?;
     value
         .as_blob_or_null()
         .map_err(|e: FromSqlError| rusqlite::Error::FromSqlConversionFailure(column, value.data_type(), Box::new(e)))
 }
 
-fn remember(c: &Connection, group: &str, topic: i64, partition: i32, next: i64) -> rusqlite::Result<()> {
-    c.prepare_cached("INSERT OR REPLACE INTO positions (grp, topic, partition, next) VALUES (?1, ?2, ?3, ?4)")?
-        .execute(params![group, topic, partition, next])?;
-    Ok(())
+/// A row's first two columns.
+pub(super) fn position(row: &Row<'_>) -> rusqlite::Result<Position> {
+    Ok(Position { next: row.get(0)?, place: row.get(1)? })
 }
 
-/// Takes the lock of a group and topic. The file is named by a hash, because a group may have any name,
-/// and stays when the lock goes: to delete it would let two readers hold two files of the same name.
-fn lock(shared: &Shared, topic: &str, group: &str) -> Result<File, LogError> {
-    let mut folder = shared.path().as_os_str().to_owned();
-    folder.push(".readers");
-    let hash = Sha256::new().chain_update(topic).chain_update([0]).chain_update(group).finalize();
-    let name: String = hash[..12].iter().map(|byte| format!("{byte:02x}")).collect();
-    let path = std::path::Path::new(&folder).join(name);
-    let failed = |e: std::io::Error| {
-        shared.broken(format!("cannot lock {}: {e}; give this user the right to write there", path.display()))
-    };
-    std::fs::create_dir_all(&folder).map_err(failed)?;
-    let file = File::options().read(true).write(true).create(true).truncate(false).open(&path);
-    let mut file = file.map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let mut holder = String::new();
-            // Only to name the holder: what is there is short, and ours.
-            let _ = (&mut file).take(20).read_to_string(&mut holder);
-            return Err(shared.broken(format!(
-                "group {group:?} already reads topic {topic:?}, in process {}; end that one, name another group, \
-                 or use Kafka, where a group spreads over processes",
-                holder.trim()
-            )));
-        }
-        Err(TryLockError::Error(e)) => return Err(failed(e)),
-    }
-    file.set_len(0).and_then(|()| file.rewind()).map_err(failed)?;
-    writeln!(file, "{}", std::process::id()).map_err(failed)?;
-    Ok(file)
+pub(super) fn remember(
+    c: &Connection,
+    group: &str,
+    topic: i64,
+    partition: i32,
+    position: &Position,
+) -> rusqlite::Result<()> {
+    let sql = "INSERT OR REPLACE INTO positions (grp, topic, partition, next, place) VALUES (?1, ?2, ?3, ?4, ?5)";
+    c.prepare_cached(sql)?.execute(params![group, topic, partition, position.next, position.place])?;
+    Ok(())
 }

@@ -12,8 +12,8 @@ use crate::message::{Batch, Header};
 /// The largest message, key and value together.
 const MESSAGE_BYTES: usize = 16 << 20;
 /// What is held in memory before a flush happens by itself.
-const PENDING_BYTES: usize = 4 << 20;
-const PENDING_MESSAGES: usize = 20_000;
+pub(crate) const PENDING_BYTES: usize = 4 << 20;
+pub(crate) const PENDING_MESSAGES: usize = 20_000;
 
 pub(super) struct EmbeddedWriter {
     shared: Arc<Shared>,
@@ -34,11 +34,7 @@ impl EmbeddedWriter {
 impl Writer for EmbeddedWriter {
     /// Takes the batch whole or, where one message is too large, not at all.
     fn append(&mut self, batch: &Batch) -> Result<(), LogError> {
-        let largest = batch.keys.lengths.iter().zip(&batch.values.lengths);
-        let largest = largest.map(|(&key, &value)| key.max(0) as usize + value.max(0) as usize).max();
-        if let Some(bytes) = largest.filter(|&bytes| bytes > MESSAGE_BYTES) {
-            return Err(LogError::TooLarge { log: NAME.to_owned(), bytes, limit: MESSAGE_BYTES });
-        }
+        check_sizes(batch)?;
         self.messages += batch.len();
         self.bytes += batch.bytes();
         self.pending.push(batch.clone());
@@ -61,8 +57,18 @@ impl Writer for EmbeddedWriter {
     }
 }
 
+/// Refuses a batch in which one message is too large.
+pub(super) fn check_sizes(batch: &Batch) -> Result<(), LogError> {
+    let sizes = batch.keys.lengths.iter().zip(&batch.values.lengths);
+    let largest = sizes.map(|(&key, &value)| key.max(0) as usize + value.max(0) as usize).max();
+    match largest.filter(|&bytes| bytes > MESSAGE_BYTES) {
+        Some(bytes) => Err(LogError::TooLarge { log: NAME.to_owned(), bytes, limit: MESSAGE_BYTES }),
+        None => Ok(()),
+    }
+}
+
 /// Gives each message the next offset of its partition; `ends` remembers those of this transaction.
-fn insert(
+pub(super) fn insert(
     t: &Transaction,
     topic: TopicRow,
     ends: &mut [Option<i64>],

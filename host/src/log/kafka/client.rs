@@ -1,18 +1,20 @@
 //! What every librdkafka client of ours has in common: settings, logging, and errors in a person's words.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rdkafka::TopicPartitionList;
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel};
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, Rebalance};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
+use rdkafka::types::RDKafkaRespErr;
 
 use super::is_missing;
-use super::queue::{Queue, Wake};
-use crate::log::LogError;
+use super::queue::Wake;
+use crate::log::{LogError, Reading};
 
 /// Errors of a connection come with each attempt; a person needs one in this time.
 const WARN_EVERY: Duration = Duration::from_secs(10);
@@ -26,6 +28,10 @@ const PARTITION_MESSAGES: u32 = 1_000;
 const PARTITION_KB: u32 = 256;
 /// Most bytes of one partition in one answer.
 const ANSWER_BYTES: u32 = 1 << 20;
+/// After this long without a sign of life a member's partitions go to others, where the user does not say otherwise.
+const SESSION: Duration = Duration::from_secs(10);
+/// The longest that librdkafka takes for the time between two polls.
+const MAX_PATIENCE: Duration = Duration::from_secs(86_400);
 
 /// Where the brokers are and how to talk to them.
 #[derive(Clone)]
@@ -53,13 +59,47 @@ impl Cluster {
         config
     }
 
-    /// A consumer of as many partitions at most, that reads only what is committed and commits only what
-    /// it is told to. Without a group it can only ask questions.
-    pub(super) fn consumer(
+    /// What the user set, in milliseconds.
+    pub(super) fn milliseconds(&self, key: &str) -> Option<Duration> {
+        self.client.get(key)?.parse().ok().map(Duration::from_millis)
+    }
+
+    /// A consumer that can only ask questions. It is told what is there, committed or not.
+    pub(super) fn asking(&self) -> Result<BaseConsumer<Context>, LogError> {
+        self.consumer(&[("isolation.level", "read_uncommitted")], &[], 1)
+    }
+
+    /// A consumer of one partition outside of any group, of what is committed.
+    pub(super) fn scanning(&self) -> Result<BaseConsumer<Context>, LogError> {
+        // librdkafka asks for a group's name, though this consumer never joins it nor commits.
+        let own = [
+            ("isolation.level", "read_committed"),
+            ("group.id", "apogee-read"),
+            ("enable.partition.eof", "true"),
+            // It is not to wait at the end for more.
+            ("fetch.wait.max.ms", "5"),
+        ];
+        self.consumer(&own, &[], 1)
+    }
+
+    /// A member of a group, of which it may get as many partitions. It reads only what is committed.
+    pub(super) fn member(&self, reading: &Reading, partitions: u32) -> Result<BaseConsumer<Context>, LogError> {
+        let session = self.milliseconds("session.timeout.ms").unwrap_or(SESSION);
+        let patience = reading.patience.clamp(session.min(MAX_PATIENCE), MAX_PATIENCE).as_millis().to_string();
+        let session = session.as_millis().to_string();
+        let mut own = vec![("isolation.level", "read_committed"), ("group.id", &reading.group)];
+        // A member with a name is known to its group when it comes back, and gets its partitions at once.
+        own.extend(reading.member.as_deref().map(|member| ("group.instance.id", member)));
+        self.consumer(&own, &[("session.timeout.ms", &session), ("max.poll.interval.ms", &patience)], partitions)
+    }
+
+    /// A consumer that commits only what it is told to; `own` holds settings that nobody may change, `defaults` those
+    /// that the user may.
+    fn consumer(
         &self,
-        group: Option<&str>,
+        own: &[(&str, &str)],
+        defaults: &[(&str, &str)],
         partitions: u32,
-        context: Context,
     ) -> Result<BaseConsumer<Context>, LogError> {
         let mut config = ClientConfig::new();
         for (key, value) in ahead(partitions) {
@@ -72,33 +112,56 @@ impl Cluster {
             .set("fetch.wait.max.ms", "100")
             // The group protocol gives each partition one owner (Invariant 6).
             .set("partition.assignment.strategy", "cooperative-sticky");
+        for &(key, value) in defaults {
+            config.set(key, value);
+        }
         for (key, value) in self.config().config_map() {
             config.set(key, value);
         }
         config
-            .set("isolation.level", "read_committed")
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
-            .set("enable.partition.eof", "true");
-        if let Some(group) = group {
-            config.set("group.id", group);
+            // In a group librdkafka takes the end of a partition for a message when it goes on after a rebalance (it
+            // pauses what it fetches, and resumes behind what was handed out): one would be left out.
+            .set("enable.partition.eof", "false")
+            // Where to go on when an offset is not there is decided here, and counted.
+            .set("auto.offset.reset", "error");
+        for &(key, value) in own {
+            config.set(key, value);
         }
-        config.set("auto.offset.reset", context.reset());
         config.set_log_level(RDKafkaLogLevel::Warning);
-        BaseConsumer::from_config_and_context(&config, context).map_err(|e| self.broken(text(&e)))
+        let context = Context::new(&self.name);
+        let wake = context.wake().clone();
+        let mut consumer =
+            BaseConsumer::from_config_and_context(&config, context).map_err(|e| self.broken(text(&e)))?;
+        consumer.set_nonempty_callback(move || wake.set());
+        Ok(consumer)
     }
 
     pub(super) fn broken(&self, error: String) -> LogError {
         LogError::Broken { log: self.name.clone(), error }
     }
 
+    pub(super) fn interrupted(&self, error: String) -> LogError {
+        LogError::Interrupted { log: self.name.clone(), error }
+    }
+
     pub(super) fn error(&self, topic: &str, error: &KafkaError) -> LogError {
-        match error.rdkafka_error_code() {
-            Some(Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition) => {
+        match (error, error.rdkafka_error_code()) {
+            // The crate has a code here, and does not give it.
+            (KafkaError::AdminOp(code), _) => self.fault(topic, *code),
+            (_, Some(code)) => self.fault(topic, code),
+            (_, None) => self.broken(text(error)),
+        }
+    }
+
+    pub(super) fn fault(&self, topic: &str, code: Code) -> LogError {
+        match code {
+            Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition => {
                 LogError::NoTopic { topic: topic.to_owned(), log: self.name.clone() }
             }
-            Some(code) => self.broken(explain(topic, code)),
-            None => self.broken(text(error)),
+            code if passing(code) => self.interrupted(explain(topic, code)),
+            code => self.broken(explain(topic, code)),
         }
     }
 }
@@ -131,6 +194,10 @@ pub(super) fn explain(topic: &str, code: Code) -> String {
     let next = match code {
         Code::TopicAuthorizationFailed => "this user may not use the topic; grant it the right (kafka-acls)",
         Code::GroupAuthorizationFailed => "this user may not use the consumer group; grant it the right (kafka-acls)",
+        Code::TransactionalIdAuthorizationFailed => {
+            "this user may not use transactions; grant it the right to transactional ids that begin with apogee. \
+             (kafka-acls)"
+        }
         Code::ClusterAuthorizationFailed => "this user may not do that in the cluster; grant it the right (kafka-acls)",
         Code::Authentication | Code::SaslAuthenticationFailed | Code::SSL => {
             "the broker does not accept who we are; check security.protocol, sasl.* and ssl.* under [kafka]"
@@ -141,6 +208,17 @@ pub(super) fn explain(topic: &str, code: Code) -> String {
              and message.timestamp.before.max.ms of the topic"
         }
         Code::InvalidReplicationFactor => "the cluster has fewer brokers than its default.replication.factor asks for",
+        Code::InvalidTransactionTimeout => {
+            "the broker allows shorter transactions only; lower transaction.timeout.ms under [kafka], or raise the \
+             broker's transaction.max.timeout.ms"
+        }
+        Code::ProducerFenced | Code::Fenced | Code::InvalidProducerEpoch | Code::InvalidProducerIdMapping => {
+            "another worker has taken over"
+        }
+        Code::FencedInstanceId => {
+            "another host runs as the same member of the group; if the folder beside the log (FILE.members) was \
+             copied from another machine, delete it in the copy"
+        }
         Code::NotEnoughReplicas | Code::NotEnoughReplicasAfterAppend => {
             "too few replicas are in sync; see that all brokers run"
         }
@@ -158,6 +236,52 @@ pub(super) fn explain(topic: &str, code: Code) -> String {
     }
 }
 
+/// Whether what failed may succeed in a moment.
+pub(super) fn passing(code: Code) -> bool {
+    matches!(
+        code,
+        Code::RebalanceInProgress
+            | Code::IllegalGeneration
+            | Code::UnknownMemberId
+            | Code::WaitingForCoordinator
+            | Code::NotCoordinator
+            | Code::CoordinatorNotAvailable
+            | Code::CoordinatorLoadInProgress
+            | Code::UnstableOffsetCommit
+            | Code::LeaderNotAvailable
+            | Code::NotLeaderForPartition
+            | Code::RequestTimedOut
+            | Code::OperationTimedOut
+            | Code::BrokerTransportFailure
+            | Code::AllBrokersDown
+    )
+}
+
+/// Whether a new producer may do what one failed at: true of all that is not a fault of a setting, a right or a message.
+pub(super) fn curable(code: Code) -> bool {
+    !matches!(
+        code,
+        Code::TopicAuthorizationFailed
+            | Code::GroupAuthorizationFailed
+            | Code::ClusterAuthorizationFailed
+            | Code::TransactionalIdAuthorizationFailed
+            | Code::Authentication
+            | Code::SaslAuthenticationFailed
+            | Code::UnsupportedSASLMechanism
+            | Code::SSL
+            | Code::InvalidTransactionTimeout
+            | Code::InvalidTimestamp
+            | Code::InvalidRecord
+            | Code::InvalidTopic
+            | Code::PolicyViolation
+            | Code::UnsupportedVersion
+            | Code::UnsupportedForMessageFormat
+            | Code::UnsupportedFeature
+            | Code::InvalidArgument
+            | Code::InvalidConfig
+    )
+}
+
 /// How many partitions a topic has; `None` where there is no such topic.
 pub(super) fn partitions(consumer: &BaseConsumer<Context>, topic: &str, wait: Duration) -> KafkaResult<Option<u32>> {
     let metadata = consumer.fetch_metadata(Some(topic), wait)?;
@@ -171,11 +295,13 @@ pub(super) fn partitions(consumer: &BaseConsumer<Context>, topic: &str, wait: Du
     }
 }
 
-/// A change of what the group assigned to this reader.
+/// A change of what the group gives to this reader, which the group waits for an answer to.
 #[derive(Debug)]
 pub(super) enum Change {
     Assigned(Vec<i32>),
     Revoked(Vec<i32>),
+    /// Others may have them already.
+    Lost(Vec<i32>),
 }
 
 /// What librdkafka calls back into. Clones share one state.
@@ -184,33 +310,22 @@ pub(super) struct Context(Arc<State>);
 
 struct State {
     name: String,
-    /// The topic that a group reads; empty outside of groups.
-    topic: String,
-    reset: &'static str,
     wake: Arc<Wake>,
     changes: Mutex<Vec<Change>>,
+    /// Whether nobody is left to answer a change.
+    closing: AtomicBool,
     last_error: Mutex<Option<(String, Instant)>>,
 }
 
 impl Context {
     pub(super) fn new(name: &str) -> Self {
-        Self::reading(name, "", "earliest")
-    }
-
-    /// For a reader of `topic` in a group whose first position is `reset`.
-    pub(super) fn reading(name: &str, topic: &str, reset: &'static str) -> Self {
         Self(Arc::new(State {
             name: name.to_owned(),
-            topic: topic.to_owned(),
-            reset,
             wake: Arc::default(),
             changes: Mutex::default(),
+            closing: AtomicBool::new(false),
             last_error: Mutex::default(),
         }))
-    }
-
-    fn reset(&self) -> &'static str {
-        self.0.reset
     }
 
     pub(super) fn wake(&self) -> &Arc<Wake> {
@@ -220,6 +335,11 @@ impl Context {
     /// What has changed since the last call, in order.
     pub(super) fn changes(&self) -> Vec<Change> {
         std::mem::take(&mut *self.0.changes.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// From here on every change is answered at once, with nothing.
+    pub(super) fn close(&self) {
+        self.0.closing.store(true, Ordering::Release);
     }
 
     /// What the connection suffers from, as far as it is known.
@@ -251,27 +371,32 @@ impl ClientContext for Context {
 }
 
 impl ConsumerContext for Context {
-    /// Cuts the queues of new partitions off the consumer's own before fetching starts, so that no
-    /// message takes the other way.
-    fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
-        let change = match rebalance {
-            Rebalance::Assign(list) => {
-                let partitions = numbers(list);
-                for &partition in &partitions {
-                    Queue::separate(consumer, &self.0.topic, partition);
-                }
-                Change::Assigned(partitions)
-            }
-            Rebalance::Revoke(list) => Change::Revoked(numbers(list)),
-            // The consumer hears of the error itself.
-            Rebalance::Error(_) => return,
+    /// Takes note only: the reader answers when the partitions' work is where it must be.
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, error: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        let assigned = error == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
+        if self.0.closing.load(Ordering::Acquire) {
+            return decline(consumer, assigned);
+        }
+        let partitions = list.elements().iter().map(|element| element.partition()).collect();
+        let change = if assigned {
+            Change::Assigned(partitions)
+        } else if consumer.assignment_lost() {
+            Change::Lost(partitions)
+        } else {
+            Change::Revoked(partitions)
         };
         self.0.changes.lock().unwrap_or_else(PoisonError::into_inner).push(change);
     }
 }
 
-fn numbers(list: &TopicPartitionList) -> Vec<i32> {
-    list.elements().iter().map(|element| element.partition()).collect()
+/// Answers what the group assigned, or revoked, with nothing; no answer is needed where it did neither. A consumer that
+/// closes is done with the answer that it waits for: after that librdkafka would wait for ever for another one.
+pub(super) fn decline(consumer: &BaseConsumer<Context>, assigned: bool) {
+    let none = TopicPartitionList::new();
+    let answer = if assigned { consumer.incremental_assign(&none) } else { consumer.incremental_unassign(&none) };
+    if let Err(error) = answer {
+        tracing::debug!("leaving the group: {error}");
+    }
 }
 
 /// Foreign text for the log: short and without control characters.

@@ -54,7 +54,10 @@ impl Wake {
 pub(super) enum Special {
     /// The partition's end, as it was a moment ago: everything before this offset has been handed out.
     End(i64),
-    Failed(Code),
+    /// The offset to go on at is not there any more, or not yet.
+    OutOfRange(i64),
+    /// Something else, at this offset; or at none, where it is negative.
+    Failed(Code, i64),
     /// A message that the batch has no room for.
     Full,
 }
@@ -81,30 +84,18 @@ impl Queue {
         Self::wrap(queue, consumer.context().wake().clone(), 0)
     }
 
-    /// The queue of a partition, which wakes the consumer's reader.
+    /// The queue of a partition, which wakes the consumer's reader. From now on the partition's messages stay in it,
+    /// so it is made before they are fetched.
     pub(super) fn of_partition(consumer: &BaseConsumer<Context>, topic: &str, partition: i32) -> Option<Self> {
         let wake = consumer.context().wake().clone();
         let queue = Self::wrap(native(consumer, topic, partition), wake, TAKE)?;
-        // SAFETY: `_wake` outlives the registration, which `drop` ends; `on_ready` takes a `Wake`.
+        // SAFETY: the queue is alive. `_wake` outlives the registration, which `drop` ends; `on_ready` takes a `Wake`.
         unsafe {
+            rd::rd_kafka_queue_forward(queue.queue.as_ptr(), ptr::null_mut());
             let wake: *const Wake = Arc::as_ptr(&queue._wake);
             rd::rd_kafka_queue_cb_event_enable(queue.queue.as_ptr(), Some(on_ready), wake.cast_mut().cast());
         }
-        // What came before the registration did not wake anybody.
-        queue._wake.set();
         Some(queue)
-    }
-
-    /// Makes the messages of a partition stay in its own queue, now and after later assignments.
-    pub(super) fn separate(consumer: &BaseConsumer<Context>, topic: &str, partition: i32) {
-        let Some(queue) = NonNull::new(native(consumer, topic, partition)) else {
-            return;
-        };
-        // SAFETY: the queue is ours until destroyed here; it stays alive in the partition.
-        unsafe {
-            rd::rd_kafka_queue_forward(queue.as_ptr(), ptr::null_mut());
-            rd::rd_kafka_queue_destroy(queue.as_ptr());
-        }
     }
 
     fn wrap(queue: *mut rd::rd_kafka_queue_t, wake: Arc<Wake>, capacity: usize) -> Option<Self> {
@@ -219,7 +210,8 @@ fn native(consumer: &BaseConsumer<Context>, topic: &str, partition: i32) -> *mut
 fn special(message: &rd::rd_kafka_message_t) -> Special {
     match Code::from(message.err) {
         Code::PartitionEOF => Special::End(message.offset),
-        code => Special::Failed(code),
+        Code::AutoOffsetReset | Code::OffsetOutOfRange => Special::OutOfRange(message.offset),
+        code => Special::Failed(code, message.offset),
     }
 }
 

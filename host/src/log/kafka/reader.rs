@@ -1,9 +1,10 @@
-//! Reads a topic as a member of a consumer group, and scans a partition outside of any.
+//! Reads a topic as a member of a consumer group.
 //!
-//! A broker that is gone is waited for; what is no hope to wait for (the topic was deleted, this user may
-//! not read it) is an error.
+//! A broker that is gone is waited for; what is no hope to wait for (the topic was deleted, this user may not read it)
+//! is an error. The group waits, too: until a partition that it gave is started, and until one that it wants back is
+//! released.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use rdkafka::TopicPartitionList;
@@ -11,16 +12,20 @@ use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::topic_partition_list::Offset;
 
-use super::ANSWER;
-use super::client::{self, Change, Cluster, Context};
+use super::client::{self, Change, Cluster, Context, passing};
+use super::drain::Drain;
 use super::queue::{Queue, Special};
+use super::scan::Scan;
+use super::{ANSWER, positions, transaction};
 use crate::checkpoint::Position;
-use crate::log::{BATCH_BYTES, BATCH_MESSAGES, LogError, READ_BYTES, Start};
+use crate::log::{BATCH_BYTES, LogError, Reading, Start};
 use crate::message::Fetch;
-use crate::source::{Poll, Source, SourceError};
+use crate::source::{Assigned, Group, Poll, Source, SourceError};
 
 /// How long a commit is tried again while the group is rebalancing or its coordinator moves.
 const COMMIT: Duration = Duration::from_secs(30);
+/// How long before what may succeed in a moment is tried again.
+const AGAIN: Duration = Duration::from_millis(50);
 /// The consumer must be polled now and then, messages or not, to stay in its group.
 const SERVE: Duration = Duration::from_secs(1);
 /// How often a reader to whom nothing comes asks whether its topic is still there: librdkafka does not
@@ -28,21 +33,29 @@ const SERVE: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_secs(3);
 /// How long that may hold up a poll; a broker that does not answer by then is asked again later.
 const LOOK_ANSWER: Duration = Duration::from_millis(200);
+/// A partition from which nothing came for so long while it is drained may have nothing more.
+const DRY: Duration = Duration::from_millis(200);
 
 pub(super) struct KafkaReader {
     // Queues and the messages in them go before their client: fields are dropped in this order.
     partitions: BTreeMap<i32, Partition>,
     events: Queue,
-    consumer: BaseConsumer<Context>,
-    cluster: Cluster,
-    topic: String,
-    count: u32,
-    /// Partitions that went and were not yet told of.
+    pub(super) consumer: BaseConsumer<Context>,
+    pub(super) cluster: Cluster,
+    pub(super) topic: String,
+    pub(super) count: u32,
+    reading: Reading,
+    /// What the group did and was not yet told of.
+    changes: VecDeque<Change>,
+    /// Partitions that were told of and not yet started, with the group's position.
+    assigned: BTreeMap<i32, Option<i64>>,
+    /// Partitions that are to be read, and from where.
+    starting: BTreeMap<i32, i64>,
+    /// Partitions that are to go, and still ours.
     revoked: Vec<i32>,
     /// Whether the group has said, once, what is ours.
     joined: bool,
-    /// Where each partition ended when draining began.
-    ends: Option<Vec<i64>>,
+    drain: Option<Drain>,
     /// The partition that was served last.
     turn: i32,
     /// When something came, or the topic was looked for, and how often in a row it was not there.
@@ -52,23 +65,20 @@ pub(super) struct KafkaReader {
 
 struct Partition {
     queue: Queue,
-    /// Everything before has been handed out, or is nothing to hand out.
+    /// Everything before has been handed out …
+    handed: i64,
+    /// … or is nothing to hand out.
     position: i64,
+    /// When something came last, or was looked for.
+    heard: Instant,
 }
 
 impl KafkaReader {
-    pub(super) fn new(cluster: Cluster, topic: &str, count: u32, group: &str, start: Start) -> Result<Self, LogError> {
-        let reset = match start {
-            Start::Earliest => "earliest",
-            Start::Latest => "latest",
-        };
-        let context = Context::reading(&cluster.name, topic, reset);
-        let wake = context.wake().clone();
-        let mut consumer = cluster.consumer(Some(group), count, context)?;
-        consumer.set_nonempty_callback(move || wake.set());
+    pub(super) fn new(cluster: Cluster, topic: &str, count: u32, reading: &Reading) -> Result<Self, LogError> {
+        let consumer = cluster.member(reading, count)?;
         let events = Queue::of_consumer(&consumer)
             .ok_or_else(|| cluster.broken("librdkafka has no queue for the consumer; this is a bug".to_owned()))?;
-        if start == Start::Latest {
+        if reading.start == Start::Latest {
             pin(&cluster, &consumer, topic, count)?;
         }
         consumer.subscribe(&[topic]).map_err(|e| cluster.error(topic, &e))?;
@@ -79,9 +89,13 @@ impl KafkaReader {
             cluster,
             topic: topic.to_owned(),
             count,
+            reading: reading.clone(),
+            changes: VecDeque::new(),
+            assigned: BTreeMap::new(),
+            starting: BTreeMap::new(),
             revoked: Vec::new(),
             joined: false,
-            ends: None,
+            drain: None,
             turn: -1,
             looked: Instant::now(),
             missing: 0,
@@ -103,6 +117,7 @@ impl KafkaReader {
                     )));
                 }
                 Some(Err(KafkaError::MessageConsumptionFatal(code))) => {
+                    let code = self.consumer.client().fatal_error().map_or(code, |(code, _)| code);
                     return Err(self.cluster.broken(client::explain(&self.topic, code)));
                 }
                 Some(Err(error)) => match error.rdkafka_error_code() {
@@ -110,31 +125,130 @@ impl KafkaReader {
                     None => return Err(self.cluster.error(&self.topic, &error)),
                 },
             }
-            for change in self.consumer.context().changes() {
-                self.apply(change);
-            }
+            self.changes.extend(self.consumer.context().changes());
             if self.events.len() == 0 {
                 return Ok(());
             }
         }
     }
 
-    fn apply(&mut self, change: Change) {
+    /// What the caller is to be told of a change.
+    fn tell(&mut self, change: Change) -> Result<Option<Poll>, LogError> {
         match change {
             Change::Assigned(partitions) => {
                 self.joined = true;
-                for partition in partitions {
-                    if let Some(queue) = Queue::of_partition(&self.consumer, &self.topic, partition) {
-                        self.partitions.insert(partition, Partition { queue, position: 0 });
-                    }
+                if partitions.is_empty() {
+                    // The group waits for an answer all the same.
+                    self.assign(&TopicPartitionList::new())?;
+                    return Ok(None);
                 }
+                let told = self.positions(partitions)?;
+                let position = |told: &Assigned| told.position.as_ref().map(|position| position.next);
+                self.assigned.extend(told.iter().map(|told| (told.partition, position(told))));
+                Ok(Some(Poll::Assigned(told)))
             }
             Change::Revoked(partitions) => {
-                for partition in partitions {
-                    if self.partitions.remove(&partition).is_some() {
-                        self.revoked.push(partition);
-                    }
+                self.stop(&partitions);
+                Ok(Some(Poll::Revoked(partitions)))
+            }
+            Change::Lost(partitions) => {
+                self.stop(&partitions);
+                self.give_up(&partitions)?;
+                Ok(Some(Poll::Lost(partitions)))
+            }
+        }
+    }
+
+    /// How far the group has come in partitions that were just assigned. Waits until transactions that hold positions
+    /// are settled: a former owner's last commit counts.
+    fn positions(&mut self, partitions: Vec<i32>) -> Result<Vec<Assigned>, LogError> {
+        let list = positions::partitions(&self.topic, partitions);
+        let deadline = Instant::now() + transaction::settled(&self.cluster);
+        loop {
+            match self.consumer.committed_offsets(list.clone(), ANSWER) {
+                Ok(known) => {
+                    let known = positions::committed(&known).into_iter();
+                    return Ok(known.map(|(partition, position)| Assigned { partition, position }).collect());
                 }
+                Err(e) if e.rdkafka_error_code().is_some_and(passing) && Instant::now() < deadline => {
+                    self.consumer.context().wake().wait(Instant::now() + AGAIN);
+                    self.serve()?;
+                }
+                Err(error) => return Err(self.cluster.error(&self.topic, &error)),
+            }
+        }
+    }
+
+    /// Begins to fetch what was started.
+    fn begin(&mut self) -> Result<(), LogError> {
+        if self.starting.is_empty() {
+            return Ok(());
+        }
+        let mut list = TopicPartitionList::new();
+        for (partition, from) in std::mem::take(&mut self.starting) {
+            let queue = Queue::of_partition(&self.consumer, &self.topic, partition).ok_or_else(|| {
+                self.cluster.broken(format!("librdkafka has no queue for {}-{partition}; this is a bug", self.topic))
+            })?;
+            let added = list.add_partition_offset(&self.topic, partition, Offset::Offset(from));
+            added.map_err(|e| self.cluster.error(&self.topic, &e))?;
+            let heard = Instant::now();
+            self.partitions.insert(partition, Partition { queue, handed: from, position: from, heard });
+        }
+        self.assign(&list)
+    }
+
+    fn assign(&self, list: &TopicPartitionList) -> Result<(), LogError> {
+        self.consumer.incremental_assign(list).map_err(|e| self.cluster.error(&self.topic, &e))
+    }
+
+    /// Hands out nothing more of these partitions.
+    fn stop(&mut self, partitions: &[i32]) {
+        for partition in partitions {
+            self.assigned.remove(partition);
+            self.starting.remove(partition);
+            if self.partitions.remove(partition).is_some() {
+                self.revoked.push(*partition);
+            }
+        }
+    }
+
+    /// Tells the group that these partitions are free for others.
+    fn give_up(&mut self, partitions: &[i32]) -> Result<(), LogError> {
+        // Those that never began librdkafka does not know of, and would answer for none.
+        let list = positions::partitions(&self.topic, self.revoked.extract_if(.., |p| partitions.contains(p)));
+        self.consumer.incremental_unassign(&list).map_err(|e| self.cluster.error(&self.topic, &e))
+    }
+
+    /// Whether a partition is ours, as far as is known.
+    fn owns(&self, partition: i32) -> bool {
+        let lost = |change: &Change| matches!(change, Change::Lost(lost) if lost.contains(&partition));
+        (self.starting.contains_key(&partition)
+            || self.partitions.contains_key(&partition)
+            || self.revoked.contains(&partition))
+            && !self.changes.iter().any(lost)
+    }
+
+    /// Where to begin in a partition: at `next` or, where it is not there any more, as the group would without it.
+    fn offset(&self, partition: i32, next: Option<i64>) -> Result<i64, LogError> {
+        let bounds = self.consumer.fetch_watermarks(&self.topic, partition, ANSWER);
+        let (first, end) = bounds.map_err(|e| self.cluster.error(&self.topic, &e))?;
+        let begin = match self.reading.start {
+            Start::Earliest => first,
+            Start::Latest => end,
+        };
+        match next {
+            None => Ok(begin),
+            Some(next) if (first..=end).contains(&next) => Ok(next),
+            Some(next) => {
+                self.reading.counters.add("offsets out of range", 1);
+                tracing::warn!(
+                    "{}: offset {next} of {}-{partition} is out of range: the topic has {first} to {end} now; group {:?} \
+                     goes on at {begin}, as `start` says, and what was between is lost: see the topic's retention",
+                    self.cluster.name,
+                    self.topic,
+                    self.reading.group
+                );
+                Ok(begin)
             }
         }
     }
@@ -168,6 +282,7 @@ impl KafkaReader {
             | Code::InconsistentGroupProtocol
             | Code::InvalidGroupId
             | Code::InvalidSessionTimeout
+            | Code::FencedInstanceId
             | Code::BadMessage
             | Code::BadCompression
             | Code::NotImplemented
@@ -185,21 +300,26 @@ impl KafkaReader {
         let before = self.partitions.range(..=self.turn).map(|(&partition, _)| partition);
         let order: Vec<i32> = after.chain(before).collect();
         for number in order {
-            let end =
-                self.ends.as_ref().map_or(i64::MAX, |ends| ends.get(number as usize).copied().unwrap_or(i64::MAX));
-            let Some(partition) = self.partitions.get_mut(&number).filter(|p| p.position < end) else {
-                continue;
-            };
+            let end = self.drain.as_ref().map_or(i64::MAX, |drain| drain.end(number));
+            let Some(partition) = self.partitions.get_mut(&number) else { continue };
             let mut fetch = Fetch::new(number, partition.position);
-            let special = partition.queue.take(&mut fetch, BATCH_MESSAGES, BATCH_BYTES, end);
-            if let Some(Special::End(offset)) = special {
-                fetch.next = fetch.next.max(offset.min(end));
+            if partition.position < end {
+                match partition.queue.take(&mut fetch, self.reading.batch, BATCH_BYTES, end) {
+                    Some(Special::OutOfRange(offset)) => return Err(self.out_of_range(number, offset)),
+                    Some(Special::Failed(code, offset)) => self.judge_at(code, number, offset)?,
+                    Some(Special::Full | Special::End(_)) | None => {}
+                }
+                if fetch.batch.is_empty() && end < i64::MAX && self.is_dry(number, end)? {
+                    fetch.next = end;
+                }
             }
+            let Some(partition) = self.partitions.get_mut(&number) else { continue };
             partition.position = fetch.next;
-            if let Some(Special::Failed(code)) = special {
-                self.judge(code)?;
-            }
-            if !fetch.batch.is_empty() {
+            // What ends in marks of transactions is read to its end only when these are passed, too.
+            let passed = fetch.next >= end && partition.handed < end;
+            if !fetch.batch.is_empty() || passed {
+                partition.handed = fetch.next;
+                partition.heard = Instant::now();
                 self.turn = number;
                 self.looked = Instant::now();
                 return Ok(Some(fetch));
@@ -208,12 +328,46 @@ impl KafkaReader {
         Ok(None)
     }
 
-    fn drained(&self) -> bool {
-        let Some(ends) = &self.ends else { return false };
-        let reached = |(&number, partition): (&i32, &Partition)| {
-            ends.get(number as usize).is_none_or(|&end| partition.position >= end)
+    /// Whether there is nothing up to `end` of a partition from which nothing comes but marks of transactions and what
+    /// was aborted, for which it is looked once in a while.
+    fn is_dry(&mut self, number: i32, end: i64) -> Result<bool, LogError> {
+        let Some(partition) = self.partitions.get_mut(&number).filter(|p| p.heard.elapsed() >= DRY) else {
+            return Ok(false);
         };
-        self.joined && self.partitions.iter().all(reached)
+        partition.heard = Instant::now();
+        let (consumer, next) = (self.cluster.scanning()?, partition.position);
+        let mut scan = Scan::new(&consumer, &self.cluster, &self.topic, number, next, Some(end), ANSWER)?;
+        Ok(scan.take(1, 1)?.batch.is_empty())
+    }
+
+    /// librdkafka takes an error for a message, too, when it goes on after a rebalance: whoever begins anew does not.
+    fn judge_at(&self, code: Code, partition: i32, offset: i64) -> Result<(), LogError> {
+        self.judge(code)?;
+        if offset < 0 {
+            return Ok(());
+        }
+        let error = format!("{}-{partition} at offset {offset}: {}", self.topic, client::explain("", code));
+        Err(self.cluster.interrupted(error))
+    }
+
+    /// What was to be read next was deleted before it could be. Whoever begins anew finds out where to go on.
+    fn out_of_range(&self, partition: i32, offset: i64) -> LogError {
+        let error =
+            format!("offset {offset} of {}-{partition} is out of range: it was deleted before it was read", self.topic);
+        self.cluster.interrupted(error)
+    }
+
+    /// Whether all that there was when draining began has been handed out: of our own partitions or, where there are
+    /// none of ours, had its effect through their owners.
+    fn drained(&mut self) -> bool {
+        let Some(drain) = &mut self.drain else { return false };
+        if !self.joined || !self.assigned.is_empty() || !self.revoked.is_empty() || !self.changes.is_empty() {
+            return false;
+        }
+        if self.partitions.is_empty() {
+            return drain.committed(&self.consumer, &self.topic);
+        }
+        self.partitions.iter().all(|(&number, partition)| partition.position >= drain.end(number))
     }
 }
 
@@ -221,9 +375,12 @@ impl Source for KafkaReader {
     fn poll(&mut self, wait: Duration) -> Result<Poll, SourceError> {
         let deadline = Instant::now() + wait;
         loop {
+            self.begin()?;
             self.serve()?;
-            if !self.revoked.is_empty() {
-                return Ok(Poll::Revoked(std::mem::take(&mut self.revoked)));
+            if let Some(change) = self.changes.pop_front()
+                && let Some(told) = self.tell(change)?
+            {
+                return Ok(told);
             }
             if let Some(fetch) = self.take()? {
                 return Ok(Poll::Messages(fetch));
@@ -239,18 +396,26 @@ impl Source for KafkaReader {
         }
     }
 
-    /// Returns when the broker has it (Invariant 1). A partition that is no longer ours is left to its
-    /// new owner: `poll` says so next.
-    fn start(&mut self, _partition: i32, _next: Option<i64>) -> Result<(), SourceError> {
-        todo!("assigned first")
+    /// Takes effect with the next poll, so that the group is answered once for all that it gave.
+    fn start(&mut self, partition: i32, next: Option<i64>) -> Result<(), SourceError> {
+        if let Some(position) = self.assigned.remove(&partition) {
+            self.starting.insert(partition, self.offset(partition, next.or(position))?);
+        }
+        Ok(())
     }
 
+    fn release(&mut self, partitions: &[i32]) -> Result<(), SourceError> {
+        Ok(self.give_up(partitions)?)
+    }
+
+    /// Returns when the broker has it (Invariant 1). A partition that is no longer ours is left to its
+    /// new owner: `poll` says so next.
     fn commit(&mut self, partition: i32, position: &Position) -> Result<(), SourceError> {
         let mut list = TopicPartitionList::new();
-        let added = list.add_partition_offset(&self.topic, partition, Offset::Offset(position.next));
+        let added = positions::add(&mut list, &self.topic, partition, position);
         added.map_err(|e| self.cluster.error(&self.topic, &e))?;
         let deadline = Instant::now() + COMMIT;
-        while self.partitions.contains_key(&partition) {
+        while self.owns(partition) {
             let Err(error) = self.consumer.commit(&list, CommitMode::Sync) else {
                 return Ok(());
             };
@@ -259,17 +424,30 @@ impl Source for KafkaReader {
                 return Err(self.cluster.error(&self.topic, &error).into());
             }
             // What it waits for comes through the consumer's queue.
-            self.consumer.context().wake().wait(Instant::now() + Duration::from_millis(50));
+            self.consumer.context().wake().wait(Instant::now() + AGAIN);
             self.serve()?;
         }
         Ok(())
     }
 
+    fn group(&self) -> Option<Group> {
+        let metadata = self.consumer.group_metadata()?;
+        Some(Group::Kafka { cluster: self.cluster.name.clone(), topic: self.topic.clone(), metadata })
+    }
+
     fn drain(&mut self) -> Result<(), SourceError> {
-        let ends = (0..self.count as i32).map(|p| self.consumer.fetch_watermarks(&self.topic, p, ANSWER));
-        let ends = ends.map(|bounds| bounds.map(|(_, end)| end)).collect::<Result<Vec<i64>, _>>();
-        self.ends = Some(ends.map_err(|e| self.cluster.error(&self.topic, &e))?);
+        self.drain = Some(Drain::new(self)?);
         Ok(())
+    }
+}
+
+impl Drop for KafkaReader {
+    /// A group that waits for an answer would not let its member go.
+    fn drop(&mut self) {
+        self.partitions.clear();
+        self.consumer.context().close();
+        client::decline(&self.consumer, true);
+        client::decline(&self.consumer, false);
     }
 }
 
@@ -277,15 +455,11 @@ impl Source for KafkaReader {
 /// moment belongs to the group, also when it dies before its first commit.
 fn pin(cluster: &Cluster, consumer: &BaseConsumer<Context>, topic: &str, count: u32) -> Result<(), LogError> {
     let failed = |e: KafkaError| cluster.error(topic, &e);
-    let mut list = TopicPartitionList::new();
-    list.add_partition_range(topic, 0, count as i32 - 1);
-    let known = consumer.committed_offsets(list, ANSWER).map_err(failed)?;
+    let known = consumer.committed_offsets(positions::partitions(topic, 0..count as i32), ANSWER).map_err(failed)?;
     let mut ends = TopicPartitionList::new();
-    for element in known.elements() {
-        if element.offset() == Offset::Invalid {
-            let (_, end) = consumer.fetch_watermarks(topic, element.partition(), ANSWER).map_err(failed)?;
-            ends.add_partition_offset(topic, element.partition(), Offset::Offset(end)).map_err(failed)?;
-        }
+    for (partition, _) in positions::committed(&known).iter().filter(|(_, position)| position.is_none()) {
+        let (_, end) = consumer.fetch_watermarks(topic, *partition, ANSWER).map_err(failed)?;
+        ends.add_partition_offset(topic, *partition, Offset::Offset(end)).map_err(failed)?;
     }
     if ends.count() > 0
         && let Err(error) = consumer.commit(&ends, CommitMode::Sync)
@@ -294,67 +468,4 @@ fn pin(cluster: &Cluster, consumer: &BaseConsumer<Context>, topic: &str, count: 
         tracing::debug!("{}: topic {topic:?}: no first position: {error}", cluster.name);
     }
     Ok(())
-}
-
-/// Whether a failed commit may succeed in a moment.
-fn passing(code: Code) -> bool {
-    matches!(
-        code,
-        Code::RebalanceInProgress
-            | Code::IllegalGeneration
-            | Code::UnknownMemberId
-            | Code::WaitingForCoordinator
-            | Code::NotCoordinator
-            | Code::CoordinatorNotAvailable
-            | Code::CoordinatorLoadInProgress
-            | Code::RequestTimedOut
-            | Code::OperationTimedOut
-            | Code::BrokerTransportFailure
-    )
-}
-
-/// Messages of one partition from `offset` on, to the end that it has now, or as many as fit.
-pub(super) fn read(
-    cluster: &Cluster,
-    topic: &str,
-    partition: i32,
-    offset: i64,
-    limit: usize,
-) -> Result<Fetch, LogError> {
-    // librdkafka asks for a group's name, though this consumer never joins it nor commits.
-    let consumer = cluster.consumer(Some("apogee-read"), 1, Context::reading(&cluster.name, topic, "earliest"))?;
-    let bounds = consumer.fetch_watermarks(topic, partition, ANSWER);
-    let (first, end) = bounds.map_err(|e| cluster.error(topic, &e))?;
-    let mut fetch = Fetch::new(partition, offset.max(first));
-    if limit == 0 || fetch.next >= end {
-        return Ok(fetch);
-    }
-    Queue::separate(&consumer, topic, partition);
-    let mut list = TopicPartitionList::new();
-    let added = list.add_partition_offset(topic, partition, Offset::Offset(fetch.next));
-    added.and_then(|()| consumer.assign(&list)).map_err(|e| cluster.error(topic, &e))?;
-    // Declared after its client, so dropped before it.
-    let mut queue = Queue::of_partition(&consumer, topic, partition)
-        .ok_or_else(|| cluster.broken(format!("librdkafka has no queue for {topic}-{partition}; this is a bug")))?;
-    let mut deadline = Instant::now() + ANSWER;
-    while fetch.next < end && fetch.batch.len() < limit {
-        let before = fetch.next;
-        match queue.take(&mut fetch, limit, READ_BYTES, end) {
-            // The last offsets may be no messages, but marks of transactions.
-            Some(Special::End(reached)) if reached >= end => fetch.next = end,
-            Some(Special::Full) => break,
-            Some(Special::Failed(code)) => return Err(cluster.broken(client::explain(topic, code))),
-            _ => {}
-        }
-        let now = Instant::now();
-        if fetch.next > before {
-            deadline = now + ANSWER;
-        } else if now >= deadline {
-            return Err(cluster.broken(client::explain(topic, Code::OperationTimedOut)));
-        } else {
-            let _ = consumer.poll(Duration::ZERO);
-            consumer.context().wake().wait(now + Duration::from_millis(100));
-        }
-    }
-    Ok(fetch)
 }

@@ -26,7 +26,6 @@ const ALLOWED: &[&str] = &[
     "fetch.min.bytes",
     "fetch.queue.backoff.ms",
     "fetch.wait.max.ms",
-    "group.instance.id",
     "heartbeat.interval.ms",
     "linger.ms",
     "max.poll.interval.ms",
@@ -70,6 +69,7 @@ const ALLOWED: &[&str] = &[
     "ssl.sigalgs.list",
     "sticky.partitioning.linger.ms",
     "topic.metadata.refresh.",
+    "transaction.timeout.ms",
 ];
 
 /// What is not allowed for a reason of its own; the first that matches counts.
@@ -86,6 +86,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("bootstrap.servers", "the address of the topic says it: kafka://HOST:PORT/TOPIC"),
     ("metadata.broker.list", "the address of the topic says it: kafka://HOST:PORT/TOPIC"),
     ("group.id", "the pipeline's `group` says it"),
+    ("group.instance.id", "each worker has a name of its own"),
     ("auto.offset.reset", "the pipeline's `start` says it"),
     ("isolation.level", "the host reads only what is committed, for its exactly-once promise"),
     ("enable.auto.commit", "the host commits an offset only when its message has had its effect"),
@@ -195,6 +196,7 @@ mod tests {
             "enable.auto.commit",
             "auto.commit.enable",
             "group.id",
+            "group.instance.id",
             "transactional.id",
             "auto.offset.reset",
             "allow.auto.create.topics",

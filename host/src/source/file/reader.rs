@@ -9,11 +9,11 @@ use super::csv::Csv;
 use super::json_lines::JsonLines;
 use super::window::Window;
 use super::{Format, Options};
+use crate::log::BATCH_MESSAGES;
 use crate::message::{Fetch, Rejected};
 use crate::source::{MAX_REJECTED, SourceError};
 
-/// Bounds of a batch: messages and rejected records together, and their bytes.
-const MAX_MESSAGES: usize = 4096;
+/// Most bytes of a batch, but for its last record.
 const MAX_BYTES: usize = 1 << 20;
 
 /// Most bytes of one record in the file.
@@ -63,6 +63,8 @@ enum Record {
 /// Reads the records of one file in order.
 pub struct Reader {
     options: Options,
+    /// Most messages and rejected records of a batch, together.
+    pub(super) batch: usize,
     window: Window,
     records: Box<dyn Records>,
     value: Vec<u8>,
@@ -74,46 +76,32 @@ impl Reader {
     /// Reads from the record that starts at byte `position`.
     pub fn open(options: Options, position: u64) -> Result<Self, SourceError> {
         let window = Window::open(&options.path)?;
-        let records: Box<dyn Records> = match options.format {
-            Format::Csv { header, delimiter } => Box::new(Csv::new(header, delimiter)),
-            Format::JsonLines => Box::new(JsonLines),
-        };
-        let mut reader = Self { options, window, records, value: Vec::new(), skipping: None };
-        if position > 0 {
-            if reader.records.wants_first() {
-                reader.record()?;
-            }
-            reader.skipping = None;
-            reader.window.seek(position)?;
-        }
+        let records = records(&options.format);
+        let mut reader = Self { options, batch: BATCH_MESSAGES, window, records, value: Vec::new(), skipping: None };
+        reader.go_to(position)?;
         Ok(reader)
     }
 
-    /// Reads from `position` where a former run stopped: from the start where the file is shorter,
-    /// or is read once and has nothing more.
-    pub fn resume(options: Options, position: u64) -> Result<Self, SourceError> {
-        let mut reader = Self::open(options.clone(), 0)?;
-        let length = reader.window.length()?;
-        if length < position {
-            let path = options.path.display();
-            tracing::warn!(
-                "{path} has {length} bytes, and was read up to {position} before; it is read from its start"
-            );
-            return Ok(reader);
+    /// Goes on at the record that starts at byte `position`.
+    pub fn go_to(&mut self, position: u64) -> Result<(), SourceError> {
+        self.window.seek(0)?;
+        self.records = records(&self.options.format);
+        if position > 0 && self.records.wants_first() {
+            self.record()?;
         }
-        if position > 0 {
-            reader = Self::open(options.clone(), position)?;
-            let start = if options.follow || reader.fetch()?.is_some() { position } else { 0 };
-            reader = Self::open(options, start)?;
-        }
-        Ok(reader)
+        self.skipping = None;
+        self.window.seek(position)
+    }
+
+    pub fn length(&self) -> Result<u64, SourceError> {
+        self.window.length()
     }
 
     /// The records that are there, as many as make a batch; `None` where there is none.
     pub fn fetch(&mut self) -> Result<Option<Fetch>, SourceError> {
         let mut fetch = Fetch::new(0, 0);
         let mut bytes = 0;
-        while fetch.offsets.len() + fetch.rejected.len() < MAX_MESSAGES && bytes < MAX_BYTES {
+        while fetch.offsets.len() + fetch.rejected.len() < self.batch && bytes < MAX_BYTES {
             match self.record()? {
                 None => break,
                 Some(Record::Message { offset, bytes: length }) => {
@@ -131,10 +119,6 @@ impl Reader {
         fetch.next = self.skipping.as_ref().map_or(self.window.position(), |rejected| rejected.offset);
         let found = !fetch.offsets.is_empty() || !fetch.rejected.is_empty();
         Ok(found.then_some(fetch))
-    }
-
-    pub fn follows(&self) -> bool {
-        self.options.follow
     }
 
     /// An error when the path no longer names the file that is being read, or that lost bytes.
@@ -208,8 +192,20 @@ impl Reader {
         Rejected { offset, key: None, value, cause: problem.cause, reason }
     }
 
+    /// An error of the file that is read.
+    pub fn error(&self, error: std::io::Error) -> SourceError {
+        file_error(&self.options.path, error)
+    }
+
     fn unreadable(&self, why: String) -> SourceError {
-        file_error(&self.options.path, std::io::Error::new(std::io::ErrorKind::InvalidData, why))
+        self.error(std::io::Error::new(std::io::ErrorKind::InvalidData, why))
+    }
+}
+
+fn records(format: &Format) -> Box<dyn Records> {
+    match *format {
+        Format::Csv { header, delimiter } => Box::new(Csv::new(header, delimiter)),
+        Format::JsonLines => Box::new(JsonLines),
     }
 }
 

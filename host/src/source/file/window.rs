@@ -86,7 +86,10 @@ impl Window {
     /// An error when the path no longer names this file, or when it is shorter than what was read.
     pub fn check(&self) -> Result<(), SourceError> {
         let changed = |what: &str| {
-            let text = format!("it was {what} while it was followed; run again to read it from its start");
+            let text = format!(
+                "it was {what} while it was followed; run again to read it from its start, under another `group` if \
+                 the sink keeps checkpoints"
+            );
             Err(file_error(&self.path, Error::new(ErrorKind::InvalidData, text)))
         };
         let open = self.metadata()?;

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use host::log::{Log, LogError, Start};
+use host::log::{Log, LogError, Reading, Start};
 use host::message::{Batch, Header};
 use host::source::Poll;
 
-use super::{fetch, next, numbers, reader, texts, topic, unique, values, write};
+use super::{fetch, next, numbers, position, reader, texts, topic, unique, values, write};
 
 pub fn creates_topics_once(log: &dyn Log) {
     let name = unique("created");
@@ -31,12 +31,12 @@ pub fn creates_topics_once(log: &dyn Log) {
 pub fn refuses_names_and_missing_topics(log: &dyn Log) {
     for name in ["", ".", "..", "a b", "a/b", "ä", &"x".repeat(250)] {
         assert!(matches!(log.create_topic(name, 1), Err(LogError::Name(_))), "{name}");
-        assert!(matches!(log.reader(name, "g", Start::Earliest), Err(LogError::Name(_))), "{name}");
+        assert!(matches!(log.reader(name, &Reading::new("g", Start::Earliest)), Err(LogError::Name(_))), "{name}");
     }
     let name = unique("missing");
     let errors = [
         log.writer(&name).err().unwrap(),
-        log.reader(&name, "g", Start::Earliest).err().unwrap(),
+        log.reader(&name, &Reading::new("g", Start::Earliest)).err().unwrap(),
         log.read(&name, 0, 0, 1).unwrap_err(),
         log.describe(&name).unwrap_err(),
     ];
@@ -131,14 +131,14 @@ pub fn groups_keep_their_positions(log: &dyn Log) {
         let mut first = reader(log, &topic, &group);
         let fetches = fetch(&mut *first, 10);
         assert_eq!(values(&fetches), texts(0, 10));
-        first.commit(0, 4).unwrap();
+        first.commit(0, &position(4)).unwrap();
     }
     // What was handed out and not committed comes again.
     let mut second = reader(log, &topic, &group);
     let fetches = fetch(&mut *second, 6);
     assert_eq!(values(&fetches), texts(4, 10));
     assert_eq!(fetches[0].offsets[0], 4);
-    second.commit(0, 10).unwrap();
+    second.commit(0, &position(10)).unwrap();
     drop(second);
     let mut third = reader(log, &topic, &group);
     third.drain().unwrap();
@@ -150,13 +150,13 @@ pub fn groups_keep_their_positions(log: &dyn Log) {
 pub fn latest_skips_what_was_there(log: &dyn Log) {
     let (topic, group) = (topic(log, 1), unique("g"));
     write(log, &topic, &numbers(None, 0, 10));
-    let mut source = log.reader(&topic, &group, Start::Latest).unwrap();
+    let mut source = log.reader(&topic, &Reading::new(&group, Start::Latest)).unwrap();
     // Having reached the end, it has a position.
     source.drain().unwrap();
     assert!(matches!(next(&mut *source), Poll::End));
     drop(source);
     write(log, &topic, &numbers(None, 10, 12));
-    let mut source = log.reader(&topic, &group, Start::Latest).unwrap();
+    let mut source = log.reader(&topic, &Reading::new(&group, Start::Latest)).unwrap();
     assert_eq!(values(&fetch(&mut *source, 2)), texts(10, 12), "written after the group began");
 }
 
@@ -212,6 +212,15 @@ pub fn cuts_batches(log: &dyn Log) {
     writer.flush().unwrap();
     let fetches = fetch(&mut *reader(log, &topic, &unique("g")), 10);
     assert!(fetches.iter().all(|fetch| fetch.batch.bytes() <= 1 << 20));
+}
+
+pub fn holds_to_the_messages_of_a_batch(log: &dyn Log) {
+    let topic = topic(log, 1);
+    write(log, &topic, &numbers(None, 0, 100));
+    let reading = Reading { batch: 7, ..Reading::new(&unique("g"), Start::Earliest) };
+    let fetches = fetch(&mut *log.reader(&topic, &reading).unwrap(), 100);
+    assert!(fetches.iter().all(|fetch| fetch.batch.len() <= 7));
+    assert_eq!(values(&fetches), texts(0, 100));
 }
 
 pub fn reads_outside_of_groups(log: &dyn Log) {

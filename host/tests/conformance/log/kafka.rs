@@ -1,18 +1,19 @@
 //! What only Kafka does: groups of several readers, transactions, and a broker that is not there.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
+use host::checkpoint::Position;
 use host::log::kafka::Kafka;
-use host::log::{Log, LogError};
-use host::source::{Poll, Source};
+use host::log::{Log, LogError, Reading, Start};
+use host::source::{Assigned, Poll, Source, SourceError};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
-use super::{PATIENCE, connect, fetch, next, numbers, reader, texts, topic, unique, values, write};
+use super::{PATIENCE, connect, fetch, next, numbers, position, reader, texts, topic, unique, values, write};
 
 fn admin() -> AdminClient<DefaultClientContext> {
     ClientConfig::new().set("bootstrap.servers", crate::kafka::brokers()).create().unwrap()
@@ -42,8 +43,41 @@ fn a_bad_setting_is_named_without_its_value() {
     );
 }
 
+/// Polls until something is found; never for ever.
+fn until<T>(what: &str, mut find: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = find() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "{what} did not come in {PATIENCE:?}");
+    }
+}
+
+fn poll(source: &mut dyn Source) -> Poll {
+    source.poll(Duration::from_millis(20)).unwrap()
+}
+
+/// What a reader does that goes along with the group and commits nothing.
+fn goes_along(source: &mut dyn Source) -> Poll {
+    let found = poll(source);
+    match &found {
+        Poll::Assigned(assigned) => {
+            assigned.iter().for_each(|assigned| source.start(assigned.partition, None).unwrap());
+        }
+        Poll::Revoked(partitions) => source.release(partitions).unwrap(),
+        _ => {}
+    }
+    found
+}
+
+fn named(log: &dyn Log, topic: &str, group: &str, member: &str) -> Box<dyn Source> {
+    let reading = Reading { member: Some(member.to_owned()), ..Reading::new(group, Start::Earliest) };
+    log.reader(topic, &reading).unwrap()
+}
+
 #[test]
-fn a_group_spreads_over_readers() {
+fn a_revoked_partition_is_still_ours_until_it_is_released() {
     let log = connect();
     let (topic, group) = (topic(&log, 2), unique("g"));
     let mut first = reader(&log, &topic, &group);
@@ -51,56 +85,191 @@ fn a_group_spreads_over_readers() {
     write(&log, &topic, &numbers(Some("abc"), 0, 10));
     fetch(&mut *first, 20);
     let mut second = reader(&log, &topic, &group);
-    let (mut gone, mut came) = (Vec::new(), BTreeSet::new());
-    let deadline = Instant::now() + PATIENCE;
-    while gone.is_empty() || came.is_empty() {
-        assert!(Instant::now() < deadline, "no rebalance: gone {gone:?}, came {came:?}");
-        if let Poll::Revoked(partitions) = first.poll(Duration::from_millis(20)).unwrap() {
-            gone.extend(partitions);
+    let gone = until("a rebalance", || {
+        assert!(!matches!(poll(&mut *second), Poll::Assigned(_)));
+        match poll(&mut *first) {
+            Poll::Revoked(partitions) => Some(partitions),
+            _ => None,
         }
-        if let Poll::Messages(fetch) = second.poll(Duration::from_millis(20)).unwrap() {
-            assert_eq!(fetch.offsets[0], 0, "nothing was committed, so all comes again");
-            came.insert(fetch.partition);
-        }
+    });
+    assert_eq!(gone.len(), 1, "one of two goes to the other reader");
+    for _ in 0..20 {
+        assert!(!matches!(poll(&mut *first), Poll::Messages(_)));
+        assert!(!matches!(poll(&mut *second), Poll::Assigned(_)), "it is not released");
     }
-    assert_eq!(gone, came.into_iter().collect::<Vec<_>>(), "one of two went to the other reader");
-    first.commit(gone[0], 10).unwrap();
-    let kept = 1 - gone[0];
-    first.commit(kept, 10).unwrap();
+    let place = "kafka://somewhere/\u{e9}".to_owned();
+    first.commit(gone[0], &Position { next: 7, place: place.clone() }).unwrap();
+    first.release(&gone).unwrap();
+    let came = until("the partition", || {
+        poll(&mut *first);
+        match poll(&mut *second) {
+            Poll::Assigned(assigned) => Some(assigned),
+            _ => None,
+        }
+    });
+    assert_eq!(came, [Assigned { partition: gone[0], position: Some(Position { next: 7, place }) }]);
+    for _ in 0..10 {
+        assert!(!matches!(poll(&mut *second), Poll::Messages(_)), "it was not started");
+    }
+    // What a former owner commits does not count.
+    first.commit(gone[0], &position(2)).unwrap();
+    second.start(gone[0], Some(5)).unwrap();
+    let Poll::Messages(fetch) = next(&mut *second) else { panic!("no messages") };
+    assert_eq!((fetch.partition, fetch.offsets[0]), (gone[0], 5));
     drop((first, second));
     let mut third = reader(&log, &topic, &group);
-    let again = fetch(&mut *third, 10);
-    assert_eq!(again[0].partition, gone[0], "the former owner's commit did not count");
+    let Poll::Assigned(mut assigned) =
+        until("partitions", || Some(poll(&mut *third)).filter(|found| !matches!(found, Poll::Idle)))
+    else {
+        panic!("something before the partitions")
+    };
+    assigned.sort_by_key(|assigned| assigned.partition != gone[0]);
+    let positions = assigned.into_iter().map(|assigned| assigned.position.map(|position| position.next));
+    assert_eq!(positions.collect::<Vec<_>>(), [Some(7), None]);
+}
+
+/// Nobody waits for ever, and nothing is left unread: marks of transactions at the end included.
+#[test]
+fn readers_that_drain_end_together() {
+    let log = connect();
+    let (topic, group) = (topic(&log, 1), unique("g"));
+    write(&log, &topic, &numbers(None, 0, 5));
+    let producer = transactions();
+    producer.begin_transaction().unwrap();
+    producer.send(BaseRecord::<(), str>::to(&topic).payload("aborted")).map_err(|(e, _)| e).unwrap();
+    producer.flush(PATIENCE).unwrap();
+    producer.abort_transaction(PATIENCE).unwrap();
+    let mut first = reader(&log, &topic, &group);
+    fetch(&mut *first, 5);
+    let mut second = reader(&log, &topic, &group);
+    first.drain().unwrap();
+    second.drain().unwrap();
+    let mut next = 0;
+    until("the end of the first", || {
+        assert!(!matches!(goes_along(&mut *second), Poll::End), "nothing was committed");
+        match goes_along(&mut *first) {
+            Poll::Messages(fetch) => next = fetch.next,
+            Poll::End => return Some(()),
+            _ => {}
+        }
+        None
+    });
+    assert_eq!(next, 7, "a message that was aborted, and the mark that says so");
+    first.commit(0, &position(next)).unwrap();
+    until("the end of the second", || matches!(goes_along(&mut *second), Poll::End).then_some(()));
+    // With nothing left the partition moves to the other one, which ends as well.
+    drop(first);
+    until("the end once more", || matches!(goes_along(&mut *second), Poll::End).then_some(()));
 }
 
 #[test]
-fn a_reader_without_partitions_drains() {
+fn a_member_that_comes_back_is_known_and_ends_its_former_self() {
+    let log = connect();
+    let (topic, group) = (topic(&log, 2), unique("g"));
+    let mut first = named(&log, &topic, &group, "one");
+    let assigned = |source: &mut dyn Source| match poll(source) {
+        Poll::Assigned(assigned) => Some(assigned.iter().map(|assigned| assigned.partition).collect::<Vec<_>>()),
+        _ => None,
+    };
+    assert_eq!(until("both partitions", || assigned(&mut *first)), [0, 1]);
+    (0..2).for_each(|partition| first.start(partition, None).unwrap());
+    poll(&mut *first);
+    let came_back = Instant::now();
+    let mut again = named(&log, &topic, &group, "one");
+    assert_eq!(until("both partitions again", || assigned(&mut *again)), [0, 1]);
+    let took = came_back.elapsed();
+    assert!(took < Duration::from_secs(8), "{took:?}: less than the session's timeout");
+    let error = until_error(&mut *first);
+    assert!(
+        error.contains("another host runs as the same member of the group; if the folder beside the log"),
+        "{error}"
+    );
+}
+
+#[test]
+fn goes_on_behind_what_retention_deleted_and_counts_it() {
     let log = connect();
     let (topic, group) = (topic(&log, 1), unique("g"));
-    write(&log, &topic, &numbers(None, 0, 1));
+    write(&log, &topic, &numbers(None, 0, 10));
     let mut first = reader(&log, &topic, &group);
-    fetch(&mut *first, 1);
-    let mut second = reader(&log, &topic, &group);
-    second.drain().unwrap();
-    let deadline = Instant::now() + PATIENCE;
-    let mut ended = false;
-    while !ended {
-        assert!(Instant::now() < deadline, "no end");
-        first.poll(Duration::from_millis(20)).unwrap();
-        ended = matches!(second.poll(Duration::from_millis(20)).unwrap(), Poll::End | Poll::Messages(_));
+    fetch(&mut *first, 10);
+    first.commit(0, &position(3)).unwrap();
+    drop(first);
+    delete_before(&topic, 6);
+    for (start, next) in [(Start::Earliest, 6), (Start::Latest, 10)] {
+        let reading = Reading::new(&group, start);
+        let mut source = log.reader(&topic, &reading).unwrap();
+        source.drain().unwrap();
+        let found = super::next(&mut *source);
+        assert_eq!(reading.counters.get("offsets out of range"), 1);
+        match found {
+            Poll::Messages(fetch) => assert_eq!((fetch.offsets[0], next), (6, 6)),
+            other => assert!(matches!(other, Poll::End) && next == 10, "{other:?}"),
+        }
     }
 }
 
 #[test]
-fn aborted_messages_are_not_read_and_marks_do_not_hold_up_the_end() {
+fn what_is_deleted_while_it_is_read_interrupts() {
     let log = connect();
-    let topic = topic(&log, 1);
+    let (topic, group) = (topic(&log, 1), unique("g"));
+    // More than is fetched ahead.
+    let mut writer = log.writer(&topic).unwrap();
+    for _ in 0..5 {
+        let mut batch = host::message::Batch::new();
+        (0..10).for_each(|_| batch.push(None, Some(&vec![b'x'; 900_000]), 1));
+        writer.append(&batch).unwrap();
+    }
+    writer.flush().unwrap();
+    let mut source = reader(&log, &topic, &group);
+    fetch(&mut *source, 1);
+    delete_before(&topic, 49);
+    let error = until_error_of(&mut *source);
+    assert!(matches!(error, SourceError::Log(LogError::Interrupted { .. })), "{error:?}");
+    assert!(error.to_string().contains(&format!("of {topic}-0 is out of range: it was deleted before it was read")));
+}
+
+fn delete_before(topic: &str, offset: i64) {
+    let mut list = rdkafka::TopicPartitionList::new();
+    list.add_partition_offset(topic, 0, rdkafka::Offset::Offset(offset)).unwrap();
+    let deleted = pollster::block_on(admin().delete_records(&list, &AdminOptions::new())).unwrap();
+    deleted.elements()[0].error().unwrap();
+}
+
+fn transactions() -> BaseProducer {
     let producer: BaseProducer = ClientConfig::new()
         .set("bootstrap.servers", crate::kafka::brokers())
         .set("transactional.id", unique("tx"))
         .create()
         .unwrap();
     producer.init_transactions(PATIENCE).unwrap();
+    producer
+}
+
+#[test]
+fn state_is_not_kept_in_a_topic_that_forgets() {
+    let log = connect();
+    let name = unique("changelog");
+    assert!(log.create_changelog(&name, 2).unwrap());
+    assert!(!log.create_changelog(&name, 2).unwrap());
+    let error = log.create_changelog(&name, 3).unwrap_err();
+    assert!(matches!(error, LogError::Partitions { actual: 2, asked: 3, .. }), "{error}");
+    let topic = topic(&log, 2);
+    let error = log.create_changelog(&topic, 2).unwrap_err().to_string();
+    assert!(
+        error.ends_with(&format!(
+            "topic {topic:?} is to keep state, but its cleanup.policy is \"delete\", which would lose some; set it: \
+             kafka-configs --alter --entity-type topics --entity-name {topic} --add-config cleanup.policy=compact"
+        )),
+        "{error}"
+    );
+}
+
+#[test]
+fn aborted_messages_are_not_read_and_marks_do_not_hold_up_the_end() {
+    let log = connect();
+    let topic = topic(&log, 1);
+    let producer = transactions();
     for (value, commit) in [("0", true), ("aborted", false), ("1", true), ("aborted too", false)] {
         producer.begin_transaction().unwrap();
         producer.send(BaseRecord::<(), str>::to(&topic).payload(value)).map_err(|(e, _)| e).unwrap();
@@ -165,10 +334,14 @@ fn a_topic_deleted_while_read_is_an_error_and_is_not_created_again() {
 }
 
 fn until_error(source: &mut dyn Source) -> String {
+    until_error_of(source).to_string()
+}
+
+fn until_error_of(source: &mut dyn Source) -> SourceError {
     let deadline = Instant::now() + 2 * PATIENCE;
     loop {
         match source.poll(Duration::from_millis(100)) {
-            Err(error) => return error.to_string(),
+            Err(error) => return error,
             Ok(found) => assert!(Instant::now() < deadline, "no error, but {found:?}"),
         }
     }

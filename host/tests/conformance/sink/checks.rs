@@ -1,131 +1,197 @@
-//! The checks themselves, against any sink.
+//! The checks themselves, against any sink. Each time that a [`Writer`] takes a partition it finds the output and the
+//! state of its checkpoint, or fails.
 
-use std::ops::Range;
-use std::time::{Duration, Instant};
+use std::ops::ControlFlow;
+use std::time::Instant;
 
+use host::log::LogError;
 use host::message::Batch;
-use host::sink::Sink;
+use host::sink::SinkError;
 
 use super::outputs::{FULL, Output};
+use super::writer::{SILENT, Writer, batch, texts};
 
-/// Far enough for any commit to be due by time.
-const LATER: Duration = Duration::from_secs(86_400);
+const NOTHING: [&str; 0] = [];
 
-/// Texts that are no two alike, with what a format may have to quote.
-fn texts(numbers: Range<usize>) -> Vec<String> {
-    numbers.map(|i| format!("{i}, \"\u{e9}\"\n")).collect()
-}
-
-fn batch(texts: &[String]) -> Batch {
-    let mut batch = Batch::new();
-    for text in texts {
-        batch.push(None, Some(serde_json::json!({ "text": text }).to_string().as_bytes()), 1);
-    }
-    batch
-}
-
-fn write(sink: &mut dyn Sink, numbers: Range<usize>) {
-    let first = numbers.start as i64;
-    sink.write(&batch(&texts(numbers)), first).unwrap();
+pub fn is_in_the_same_place_each_time(output: &dyn Output) {
+    let place = output.open("one").place();
+    assert_eq!(output.open("one").place(), place);
+    assert_eq!(output.open("another").place(), place);
+    assert!(place.contains(':'), "{place} is a URI");
 }
 
 pub fn shows_nothing_before_a_commit(output: &dyn Output) {
-    let mut sink = output.open();
-    for from in (0..1_000).step_by(100) {
-        write(&mut *sink, from..from + 100);
-        assert_eq!(output.visible(), [""; 0]);
+    let mut writer = Writer::open(output, 0..1);
+    for _ in 0..10 {
+        writer.write(0, 100);
+        assert_eq!(output.visible_of(0), NOTHING);
     }
-    sink.commit().unwrap();
-    assert_eq!(output.visible(), texts(0..1_000));
+    writer.commit().unwrap();
+    assert_eq!(output.visible_of(0), texts(0, 0..1_000));
 }
 
 pub fn shows_all_in_order_after_a_commit(output: &dyn Output) {
-    let mut sink = output.open();
-    for from in [0, 500, 1_000] {
-        write(&mut *sink, from..from + 250);
-        write(&mut *sink, from + 250..from + 500);
-        sink.commit().unwrap();
-        assert_eq!(output.visible(), texts(0..from + 500));
+    let mut writer = Writer::open(output, 0..1);
+    for end in [500, 1_000, 1_500] {
+        writer.write(0, 250);
+        writer.write(0, 250);
+        writer.commit().unwrap();
+        assert_eq!(output.visible_of(0), texts(0, 0..end));
     }
-    drop(sink);
-    assert_eq!(output.visible(), texts(0..1_500));
+    drop(writer);
+    assert_eq!(output.visible_of(0), texts(0, 0..1_500));
 }
 
-pub fn leaves_nothing_when_dropped(output: &dyn Output) {
-    let mut sink = output.open();
-    write(&mut *sink, 0..1_000);
-    drop(sink);
-    assert_eq!(output.visible(), [""; 0]);
+pub fn a_drop_leaves_nothing_but_the_last_checkpoint(output: &dyn Output) {
+    let mut writer = Writer::open(output, 0..1);
+    assert!(writer.sink.exactly_once());
+    writer.write(0, 1_000);
+    drop(writer);
+    assert_eq!(output.visible_of(0), NOTHING);
+    let mut writer = Writer::open(output, 0..1);
+    assert_eq!(writer.next(0), 0, "there is no checkpoint yet");
+    writer.write(0, 10);
+    writer.commit().unwrap();
+    writer.write(0, 10);
+    drop(writer);
+    assert_eq!(output.visible_of(0), texts(0, 0..10));
+    assert_eq!(Writer::open(output, 0..1).next(0), 10);
 }
 
-/// What was written since may be there or not; the others are as they were.
-pub fn a_drop_keeps_what_was_committed(output: &dyn Output) {
-    let mut sink = output.open();
-    write(&mut *sink, 0..10);
-    sink.commit().unwrap();
-    write(&mut *sink, 10..20);
-    drop(sink);
-    let visible = output.visible();
-    assert!((10..=20).contains(&visible.len()), "{visible:?}");
-    assert_eq!(visible, texts(0..visible.len()));
+/// Of more than 10,000 entries, some of them set again and some deleted.
+pub fn gives_back_the_state(output: &dyn Output) {
+    for count in [13_000, 5_000, 1] {
+        let mut writer = Writer::open(output, 0..1);
+        writer.write(0, count);
+        writer.commit().unwrap();
+    }
+    assert_eq!(Writer::open(output, 0..1).next(0), 18_001);
 }
 
-/// As after a crash: what was not committed is read again, and so written again. It is there at least once, in
-/// order, and nothing is there that was not written. There is more of it than any writer holds in memory.
-pub fn loses_nothing_that_is_written_again(output: &dyn Output) {
-    let all: Vec<String> = texts(0..6).into_iter().map(|text| text + &"x".repeat(900_000)).collect();
-    let write_all = || {
-        let mut sink = output.open();
-        for (first, text) in (0..).zip(&all) {
-            sink.write(&batch(std::slice::from_ref(text)), first).unwrap();
+pub fn ends_early_with_the_state(output: &dyn Output) {
+    let mut writer = Writer::open(output, 0..1);
+    writer.write(0, 13_000);
+    writer.commit().unwrap();
+    drop(writer);
+    let mut sink = output.open("one");
+    let last = sink.open(0).unwrap().unwrap();
+    let mut entries = 0;
+    let ended = sink.state(&last, &mut |part| {
+        entries += part.len();
+        ControlFlow::Break(())
+    });
+    ended.unwrap();
+    assert!((1..10_000).contains(&entries), "{entries} at once, and no more");
+}
+
+pub fn checkpoint_state_and_output_are_one(output: &dyn Output) {
+    let seed = fastrand::u64(..);
+    println!("seed {seed}");
+    let mut random = fastrand::Rng::with_seed(seed);
+    let mut committed = [0; 3];
+    for _ in 0..15 {
+        let mut writer = Writer::open(output, 0..3);
+        assert_eq!([0, 1, 2].map(|partition| writer.next(partition)), committed);
+        for _ in 0..random.usize(..4) {
+            for _ in 0..random.usize(..5) {
+                writer.write(random.i32(0..3), random.usize(1..50));
+            }
+            if random.bool() {
+                writer.commit().unwrap();
+                committed = [0, 1, 2].map(|partition| writer.next(partition));
+            }
         }
-        sink
-    };
-    drop(write_all());
-    write_all().commit().unwrap();
-    let visible = output.visible();
-    assert!(visible.iter().all(|text| all.contains(text)), "something is there that was not written");
-    let mut seen = visible.iter();
-    assert!(all.iter().all(|text| seen.any(|other| other == text)), "something is missing");
-    assert!(visible.len() <= 2 * all.len(), "{} are more than were written", visible.len());
-}
-
-pub fn a_commit_without_messages_is_harmless(output: &dyn Output) {
-    let mut sink = output.open();
-    sink.commit().unwrap();
-    assert_eq!(output.visible(), [""; 0]);
-    write(&mut *sink, 0..10);
-    for _ in 0..2 {
-        sink.commit().unwrap();
-        assert_eq!(output.visible(), texts(0..10));
     }
-    write(&mut *sink, 10..20);
-    sink.commit().unwrap();
-    assert_eq!(output.visible(), texts(0..20));
+    Writer::open(output, 0..3);
 }
 
-pub fn is_due_only_with_something_written(output: &dyn Output) {
-    let mut sink = output.open();
-    assert!(!sink.due(Instant::now() + LATER), "nothing is written");
-    sink.commit().unwrap();
-    assert!(!sink.due(Instant::now() + LATER), "nothing is written yet");
-    write(&mut *sink, 0..1);
-    assert!(sink.due(Instant::now() + LATER));
-    sink.commit().unwrap();
-    assert!(!sink.due(Instant::now() + LATER), "all is committed");
+pub fn several_partitions_take_effect_in_one_step(output: &dyn Output) {
+    let mut writer = Writer::open(output, 0..3);
+    for (partition, count) in [(0, 10), (1, 20), (2, 30), (0, 5)] {
+        writer.write(partition, count);
+    }
+    assert_eq!([output.visible_of(0), output.visible_of(1)], [NOTHING; 2]);
+    writer.commit().unwrap();
+    assert_eq!([output.visible_of(0), output.visible_of(1)], [texts(0, 0..15), texts(1, 0..20)]);
+    writer.write(1, 5);
+    writer.commit().unwrap();
+    drop(writer);
+    let writer = Writer::open(output, 0..3);
+    assert_eq!([0, 1, 2].map(|partition| writer.next(partition)), [15, 25, 30]);
 }
 
-/// Neither the time nor the size of what was committed counts for what comes after.
-pub fn starts_anew_after_a_commit(output: &dyn Output) {
-    let mut sink = output.open();
-    let before = Instant::now();
-    write(&mut *sink, 0..FULL);
-    assert!(sink.due(before), "it is full");
-    sink.commit().unwrap();
-    let before = Instant::now();
-    write(&mut *sink, FULL..FULL + 1);
-    assert!(!sink.due(before), "one message makes nothing full");
-    assert!(sink.due(before + LATER));
-    sink.commit().unwrap();
-    assert_eq!(output.visible(), texts(0..FULL + 1));
+pub fn a_second_owner_fences_the_first(output: &dyn Output) {
+    let mut first = Writer::open(output, 0..1);
+    first.write(0, 10);
+    first.commit().unwrap();
+    first.write(0, 5);
+    let mut second = Writer::open(output, 0..1);
+    match first.commit().unwrap_err() {
+        SinkError::Fenced { .. } | SinkError::Log(LogError::Interrupted { .. }) => {}
+        other => panic!("{other}"),
+    }
+    assert_eq!(output.visible_of(0), texts(0, 0..10));
+    second.write(0, 3);
+    second.commit().unwrap();
+    drop((first, second));
+    assert_eq!(Writer::open(output, 0..1).next(0), 13);
+}
+
+pub fn letters_are_in_the_step(output: &dyn Output) {
+    let letters = texts(0, 0..3);
+    let mut writer = Writer::open(output, 0..1);
+    writer.write(0, 2);
+    assert_eq!(output.letters(), NOTHING);
+    writer.commit_with(&batch(&letters)).unwrap();
+    assert_eq!(output.letters(), letters);
+    writer.write(0, 2);
+    writer.commit_with(&Batch::new()).unwrap();
+    assert_eq!(output.letters(), letters);
+    // Not those of a step that never came to be.
+    writer.write(0, 2);
+    let _second = Writer::open(output, 0..1);
+    writer.commit_with(&batch(&letters)).unwrap_err();
+    assert_eq!(output.letters(), letters);
+}
+
+pub fn commits_without_output(output: &dyn Output) {
+    let mut writer = Writer::open(output, SILENT..SILENT + 1);
+    for _ in 0..2 {
+        writer.write(SILENT, 10);
+        writer.commit().unwrap();
+    }
+    drop(writer);
+    assert_eq!(Writer::open(output, SILENT..SILENT + 1).next(SILENT), 20);
+    assert_eq!([output.visible_of(0), output.visible_of(1)], [NOTHING; 2]);
+}
+
+pub fn goes_on_in_another_sink_after_a_close(output: &dyn Output) {
+    let mut first = Writer::of("one", output, 0..2);
+    first.write(0, 10);
+    first.write(1, 10);
+    first.commit().unwrap();
+    first.close(1);
+    let mut second = Writer::of("two", output, 1..2);
+    for _ in 0..2 {
+        second.write(1, 5);
+        second.commit().unwrap();
+        first.write(0, 5);
+        first.commit().unwrap();
+    }
+    second.close(1);
+    first.take(1);
+    assert_eq!([first.next(0), first.next(1)], [20, 20]);
+}
+
+pub fn is_due_at_once_when_full(output: &dyn Output) {
+    let mut writer = Writer::open(output, 0..1);
+    for _ in 0..2 {
+        let since = Instant::now();
+        writer.write(0, 1);
+        assert!(writer.sink.due(since) > since, "one message makes nothing full");
+        writer.write(0, FULL);
+        assert_eq!(writer.sink.due(since), since);
+        writer.commit().unwrap();
+        assert!(writer.sink.due(since) > since, "all is committed");
+    }
 }

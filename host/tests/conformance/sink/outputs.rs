@@ -1,39 +1,167 @@
 //! What the checks write to, and how a reader sees it.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use host::metrics::Counters;
+use host::log::embedded::Embedded;
+use host::log::kafka::Kafka;
+use host::log::{Log, Reading, Start};
 use host::sink::Sink;
-use host::sink::csv::{CsvSink, Options};
-use host::sink::topic::TopicSink;
+use host::sink::csv::Csv;
+use host::sink::embedded::EmbeddedSink;
+use host::sink::files::{FileSink, Rolling};
+use host::sink::kafka::{KafkaSink, Options};
+use host::sink::stdout::StdoutSink;
+use host::source::Source;
 use tempfile::TempDir;
 
-use crate::conformance::Topic;
+use crate::conformance::started;
 
 /// How many messages make a commit due, whatever the sink.
-pub const FULL: usize = 10_000;
+pub const FULL: usize = 20_001;
+
+/// Partitions of what is read.
+const INPUTS: u32 = 3;
+
+const INTERVAL: Duration = Duration::from_secs(3600);
 
 /// Where a sink's messages go. A message is a JSON object with one field, `text`.
 pub trait Output {
-    fn open(&self) -> Box<dyn Sink>;
+    /// A sink of the one group, for a worker of this name; one of the same name may still be there.
+    fn open(&self, member: &str) -> Box<dyn Sink>;
 
     /// The texts that a reader finds, in their order.
     fn visible(&self) -> Vec<String>;
+
+    /// Those of one partition, by what they begin with.
+    fn visible_of(&self, partition: i32) -> Vec<String> {
+        let start = format!("{partition}: ");
+        self.visible().into_iter().filter(|text| text.starts_with(&start)).collect()
+    }
+
+    /// The texts of the dead letters.
+    fn letters(&self) -> Vec<String>;
+
+    /// What the group reads.
+    fn source(&self) -> &dyn Source;
 }
 
-/// CSV files in a directory.
-pub struct Files(TempDir);
+/// Topics of one log: those of the group read `in`, and write to `out`.
+pub struct Topics {
+    log: Arc<dyn Log>,
+    names: Names,
+    sink: Box<dyn Fn(&Names, &str) -> Box<dyn Sink>>,
+    source: Box<dyn Source>,
+    folder: Option<TempDir>,
+}
+
+/// The group's name begins those of all its topics, because brokers may hold topics of other tests and runs.
+struct Names {
+    group: String,
+    output: String,
+    letters: String,
+}
+
+impl Topics {
+    /// `sink` opens one, by the names and that of its worker.
+    fn new(log: Arc<dyn Log>, folder: Option<TempDir>, sink: impl Fn(&Names, &str) -> Box<dyn Sink> + 'static) -> Self {
+        let group = format!("sink-{:016x}", fastrand::u64(..));
+        let [input, output, letters] = ["in", "out", "dead"].map(|name| format!("{group}.{name}"));
+        assert!(log.create_topic(&input, INPUTS).unwrap());
+        assert!(log.create_topic(&output, 1).unwrap());
+        let source = started(log.reader(&input, &Reading::new(&group, Start::Earliest)).unwrap());
+        Self { log, names: Names { group, output, letters }, sink: Box::new(sink), source, folder }
+    }
+
+    fn texts(&self, topic: &str) -> Vec<String> {
+        let (mut texts, mut next) = (Vec::new(), 0);
+        loop {
+            let found = self.log.read(topic, 0, next, usize::MAX).unwrap();
+            if found.batch.is_empty() {
+                return texts;
+            }
+            for value in &found.batch.values {
+                let value: serde_json::Value = serde_json::from_slice(value.unwrap()).unwrap();
+                texts.push(value["text"].as_str().unwrap().to_owned());
+            }
+            next = found.next;
+        }
+    }
+}
+
+impl Output for Topics {
+    fn open(&self, member: &str) -> Box<dyn Sink> {
+        (self.sink)(&self.names, member)
+    }
+
+    fn visible(&self) -> Vec<String> {
+        self.texts(&self.names.output)
+    }
+
+    fn letters(&self) -> Vec<String> {
+        let letters = &self.names.letters;
+        let there = self.log.topics().unwrap().iter().any(|topic| topic.name == *letters);
+        if there { self.texts(letters) } else { Vec::new() }
+    }
+
+    fn source(&self) -> &dyn Source {
+        &*self.source
+    }
+}
+
+pub fn embedded() -> Topics {
+    let folder = tempfile::tempdir().unwrap();
+    let log = Embedded::open(&folder.path().join("log.sqlite")).unwrap();
+    Topics::new(Arc::new(log.clone()), Some(folder), move |names, _| {
+        let (output, letters) = (Some(&*names.output), Some(&*names.letters));
+        Box::new(EmbeddedSink::new(log.clone(), &names.group, output, letters, INTERVAL).unwrap())
+    })
+}
+
+/// Standard output, which nobody reads here, over a store in the embedded log.
+pub fn stdout() -> Topics {
+    let folder = tempfile::tempdir().unwrap();
+    let log = Embedded::open(&folder.path().join("log.sqlite")).unwrap();
+    Topics::new(Arc::new(log.clone()), Some(folder), move |names, _| {
+        let store = EmbeddedSink::new(log.clone(), &names.group, None, None, INTERVAL).unwrap();
+        Box::new(StdoutSink::new(Some(Box::new(store))))
+    })
+}
+
+pub fn kafka() -> Topics {
+    let kafka = Arc::new(Kafka::connect(&crate::kafka::brokers(), &BTreeMap::new()).unwrap());
+    Topics::new(kafka.clone(), None, move |names, member| {
+        let options = Options {
+            group: names.group.clone(),
+            topic: Some(names.output.clone()),
+            letters: Some(names.letters.clone()),
+            inputs: INPUTS,
+            member: Some(format!("{}-{member}", names.group)),
+            interval: INTERVAL,
+        };
+        Box::new(KafkaSink::new(kafka.clone(), options).unwrap())
+    })
+}
+
+/// CSV files in a directory, of what is read from a topic of the embedded log.
+pub struct Files {
+    directory: PathBuf,
+    input: Topics,
+}
 
 pub fn csv() -> Files {
-    Files(tempfile::tempdir().unwrap())
+    let input = embedded();
+    Files { directory: input.folder.as_ref().unwrap().path().join("out"), input }
 }
 
 impl Files {
     /// The files of output, by the first offsets in their names.
     fn paths(&self) -> Vec<PathBuf> {
-        let entries = std::fs::read_dir(self.0.path()).unwrap().map(|entry| entry.unwrap());
+        let Ok(entries) = std::fs::read_dir(&self.directory) else { return Vec::new() };
         let mut found: Vec<(i64, PathBuf)> = entries
+            .map(|entry| entry.unwrap())
             .filter_map(|entry| {
                 let name = entry.file_name().into_string().unwrap();
                 // Hidden files are no output.
@@ -47,12 +175,11 @@ impl Files {
 }
 
 impl Output for Files {
-    fn open(&self) -> Box<dyn Sink> {
-        let directory = self.0.path().to_owned();
-        // Each row has at least two bytes.
-        let size = 2 * FULL as u64;
-        let options = Options { directory, every: Duration::from_secs(3600), size, escape_formulas: false };
-        Box::new(CsvSink::new(options, vec!["text".to_owned()], 0, Counters::default()))
+    fn open(&self, _member: &str) -> Box<dyn Sink> {
+        // Each row has more than ten bytes.
+        let rolling = Rolling { every: INTERVAL, size: 10 * FULL as u64, interval: INTERVAL };
+        let csv = Csv::new(vec!["text".to_owned()], false);
+        Box::new(FileSink::new(&self.directory, "group", csv, rolling).unwrap())
     }
 
     fn visible(&self) -> Vec<String> {
@@ -65,33 +192,12 @@ impl Output for Files {
         };
         self.paths().into_iter().flat_map(read).collect()
     }
-}
 
-pub fn embedded_topic() -> Topic {
-    Topic::embedded()
-}
-
-pub fn kafka_topic() -> Topic {
-    Topic::kafka()
-}
-
-impl Output for Topic {
-    fn open(&self) -> Box<dyn Sink> {
-        Box::new(TopicSink::new(self.log.writer(&self.name).unwrap()))
+    fn letters(&self) -> Vec<String> {
+        unreachable!("letters are kept apart from files")
     }
 
-    fn visible(&self) -> Vec<String> {
-        let (mut texts, mut next) = (Vec::new(), 0);
-        loop {
-            let found = self.log.read(&self.name, 0, next, usize::MAX).unwrap();
-            if found.batch.is_empty() {
-                return texts;
-            }
-            for value in &found.batch.values {
-                let value: serde_json::Value = serde_json::from_slice(value.unwrap()).unwrap();
-                texts.push(value["text"].as_str().unwrap().to_owned());
-            }
-            next = found.next;
-        }
+    fn source(&self) -> &dyn Source {
+        self.input.source()
     }
 }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use host::log::embedded::Embedded;
-use host::log::{Start, Writer};
+use host::log::{Reading, Start, Writer};
 use host::message::Batch;
 use host::metrics::Counters;
 use host::source::Source;
@@ -71,7 +71,7 @@ impl Given for Written {
     fn open(&self) -> Box<dyn Source> {
         let Topic { log, name, .. } = &self.topic;
         let group = name;
-        log.reader(name, group, Start::Earliest).unwrap()
+        log.reader(name, &Reading::new(group, Start::Earliest)).unwrap()
     }
 }
 

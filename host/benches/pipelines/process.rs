@@ -11,6 +11,18 @@ pub struct Used {
     pub peak: u64,
 }
 
+impl Used {
+    /// Messages a second.
+    pub fn speed(&self, messages: u64) -> f64 {
+        messages as f64 / self.wall.as_secs_f64()
+    }
+
+    /// CPU-seconds for a million messages.
+    pub fn cpu_per_million(&self, messages: u64) -> f64 {
+        self.cpu.as_secs_f64() / messages as f64 * 1e6
+    }
+}
+
 #[expect(clippy::zombie_processes, reason = "wait4 below is what waits for it")]
 pub fn run(mut command: Command) -> Used {
     let start = Instant::now();
@@ -25,9 +37,4 @@ pub fn run(mut command: Command) -> Used {
     let time = |t: libc::timeval| Duration::new(t.tv_sec as u64, t.tv_usec as u32 * 1_000);
     let unit = if cfg!(target_os = "macos") { 1 } else { 1_024 };
     Used { wall, cpu: time(usage.ru_utime) + time(usage.ru_stime), peak: usage.ru_maxrss as u64 * unit }
-}
-
-/// The address of a real broker: `KAFKA_BROKERS`, which `cargo xtask bench` sets.
-pub fn broker() -> String {
-    std::env::var("KAFKA_BROKERS").expect("KAFKA_BROKERS: run this through `cargo xtask bench`")
 }

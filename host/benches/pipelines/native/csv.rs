@@ -1,12 +1,11 @@
-//! The comparison: a plain native consumer, as a good engineer would write it in an afternoon. One message at a
-//! time from librdkafka, serde_json into a typed struct, the csv crate; no sandbox, no rejections, no recovery.
+//! Open Notify replies to one CSV file.
 
 use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
-use rdkafka::{ClientConfig, Message};
+use rdkafka::Message;
+use rdkafka::consumer::{CommitMode, Consumer};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -25,17 +24,7 @@ struct Position<'a> {
 }
 
 pub fn run(broker: &str, topic: &str, group: &str, directory: &Path) {
-    let consumer: BaseConsumer = ClientConfig::new()
-        .set("bootstrap.servers", broker)
-        .set("group.id", group)
-        .set("auto.offset.reset", "earliest")
-        .set("enable.auto.commit", "false")
-        // Without this one it would wait a second whenever it is faster than the network.
-        .set("fetch.queue.backoff.ms", "1")
-        .create()
-        .expect("a consumer");
-    let (first, end) = consumer.fetch_watermarks(topic, 0, Duration::from_secs(10)).expect("the topic's end");
-    consumer.subscribe(&[topic]).expect("a subscription");
+    let (consumer, first, end) = super::consumer(broker, topic, group);
     std::fs::create_dir_all(directory).expect("a directory");
     let mut rows = csv::Writer::from_path(directory.join("native.csv")).expect("a file");
     rows.write_record(["local_time", "longitude", "latitude"]).expect("a header");

@@ -1,0 +1,15 @@
+//! The host as its user runs it: a pipeline file in a directory of its own.
+
+use std::path::Path;
+use std::process::Command;
+
+/// A run of `pipeline` (the text of its file, where `{plugins}` is the folder of the components) to the end of its
+/// source.
+pub fn run(directory: &Path, pipeline: &str, arguments: &[&str]) -> Command {
+    let file = directory.join("bench.toml");
+    let plugins = Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugins");
+    std::fs::write(&file, pipeline.replace("{plugins}", plugins.to_str().expect("UTF-8"))).expect("a pipeline file");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_host"));
+    command.arg("--quiet").arg("run").arg(file).args(arguments).current_dir(directory);
+    command
+}

@@ -1,0 +1,101 @@
+//! The macros that make a component, one for each set of capabilities.
+
+/// Makes a component of a [`Transform`](crate::Transform). Does nothing in a native build.
+// rustfmt moves the last line of it to the left, each time it is run.
+#[rustfmt::skip]
+#[macro_export]
+macro_rules! export {
+    ($plugin:ty) => {
+        #[cfg(target_family = "wasm")]
+        const _: () = {
+            use $crate::bindings::exports::apogee::plugin::transform::Guest;
+            use $crate::wire;
+
+            ::std::thread_local! {
+                static PLUGIN: ::std::cell::RefCell<Option<$plugin>> =
+                    const { ::std::cell::RefCell::new(None) };
+            }
+
+            struct Component;
+
+            impl Guest for Component {
+                fn describe() -> wire::Description {
+                    $crate::describe::<$plugin>()
+                }
+
+                fn open(settings: String) -> Result<wire::Opened, String> {
+                    let plugin: $plugin = $crate::open(&settings)?;
+                    let opened = $crate::opened(&plugin);
+                    PLUGIN.set(Some(plugin));
+                    Ok(opened)
+                }
+
+                fn process(batch: wire::Batch) -> wire::Output {
+                    let opened = "the host calls `open` before `process`";
+                    PLUGIN.with_borrow_mut(|it| $crate::process(it.as_mut().expect(opened), batch))
+                }
+            }
+
+            $crate::bindings::export!(Component with_types_in $crate::bindings);
+        };
+    };
+}
+
+/// Makes a component of a [`Stateful`](crate::Stateful) plugin. Does nothing in a native build.
+#[rustfmt::skip]
+#[macro_export]
+macro_rules! export_stateful {
+    ($plugin:ty) => {
+        #[cfg(target_family = "wasm")]
+        const _: () = {
+            use $crate::bindings::stateful::exports::apogee::plugin::{state, timer, transform};
+            use $crate::wire;
+
+            ::std::thread_local! {
+                static PLUGIN: ::std::cell::RefCell<Option<$plugin>> =
+                    const { ::std::cell::RefCell::new(None) };
+            }
+
+            fn with<R>(call: impl FnOnce(&mut $plugin) -> R) -> R {
+                PLUGIN.with_borrow_mut(|it| call(it.as_mut().expect("the host calls `open` first")))
+            }
+
+            struct Component;
+
+            impl transform::Guest for Component {
+                fn describe() -> transform::Description {
+                    $crate::describe::<$plugin>().into()
+                }
+
+                fn open(settings: String) -> Result<transform::Opened, String> {
+                    let plugin: $plugin = $crate::open(&settings)?;
+                    let opened = $crate::opened(&plugin);
+                    PLUGIN.set(Some(plugin));
+                    Ok(opened.into())
+                }
+
+                fn process(batch: wire::Batch) -> wire::Output {
+                    with(|plugin| $crate::process(plugin, batch))
+                }
+            }
+
+            impl timer::Guest for Component {
+                fn advance(watermark: i64) -> wire::Output {
+                    with(|plugin| $crate::advance(plugin, watermark))
+                }
+            }
+
+            impl state::Guest for Component {
+                fn changes() -> wire::Entries {
+                    with(|plugin| $crate::changes(plugin))
+                }
+
+                fn restore(version: String, entries: wire::Entries) -> Result<(), String> {
+                    with(|plugin| $crate::restore(plugin, &version, entries))
+                }
+            }
+
+            $crate::bindings::stateful::export!(Component with_types_in $crate::bindings::stateful);
+        };
+    };
+}

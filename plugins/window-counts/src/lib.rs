@@ -1,0 +1,231 @@
+//! Counts and aggregates messages, JSON objects, by group and window of event time.
+//!
+//! Puts out, when a window is over (or on each change), an object with the fields of its group, its aggregates, and
+//! `start` and `end` in UTC; its key is made of the group's fields (one: its text, several: a JSON array), or is the key
+//! that came in where there are none. The timestamp of a window is its last millisecond, so that it lies in the longer
+//! window that a next stage may put it into. Sums of integers are exact; everything else is summed up as floats, in
+//! order. The lowest and the highest number keep their digits.
+//!
+//! Rejected, with the reason: a value that is not one JSON object, a message without a field that is needed, a field
+//! that is no number where one is, a message that is too late or too far ahead. A message that `distinct` knows is
+//! counted among the `duplicates` of its window and in nothing else.
+
+mod counts;
+mod group;
+mod layout;
+mod settings;
+
+use apogee_json::{Kind, Number, Reader, Seen, Token, excerpt};
+use apogee_sdk::{Field, Message, Open, Output, Rejection, State, Stateful, Transform, Windows};
+
+use counts::{Cell, Counts};
+use layout::{Column, Layout};
+use settings::Aggregation;
+pub use settings::{Emit, Settings};
+
+/// The plugin: opened with its [`Settings`].
+pub struct WindowCounts {
+    settings: Settings,
+    layout: Layout,
+    windows: Windows<Counts>,
+    reader: Reader,
+    by: Vec<Leaf>,
+    distinct: Vec<Leaf>,
+    /// The fields whose numbers are aggregated, each once.
+    numbers: Vec<Leaf>,
+    /// The aggregates that take numbers: which, and of which of the `numbers`.
+    cells: Vec<(Aggregation, usize)>,
+    /// Of the message at hand.
+    values: Vec<(Number, Token)>,
+    group: Vec<u8>,
+    name: Vec<u8>,
+}
+
+/// A field, and where it is among the leaves of the present shape.
+struct Leaf {
+    name: String,
+    leaf: Option<usize>,
+}
+
+impl Transform for WindowCounts {
+    const NAME: &'static str = env!("CARGO_PKG_NAME");
+    const VERSION: &'static str = env!("CARGO_PKG_VERSION");
+    const SUMMARY: &'static str = "Counts and aggregates messages by group and window of event time.";
+    type Settings = Settings;
+
+    fn open(settings: Settings) -> Result<Self, String> {
+        let windows = Windows::new(settings.frame()?, settings.grace.0, settings.ahead.map(|ahead| ahead.0));
+        let windows = windows.map_err(|error| format!("settings: {error}"))?;
+        let (mut numbers, mut cells, mut columns) = (Vec::<String>::new(), Vec::new(), Vec::new());
+        for aggregation in &settings.aggregates {
+            columns.push(match aggregation {
+                Aggregation::Count => Column::Count,
+                Aggregation::Duplicates => Column::Duplicates,
+                Aggregation::Avg(_) => Column::Average(cells.len()),
+                _ => Column::Cell(cells.len()),
+            });
+            if let Some(field) = aggregation.field() {
+                let known = numbers.iter().position(|name| name == field);
+                cells.push((aggregation.clone(), known.unwrap_or(numbers.len())));
+                if known.is_none() {
+                    numbers.push(field.to_owned());
+                }
+            }
+        }
+        let leaves = |names: &[String]| names.iter().map(|name| Leaf { name: name.clone(), leaf: None }).collect();
+        Ok(Self {
+            layout: Layout::new(&settings.names()?, settings.by.len(), columns),
+            windows,
+            reader: Reader::deep("_"),
+            by: leaves(&settings.by),
+            distinct: leaves(&settings.distinct),
+            numbers: leaves(&numbers),
+            cells,
+            values: Vec::new(),
+            group: Vec::new(),
+            name: Vec::new(),
+            settings,
+        })
+    }
+
+    fn fields(&self) -> Vec<Field> {
+        let field = |name: &str, kind| Field { name: name.to_owned(), kind, nullable: false };
+        let by = self.settings.by.iter().map(|name| field(name, apogee_sdk::Kind::Text));
+        // A sum of floats can be more than JSON can say.
+        let aggregates = self.settings.aggregates.iter().map(|aggregation| Field {
+            nullable: matches!(aggregation, Aggregation::Sum(_) | Aggregation::Avg(_)),
+            ..field(&aggregation.name(), aggregation.kind())
+        });
+        let edges = ["start", "end"].map(|name| field(name, apogee_sdk::Kind::Timestamp));
+        by.chain(aggregates).chain(edges).collect()
+    }
+
+    fn key(&self) -> Vec<String> {
+        self.settings.by.clone()
+    }
+
+    fn groups(&self) -> Vec<String> {
+        self.settings.by.clone()
+    }
+
+    #[inline]
+    fn process(&mut self, message: Message<'_>, out: &mut Output) -> Result<(), Rejection> {
+        let text = message.value.ok_or("not a JSON object: the value is null")?;
+        match self.reader.read(text) {
+            Ok(Seen::Same) => {}
+            Ok(Seen::New) => self.resolve(),
+            Err(error) => return Err(format!("not a JSON object: {error}").into()),
+        }
+        // All that can be wrong with the message itself is found before it is added.
+        self.take(message.key, text)?;
+        let Self { settings, layout, windows, cells, values, group, name, .. } = self;
+        let distinct = !settings.distinct.is_empty();
+        windows.add(group, message.timestamp, |window: &mut Open<'_, Counts>| {
+            let repeated = distinct && !window.first(name);
+            if repeated {
+                window.aggregate.duplicates += 1;
+            } else {
+                add(window.aggregate, cells, values, text);
+            }
+            if settings.emit == Emit::Change && (!repeated || settings.aggregates.contains(&Aggregation::Duplicates)) {
+                layout.emit(group, (window.start, window.end), window.aggregate, message.timestamp, out);
+            }
+        })?;
+        self.close(out);
+        Ok(())
+    }
+}
+
+impl Stateful for WindowCounts {
+    fn state(&mut self) -> &mut dyn State {
+        &mut self.windows
+    }
+
+    fn advance(&mut self, watermark: i64, out: &mut Output) {
+        self.windows.advance(watermark);
+        self.close(out);
+    }
+}
+
+impl WindowCounts {
+    #[cold]
+    fn resolve(&mut self) {
+        let Self { reader, by, distinct, numbers, .. } = self;
+        for field in by.iter_mut().chain(distinct).chain(numbers) {
+            field.leaf = reader.find(&field.name);
+        }
+    }
+
+    /// Takes from a message what is needed of it.
+    #[inline]
+    fn take(&mut self, key: Option<&[u8]>, text: &[u8]) -> Result<(), Rejection> {
+        let Self { reader, by, distinct, numbers, values, group, name, .. } = self;
+        let tokens = reader.tokens();
+        group.clear();
+        for (index, field) in by.iter().enumerate() {
+            group::push(field.token(tokens)?, text, index + 1 == by.len(), group);
+        }
+        if by.is_empty() {
+            group::push_key(key, group);
+        }
+        values.clear();
+        for field in numbers.iter() {
+            values.push(field.number(tokens, text)?);
+        }
+        name.clear();
+        for (index, field) in distinct.iter().enumerate() {
+            group::push(field.token(tokens)?, text, index + 1 == distinct.len(), name);
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn close(&mut self, out: &mut Output) {
+        let Self { settings, layout, windows, .. } = self;
+        windows.close(|window| {
+            if settings.emit == Emit::Close {
+                layout.emit(window.key, (window.start, window.end), window.aggregate, window.end - 1, out);
+            }
+        });
+    }
+}
+
+impl Leaf {
+    #[inline]
+    fn token(&self, tokens: &[Token]) -> Result<Token, Rejection> {
+        match self.leaf.and_then(|leaf| tokens.get(leaf)) {
+            Some(token) if token.kind != Kind::Null => Ok(*token),
+            _ => Err(format!("field `{}`: missing or null", self.name).into()),
+        }
+    }
+
+    #[inline]
+    fn number(&self, tokens: &[Token], text: &[u8]) -> Result<(Number, Token), Rejection> {
+        let token = self.token(tokens)?;
+        let number = token.numeric(text).and_then(|digits| Some((Number::read(digits.raw(text))?, digits)));
+        number.ok_or_else(|| format!("field `{}`: {} is not a number", self.name, excerpt(token.raw(text))).into())
+    }
+}
+
+/// Adds a message to what is counted.
+#[inline]
+fn add(counts: &mut Counts, cells: &[(Aggregation, usize)], values: &[(Number, Token)], text: &[u8]) {
+    let first = counts.count == 0;
+    counts.count += 1;
+    if first {
+        counts.cells.extend(cells.iter().map(|(aggregation, number)| {
+            let (number, digits) = values[*number];
+            match aggregation {
+                Aggregation::Min(_) => Cell::Min(number, digits.raw(text).to_vec()),
+                Aggregation::Max(_) => Cell::Max(number, digits.raw(text).to_vec()),
+                _ => Cell::sum(),
+            }
+        }));
+    }
+    for (cell, (_, number)) in counts.cells.iter_mut().zip(cells) {
+        let (number, digits) = values[*number];
+        cell.add(number, digits.raw(text));
+    }
+}
+
+apogee_sdk::export_stateful!(WindowCounts);
