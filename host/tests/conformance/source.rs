@@ -6,7 +6,7 @@ mod given;
 use host::message::Fetch;
 use host::source::{Poll, Source};
 
-use super::{PATIENCE, assigned, next, position, started};
+use super::{assigned, next, position, started};
 
 /// Makes a module of tests for each source, one test a check.
 macro_rules! conformance {

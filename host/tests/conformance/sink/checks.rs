@@ -27,7 +27,7 @@ pub fn shows_nothing_before_a_commit(output: &dyn Output) {
         assert_eq!(output.visible_of(0), NOTHING);
     }
     writer.commit().unwrap();
-    assert_eq!(output.visible_of(0), texts(0, 0..1_000));
+    output.shows(0, &texts(0, 0..1_000));
 }
 
 pub fn shows_all_in_order_after_a_commit(output: &dyn Output) {
@@ -36,10 +36,10 @@ pub fn shows_all_in_order_after_a_commit(output: &dyn Output) {
         writer.write(0, 250);
         writer.write(0, 250);
         writer.commit().unwrap();
-        assert_eq!(output.visible_of(0), texts(0, 0..end));
+        output.shows(0, &texts(0, 0..end));
     }
     drop(writer);
-    assert_eq!(output.visible_of(0), texts(0, 0..1_500));
+    output.shows(0, &texts(0, 0..1_500));
 }
 
 pub fn a_drop_leaves_nothing_but_the_last_checkpoint(output: &dyn Output) {
@@ -54,7 +54,7 @@ pub fn a_drop_leaves_nothing_but_the_last_checkpoint(output: &dyn Output) {
     writer.commit().unwrap();
     writer.write(0, 10);
     drop(writer);
-    assert_eq!(output.visible_of(0), texts(0, 0..10));
+    output.shows(0, &texts(0, 0..10));
     assert_eq!(Writer::open(output, 0..1).next(0), 10);
 }
 
@@ -112,7 +112,8 @@ pub fn several_partitions_take_effect_in_one_step(output: &dyn Output) {
     }
     assert_eq!([output.visible_of(0), output.visible_of(1)], [NOTHING; 2]);
     writer.commit().unwrap();
-    assert_eq!([output.visible_of(0), output.visible_of(1)], [texts(0, 0..15), texts(1, 0..20)]);
+    output.shows(0, &texts(0, 0..15));
+    output.shows(1, &texts(1, 0..20));
     writer.write(1, 5);
     writer.commit().unwrap();
     drop(writer);
@@ -130,7 +131,7 @@ pub fn a_second_owner_fences_the_first(output: &dyn Output) {
         SinkError::Fenced { .. } | SinkError::Log(LogError::Interrupted { .. }) => {}
         other => panic!("{other}"),
     }
-    assert_eq!(output.visible_of(0), texts(0, 0..10));
+    output.shows(0, &texts(0, 0..10));
     second.write(0, 3);
     second.commit().unwrap();
     drop((first, second));
@@ -143,15 +144,15 @@ pub fn letters_are_in_the_step(output: &dyn Output) {
     writer.write(0, 2);
     assert_eq!(output.letters(), NOTHING);
     writer.commit_with(&batch(&letters)).unwrap();
-    assert_eq!(output.letters(), letters);
+    output.shows_letters(&letters);
     writer.write(0, 2);
     writer.commit_with(&Batch::new()).unwrap();
-    assert_eq!(output.letters(), letters);
+    output.shows_letters(&letters);
     // Not those of a step that never came to be.
     writer.write(0, 2);
     let _second = Writer::open(output, 0..1);
     writer.commit_with(&batch(&letters)).unwrap_err();
-    assert_eq!(output.letters(), letters);
+    output.shows_letters(&letters);
 }
 
 pub fn commits_without_output(output: &dyn Output) {

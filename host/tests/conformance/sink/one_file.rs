@@ -99,7 +99,7 @@ fn one_fenced_partition_undoes_the_whole_step() {
     first.write(1, 5);
     let _second = Writer::open(&output, 1..2);
     assert!(matches!(first.commit(), Err(SinkError::Fenced { .. })));
-    assert_eq!(output.visible_of(0), texts(0, 0..10));
+    output.shows(0, &texts(0, 0..10));
     drop(first);
     assert_eq!(Writer::open(&output, 0..1).next(0), 10);
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use host::log::embedded::Embedded;
 use host::log::kafka::Kafka;
@@ -17,7 +17,7 @@ use host::sink::stdout::StdoutSink;
 use host::source::Source;
 use tempfile::TempDir;
 
-use crate::conformance::started;
+use crate::conformance::{PATIENCE, started};
 
 /// How many messages make a commit due, whatever the sink.
 pub const FULL: usize = 20_001;
@@ -41,11 +41,30 @@ pub trait Output {
         self.visible().into_iter().filter(|text| text.starts_with(&start)).collect()
     }
 
+    /// That a reader finds these, soon: Kafka shows what is committed a moment later.
+    fn shows(&self, partition: i32, texts: &[String]) {
+        soon(texts, || self.visible_of(partition));
+    }
+
+    /// The same for the dead letters.
+    fn shows_letters(&self, texts: &[String]) {
+        soon(texts, || self.letters());
+    }
+
     /// The texts of the dead letters.
     fn letters(&self) -> Vec<String>;
 
     /// What the group reads.
     fn source(&self) -> &dyn Source;
+}
+
+fn soon(texts: &[String], seen: impl Fn() -> Vec<String>) {
+    let start = Instant::now();
+    let mut found = seen();
+    while found.len() < texts.len() && start.elapsed() < PATIENCE {
+        found = seen();
+    }
+    assert_eq!(found, texts);
 }
 
 /// Topics of one log: those of the group read `in`, and write to `out`.

@@ -101,7 +101,7 @@ impl<'a> Writer<'a> {
             task.next = usize::try_from(last.next).unwrap();
         }
         assert!(found == state(partition, task.next), "not the state of the first {} messages", task.next);
-        assert_eq!(self.output.visible_of(partition), texts(partition, 0..task.next));
+        self.output.shows(partition, &texts(partition, 0..task.next));
         self.tasks.insert(partition, task);
     }
 
