@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rdkafka::TopicPartitionList;
+use rdkafka::bindings::{rd_kafka_mem_free, rd_kafka_memberid};
 use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
@@ -30,6 +31,8 @@ const PARTITION_KB: u32 = 256;
 const ANSWER_BYTES: u32 = 1 << 20;
 /// After this long without a sign of life a member's partitions go to others, where the user does not say otherwise.
 const SESSION: Duration = Duration::from_secs(10);
+/// How long it may take to leave a group; it ends without a word where the broker is gone.
+const LEAVE: Duration = Duration::from_secs(1);
 /// The longest that librdkafka takes for the time between two polls.
 const MAX_PATIENCE: Duration = Duration::from_secs(86_400);
 
@@ -337,11 +340,6 @@ impl Context {
         std::mem::take(&mut *self.0.changes.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// From here on every change is answered at once, with nothing.
-    pub(super) fn close(&self) {
-        self.0.closing.store(true, Ordering::Release);
-    }
-
     /// What the connection suffers from, as far as it is known.
     pub(super) fn last_error(&self) -> Option<String> {
         let last = self.0.last_error.lock().unwrap_or_else(PoisonError::into_inner);
@@ -375,7 +373,7 @@ impl ConsumerContext for Context {
     fn rebalance(&self, consumer: &BaseConsumer<Self>, error: RDKafkaRespErr, list: &mut TopicPartitionList) {
         let assigned = error == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
         if self.0.closing.load(Ordering::Acquire) {
-            return decline(consumer, assigned);
+            return answer(consumer, assigned);
         }
         let partitions = list.elements().iter().map(|element| element.partition()).collect();
         let change = if assigned {
@@ -389,13 +387,45 @@ impl ConsumerContext for Context {
     }
 }
 
-/// Answers what the group assigned, or revoked, with nothing; no answer is needed where it did neither. A consumer that
-/// closes is done with the answer that it waits for: after that librdkafka would wait for ever for another one.
-pub(super) fn decline(consumer: &BaseConsumer<Context>, assigned: bool) {
-    let none = TopicPartitionList::new();
-    let answer = if assigned { consumer.incremental_assign(&none) } else { consumer.incremental_unassign(&none) };
-    if let Err(error) = answer {
+/// Leaves the group in good order, so that it shares out its partitions anew.
+///
+/// A member with a name would be waited for otherwise. And one that comes back at once, in the middle of a rebalance,
+/// would be told what the group had in mind for its former self: a partition that this one was still to give away would
+/// be nobody's, for as long as nobody joins or leaves.
+pub(super) fn leave(consumer: &BaseConsumer<Context>) {
+    consumer.context().0.closing.store(true, Ordering::Release);
+    // It may wait for one of the two.
+    answer(consumer, true);
+    answer(consumer, false);
+    consumer.unsubscribe();
+    let deadline = Instant::now() + LEAVE;
+    while is_member(consumer) && Instant::now() < deadline {
+        let _ = consumer.poll(Duration::from_millis(10));
+    }
+}
+
+/// Answers a change when the consumer is about to close: takes nothing, or gives all away. It is an error, and needs no
+/// answer, where there was no such change.
+fn answer(consumer: &BaseConsumer<Context>, assigned: bool) {
+    let answered = match assigned {
+        true => consumer.incremental_assign(&TopicPartitionList::new()),
+        false => consumer.assignment().and_then(|ours| consumer.incremental_unassign(&ours)),
+    };
+    if let Err(error) = answered {
         tracing::debug!("leaving the group: {error}");
+    }
+}
+
+/// Whether the group knows us, as far as librdkafka knows.
+fn is_member(consumer: &BaseConsumer<Context>) -> bool {
+    let client = consumer.client().native_ptr();
+    // SAFETY: the client lives as long as `consumer`. The id is null, or text that ends with a zero byte and is ours to
+    // free.
+    unsafe {
+        let id = rd_kafka_memberid(client);
+        let known = !id.is_null() && *id != 0;
+        rd_kafka_mem_free(client, id.cast());
+        known
     }
 }
 

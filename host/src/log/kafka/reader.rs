@@ -442,12 +442,9 @@ impl Source for KafkaReader {
 }
 
 impl Drop for KafkaReader {
-    /// A group that waits for an answer would not let its member go.
     fn drop(&mut self) {
         self.partitions.clear();
-        self.consumer.context().close();
-        client::decline(&self.consumer, true);
-        client::decline(&self.consumer, false);
+        client::leave(&self.consumer);
     }
 }
 
