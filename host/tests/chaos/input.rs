@@ -5,8 +5,8 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// Event time of the first message, in milliseconds since the Unix epoch …
 const BEGIN: i64 = 1_700_000_000_000;
-/// … and from one to the next. 1,000 messages are one window of `reference.rs`.
-const STEP: i64 = 10;
+/// … and from one to the next. 500 messages are one window of `reference.rs`, so that one closes every moment.
+const STEP: i64 = 20;
 /// Most by which a message comes after one with a later time: within the grace of `reference.rs`, mostly.
 const JITTER: u64 = 2_500;
 /// One message in so many is a minute late …

@@ -129,8 +129,9 @@ impl Queue {
                 if !fetch.batch.is_empty() && fetch.batch.bytes() + size > bytes {
                     return Some(Special::Full);
                 }
-                // What is beyond the end is neither handed out nor committed: it comes again.
-                if message.offset < end {
+                // What is beyond the end is neither handed out nor committed: it comes again. What is before the next one
+                // came already: librdkafka may fetch it anew after a rebalance in which it was just being taken.
+                if (fetch.next..end).contains(&message.offset) {
                     // SAFETY: as above.
                     let next = self.taken[self.head + 1..self.tail].first().map(|&next| unsafe { &*next });
                     push(fetch, message, next);
