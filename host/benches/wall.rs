@@ -107,7 +107,7 @@ fn state(engine: &Engine) {
             instance.process(&batch).expect("new highest values");
         }
     };
-    let mut take = |instance: &mut Instance| {
+    let take = |instance: &mut Instance| {
         let start = Instant::now();
         let parts: Vec<_> = std::iter::from_fn(|| instance.changes().expect("changes")).collect();
         let entries: usize = parts.iter().map(|part| part.len()).sum();

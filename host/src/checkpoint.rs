@@ -165,7 +165,7 @@ pub struct Position {
 #[derive(Debug)]
 pub struct Part {
     pub checkpoint: Checkpoint,
-    /// Entries by stage and key (see [`stage_key`]); a null value deletes.
+    /// Entries by stage and key (see [`push`]); a null value deletes.
     pub changes: Entries,
 }
 

@@ -270,7 +270,11 @@ mod tests {
         read(folder.path(), &segments, &mut count).unwrap();
         assert_eq!((parts, found), (5, 50));
         parts = 0;
-        read(folder.path(), &segments, &mut |_| ControlFlow::Break(parts += 1)).unwrap();
+        read(folder.path(), &segments, &mut |_| {
+            parts += 1;
+            ControlFlow::Break(())
+        })
+        .unwrap();
         assert_eq!(parts, 1);
     }
 

@@ -67,11 +67,14 @@ fn soon(texts: &[String], seen: impl Fn() -> Vec<String>) {
     assert_eq!(found, texts);
 }
 
+/// Opens the sink of a member into topics of these names.
+type Open = Box<dyn Fn(&Names, &str) -> Box<dyn Sink>>;
+
 /// Topics of one log: those of the group read `in`, and write to `out`.
 pub struct Topics {
     log: Arc<dyn Log>,
     names: Names,
-    sink: Box<dyn Fn(&Names, &str) -> Box<dyn Sink>>,
+    sink: Open,
     source: Box<dyn Source>,
     folder: Option<TempDir>,
 }
