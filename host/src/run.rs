@@ -72,11 +72,13 @@ pub fn run(pipeline: &Pipeline, engine: &Engine, counters: &Counters, stop: &Sto
         for ((name, work), place) in works.into_iter().zip(0..) {
             let flow = &flow;
             let thread = std::thread::Builder::new().name(name.to_owned()).spawn_scoped(scope, move || {
-                let _ended = Ended(&flow.ended[place]);
-                work(&|| flow.order(place))
+                let mut end = Ending { flow, place, well: false };
+                let result = work(&|| flow.order(place));
+                end.well = result.is_ok();
+                result
             });
             // Without this one the others would wait for ever.
-            threads.push(thread.inspect_err(|_| flow.ended[place].store(true, Ordering::Release))?);
+            threads.push(thread.inspect_err(|_| drop(Ending { flow, place, well: false }))?);
         }
         first_cause(threads.into_iter().map(|thread| thread.join()))
     })
@@ -105,33 +107,45 @@ struct Flow<'a> {
     ends: Ends<'a>,
     /// For each thread of the line.
     ended: Vec<AtomicBool>,
+    /// Whether one has ended before its end.
+    failed: AtomicBool,
 }
 
 impl<'a> Flow<'a> {
     fn new(stop: &'a Stop, ends: Ends<'a>, threads: usize) -> Self {
-        Self { stop, ends, ended: (0..threads).map(|_| AtomicBool::new(false)).collect() }
+        let ended = (0..threads).map(|_| AtomicBool::new(false)).collect();
+        Self { stop, ends, ended, failed: AtomicBool::new(false) }
     }
 
     fn order(&self, place: usize) -> Order {
         let ended = |place: &AtomicBool| place.load(Ordering::Acquire);
-        // Nobody is left to take what this one would give; or what is there waits for the next run.
-        if self.ended[place + 1..].iter().any(ended) || (place > 0 && self.stop.requested()) {
+        // Before the rest: what has failed, or was stopped, is known to be so when it is seen to have ended.
+        let before = place.checked_sub(1).map(|before| ended(&self.ended[before]));
+        // Nobody is left to take what this one would give; or what is there waits for the next run. What comes after
+        // one that failed has not come to its end: it is not to close its windows.
+        let waits = self.stop.requested() || self.failed.load(Ordering::Acquire);
+        if self.ended[place + 1..].iter().any(ended) || (place > 0 && waits) {
             return Order::Stop;
         }
-        match place.checked_sub(1) {
+        match before {
             None => self.ends.order(),
-            Some(before) if ended(&self.ended[before]) => Order::Drain,
-            Some(_) => Order::Go,
+            Some(true) => Order::Drain,
+            Some(false) => Order::Go,
         }
     }
 }
 
-/// Says at its end, whichever way that comes, that a thread has ended.
-struct Ended<'a>(&'a AtomicBool);
+/// Says at its end, whichever way that comes, that a thread has ended, and how.
+struct Ending<'a> {
+    flow: &'a Flow<'a>,
+    place: usize,
+    well: bool,
+}
 
-impl Drop for Ended<'_> {
+impl Drop for Ending<'_> {
     fn drop(&mut self) {
-        self.0.store(true, Ordering::Release);
+        self.flow.failed.fetch_or(!self.well, Ordering::AcqRel);
+        self.flow.ended[self.place].store(true, Ordering::Release);
     }
 }
 
@@ -411,5 +425,23 @@ impl<'a> Running<'a> {
             interval: pipeline.interval,
         };
         Ok(Box::new(KafkaSink::new(self.logs.kafka(brokers)?, options).context("the sink")?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_follows_upon_a_failure_stops_and_does_not_come_to_its_end() {
+        let stop = Stop::default();
+        for (well, drains) in [(true, true), (false, false)] {
+            let flow = Flow::new(&stop, Ends::new(&Until::End, &stop), 3);
+            assert!(matches!(flow.order(1), Order::Go));
+            drop(Ending { flow: &flow, place: 0, well });
+            assert_eq!(matches!(flow.order(1), Order::Drain), drains);
+            assert_eq!(matches!(flow.order(1), Order::Stop), !drains);
+            assert_eq!(matches!(flow.order(2), Order::Stop), !drains);
+        }
     }
 }

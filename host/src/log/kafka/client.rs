@@ -163,7 +163,8 @@ impl Cluster {
             Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition => {
                 LogError::NoTopic { topic: topic.to_owned(), log: self.name.clone() }
             }
-            code if passing(code) => self.interrupted(explain(topic, code)),
+            // A broker that was killed can take us for the former self that it had written down.
+            code if passing(code) || code == Code::FencedInstanceId => self.interrupted(explain(topic, code)),
             code => self.broken(explain(topic, code)),
         }
     }

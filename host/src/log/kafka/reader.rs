@@ -118,7 +118,7 @@ impl KafkaReader {
                 }
                 Some(Err(KafkaError::MessageConsumptionFatal(code))) => {
                     let code = self.consumer.client().fatal_error().map_or(code, |(code, _)| code);
-                    return Err(self.cluster.broken(client::explain(&self.topic, code)));
+                    return Err(self.cluster.fault(&self.topic, code));
                 }
                 Some(Err(error)) => match error.rdkafka_error_code() {
                     Some(code) => self.judge(code)?,
@@ -286,7 +286,7 @@ impl KafkaReader {
             | Code::BadMessage
             | Code::BadCompression
             | Code::NotImplemented
-            | Code::Fatal => Err(self.cluster.broken(client::explain(&self.topic, code))),
+            | Code::Fatal => Err(self.cluster.fault(&self.topic, code)),
             _ => {
                 tracing::debug!("{}: topic {:?}: {code}", self.cluster.name, self.topic);
                 Ok(())
