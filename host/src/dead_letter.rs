@@ -53,7 +53,7 @@ impl<'a> Text<'a> {
     }
 
     pub fn header(bytes: &'a [u8]) -> Self {
-        Self { bytes, most: 1 << 10 }
+        Self { bytes, most: 256 }
     }
 }
 
@@ -160,5 +160,22 @@ mod tests {
         let cut = json(Text::value(&long));
         assert!(cut.starts_with(r#"{"start":"\u0000"#) && cut.ends_with(r#"","bytes":10485760}"#));
         assert!(cut.len() < 512 << 10);
+        // All that is bounded at once, of bytes that JSON makes six of, is less than a Kafka topic takes by default.
+        let letter = Letter {
+            pipeline: "p",
+            by: "plugin",
+            version: None,
+            hash: None,
+            cause: "rejected",
+            reason: "",
+            partition: 0,
+            offset: 0,
+            timestamp: None,
+            key: Some(Text::key(&long)),
+            value: Some(Text::value(&long)),
+            headers: vec![(Text::header(&long), Text::header(&long)); HEADERS],
+        };
+        let bytes = serde_json::to_vec(&letter).unwrap().len();
+        assert!(bytes < 800_000, "{bytes}");
     }
 }

@@ -29,8 +29,7 @@ pub struct Task {
     time: Option<i64>,
     /// When the last message came, or the task began.
     heard: Instant,
-    /// When event time was last moved on without one.
-    moved: Instant,
+    silence: Silence,
     /// Where to go on reading, once all that was processed has its effect; `None` before the first message ever.
     next: Option<i64>,
     /// Since when there is something that has not.
@@ -48,8 +47,8 @@ impl Task {
     ) -> anyhow::Result<Self> {
         let now = Instant::now();
         let time = last.and_then(|last| last.time);
-        let mut task =
-            Self { partition, chain, tally: Tally::default(), time, heard: now, moved: now, next, open: None };
+        let (tally, silence) = (Tally::default(), Silence::new(now));
+        let mut task = Self { partition, chain, tally, time, heard: now, silence, next, open: None };
         if let Some(last) = last {
             task.restore(last, sink)?;
         }
@@ -119,6 +118,7 @@ impl Task {
         let Fetch { partition, batch, offsets, rejected, next } = fetch;
         let now = Instant::now();
         self.heard = now;
+        self.silence = Silence::new(now);
         self.open.get_or_insert(now);
         self.next = Some(next);
         self.time = self.time.max(batch.timestamps.iter().copied().max());
@@ -168,13 +168,14 @@ impl Task {
         Ok(())
     }
 
-    /// Where event time stands by the clock in a partition from which nothing came for `idle`; each `idle` anew.
-    pub fn passed(&mut self, now: Instant, idle: Duration) -> Option<i64> {
+    /// Where event time stands by the clock in a partition that was silent for `idle`; each `idle` anew. To be asked
+    /// after each poll, of which a partition with messages gets its own within as many as `turns`.
+    pub fn passed(&mut self, now: Instant, idle: Duration, turns: usize) -> Option<i64> {
+        let lasts = self.silence.lasts(now, idle, turns);
         let time = self.time?;
-        if now.duration_since(self.heard.max(self.moved)) < idle || !self.chain.iter().any(|s| s.instance.has_timer()) {
+        if !lasts || !self.chain.iter().any(|stage| stage.instance.has_timer()) {
             return None;
         }
-        self.moved = now;
         let passed = i64::try_from(now.duration_since(self.heard).as_millis()).unwrap_or(i64::MAX);
         // No clock has gone on to what one message with a wrong time says.
         Some(time.saturating_add(passed).min(jiff::Timestamp::now().as_millisecond()))
@@ -197,5 +198,69 @@ impl Task {
     /// All that was processed has taken effect.
     pub fn committed(&mut self) {
         self.open = None;
+    }
+}
+
+/// How long nothing came from a partition while it was listened to. A host that stands still, or is busy with other
+/// partitions, does not hear what waits for it: that is no silence, and to move event time on would make it late.
+#[derive(Debug)]
+struct Silence {
+    /// When it was asked for last.
+    looked: Instant,
+    /// How many polls there were.
+    polls: usize,
+    lasted: Duration,
+}
+
+impl Silence {
+    fn new(now: Instant) -> Self {
+        Self { looked: now, polls: 0, lasted: Duration::ZERO }
+    }
+
+    /// Whether it has lasted for `idle`, of which no time between two polls is more than half.
+    fn lasts(&mut self, now: Instant, idle: Duration, turns: usize) -> bool {
+        let since = now.duration_since(self.looked).min(idle / 2);
+        self.looked = now;
+        self.polls = self.polls.saturating_add(1);
+        if self.polls > turns {
+            self.lasted += since;
+        }
+        let lasts = self.lasted >= idle;
+        if lasts {
+            self.lasted = Duration::ZERO;
+        }
+        lasts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// After each of these milliseconds, whether the silence has lasted for a second.
+    fn lasts(turns: usize, polls: &[u64]) -> Vec<bool> {
+        let start = Instant::now();
+        let mut silence = Silence::new(start);
+        let lasts = |&at: &u64| silence.lasts(start + Duration::from_millis(at), Duration::from_secs(1), turns);
+        polls.iter().map(lasts).collect()
+    }
+
+    #[test]
+    fn a_silence_lasts_by_the_clock_and_each_time_anew() {
+        let polls: Vec<u64> = (1..=60).map(|poll| poll * 50).collect();
+        let found = lasts(0, &polls);
+        let when: Vec<u64> = polls.iter().zip(&found).filter(|(_, lasts)| **lasts).map(|(at, _)| *at).collect();
+        assert_eq!(when, [1000, 2000, 3000]);
+    }
+
+    #[test]
+    fn a_host_that_stands_still_is_no_silence() {
+        assert_eq!(lasts(0, &[50, 30_000, 30_050, 30_500, 30_600]), [false, false, false, true, false]);
+    }
+
+    #[test]
+    fn a_partition_that_waits_for_its_turn_is_not_silent() {
+        assert_eq!(lasts(4, &[500, 1000, 1500, 2000]), [false; 4]);
+        assert_eq!(lasts(4, &[500, 1000, 1500, 2000, 2500, 3000]), [false, false, false, false, false, true]);
     }
 }

@@ -64,7 +64,10 @@ impl Loop<'_> {
                 }
                 Order::Stop => break,
             }
-            match self.worker.source.poll(self.wait())? {
+            let found = self.worker.source.poll(self.wait())?;
+            // Where nothing came, nothing waits in any partition; else each has its turn.
+            let turns = if matches!(found, Poll::Idle) { 0 } else { self.tasks.len() };
+            match found {
                 Poll::Messages(fetch) => {
                     let Worker { sink, rejects, .. } = &mut self.worker;
                     match self.tasks.get_mut(&fetch.partition) {
@@ -84,7 +87,7 @@ impl Loop<'_> {
                 Poll::End => break,
             }
             let (now, idle) = (Instant::now(), self.worker.idle);
-            self.advance(|task| task.passed(now, idle))?;
+            self.advance(|task| task.passed(now, idle, turns))?;
             if self.due().is_some_and(|due| due <= now) {
                 self.commit()?;
             }

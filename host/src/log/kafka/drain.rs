@@ -6,7 +6,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 
 use super::client::Context;
 use super::reader::KafkaReader;
-use super::{ANSWER, positions};
+use super::{ANSWER, positions, transaction};
 use crate::log::LogError;
 
 /// How often a reader without partitions asks how far the others have come.
@@ -14,18 +14,32 @@ const ASK: Duration = Duration::from_secs(1);
 /// How long that may hold up a poll; it is asked again later.
 const ASK_ANSWER: Duration = Duration::from_millis(500);
 
-/// Where each partition began and ended when draining began.
+/// Where each partition began and ended when draining began, with what was under way there: a broker says that a
+/// transaction is committed a moment before it shows it.
 pub(super) struct Drain {
     bounds: Vec<(i64, i64)>,
+    /// Until when what is under way is waited for.
+    settled: Instant,
     asked: Option<Instant>,
 }
 
 impl Drain {
     pub(super) fn new(reader: &KafkaReader) -> Result<Self, LogError> {
-        let KafkaReader { consumer, topic, .. } = reader;
-        let bounds = (0..reader.count as i32).map(|p| consumer.fetch_watermarks(topic, p, ANSWER));
-        let bounds = bounds.collect::<Result<_, _>>().map_err(|e| reader.cluster.error(topic, &e))?;
-        Ok(Self { bounds, asked: None })
+        let KafkaReader { cluster, topic, .. } = reader;
+        let asking = cluster.asking()?;
+        let bounds = (0..reader.count as i32).map(|p| asking.fetch_watermarks(topic, p, ANSWER));
+        let bounds = bounds.collect::<Result<_, _>>().map_err(|e| cluster.error(topic, &e))?;
+        Ok(Self { bounds, settled: Instant::now() + transaction::settled(cluster), asked: None })
+    }
+
+    /// Whether there is nothing under way before the end of a partition of which so much is committed. After a time
+    /// the rest is not waited for: it is of a stranger, and comes in the next run.
+    pub(super) fn is_settled(&mut self, partition: i32, committed: i64) -> bool {
+        let Some((_, end)) = self.bounds.get_mut(partition as usize) else { return true };
+        if Instant::now() >= self.settled {
+            *end = committed.min(*end);
+        }
+        committed >= *end
     }
 
     /// Where a partition ended; one that was added since is of no interest.

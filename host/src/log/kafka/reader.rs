@@ -300,7 +300,7 @@ impl KafkaReader {
         let before = self.partitions.range(..=self.turn).map(|(&partition, _)| partition);
         let order: Vec<i32> = after.chain(before).collect();
         for number in order {
-            let end = self.drain.as_ref().map_or(i64::MAX, |drain| drain.end(number));
+            let mut end = self.drain.as_ref().map_or(i64::MAX, |drain| drain.end(number));
             let Some(partition) = self.partitions.get_mut(&number) else { continue };
             let mut fetch = Fetch::new(number, partition.position);
             if partition.position < end {
@@ -309,8 +309,12 @@ impl KafkaReader {
                     Some(Special::Failed(code, offset)) => self.judge_at(code, number, offset)?,
                     Some(Special::Full | Special::End(_)) | None => {}
                 }
-                if fetch.batch.is_empty() && end < i64::MAX && self.is_dry(number, end)? {
-                    fetch.next = end;
+                if fetch.batch.is_empty()
+                    && end < i64::MAX
+                    && let Some(dry) = self.dry_until(number)?
+                {
+                    end = dry;
+                    fetch.next = dry.max(fetch.next);
                 }
             }
             let Some(partition) = self.partitions.get_mut(&number) else { continue };
@@ -328,16 +332,26 @@ impl KafkaReader {
         Ok(None)
     }
 
-    /// Whether there is nothing up to `end` of a partition from which nothing comes but marks of transactions and what
-    /// was aborted, for which it is looked once in a while.
-    fn is_dry(&mut self, number: i32, end: i64) -> Result<bool, LogError> {
+    /// The end of a partition up to which there is nothing but marks of transactions and what was aborted, for which it
+    /// is looked once in a while where nothing comes.
+    fn dry_until(&mut self, number: i32) -> Result<Option<i64>, LogError> {
         let Some(partition) = self.partitions.get_mut(&number).filter(|p| p.heard.elapsed() >= DRY) else {
-            return Ok(false);
+            return Ok(None);
         };
         partition.heard = Instant::now();
-        let (consumer, next) = (self.cluster.scanning()?, partition.position);
+        let next = partition.position;
+        let (Some(drain), Ok((_, committed))) =
+            (&mut self.drain, self.consumer.fetch_watermarks(&self.topic, number, LOOK_ANSWER))
+        else {
+            return Ok(None);
+        };
+        if !drain.is_settled(number, committed) {
+            return Ok(None);
+        }
+        let end = drain.end(number);
+        let consumer = self.cluster.scanning()?;
         let mut scan = Scan::new(&consumer, &self.cluster, &self.topic, number, next, Some(end), ANSWER)?;
-        Ok(scan.take(1, 1)?.batch.is_empty())
+        Ok(scan.take(1, 1)?.batch.is_empty().then_some(end))
     }
 
     /// librdkafka takes an error for a message, too, when it goes on after a rebalance: whoever begins anew does not.

@@ -162,6 +162,33 @@ fn readers_that_drain_end_together() {
     until("the end once more", || matches!(goes_along(&mut *second), Poll::End).then_some(()));
 }
 
+/// A broker says that a transaction is committed before it shows it: the next stage of a line is not to miss the last.
+#[test]
+fn a_reader_that_drains_waits_for_what_is_being_committed() {
+    let log = connect();
+    let (topic, group) = (topic(&log, 1), unique("g"));
+    write(&log, &topic, &numbers(None, 0, 5));
+    let producer = transactions();
+    producer.begin_transaction().unwrap();
+    producer.send(BaseRecord::<(), str>::to(&topic).payload("5")).map_err(|(e, _)| e).unwrap();
+    producer.flush(PATIENCE).unwrap();
+    let mut reader = reader(&log, &topic, &group);
+    let mut fetches = fetch(&mut *reader, 5);
+    reader.drain().unwrap();
+    for _ in 0..50 {
+        assert!(matches!(poll(&mut *reader), Poll::Idle), "it is not settled");
+    }
+    producer.commit_transaction(PATIENCE).unwrap();
+    until("the end", || match poll(&mut *reader) {
+        Poll::Messages(fetch) => {
+            fetches.push(fetch);
+            None
+        }
+        found => matches!(found, Poll::End).then_some(()),
+    });
+    assert_eq!(values(&fetches), texts(0, 6));
+}
+
 #[test]
 fn a_member_that_comes_back_is_known_and_ends_its_former_self() {
     let log = connect();
