@@ -247,7 +247,6 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 /// A request with its API key and its correlation id, and whatever else there is.
-#[cfg(test)]
 fn framed(api: i16, id: i32) -> Vec<u8> {
     let frame = [&api.to_be_bytes()[..], &[0, 0], &id.to_be_bytes(), b"rest"].concat();
     [&(frame.len() as u32).to_be_bytes()[..], &frame].concat()
