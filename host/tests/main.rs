@@ -16,3 +16,4 @@ mod program;
 mod readme;
 mod simulate;
 mod stream;
+mod windows;

@@ -38,28 +38,40 @@ pub fn number(text: &[u8], start: usize) -> Result<Token, Error> {
 #[inline(always)]
 fn number_end(text: &[u8], start: usize) -> Result<(Kind, usize), usize> {
     let first = start + usize::from(text.get(start) == Some(&b'-'));
-    let end = match text.get(first) {
-        Some(b'0') => first + 1,
-        Some(b'1'..=b'9') => digits(text, first),
-        _ => return Err(first),
+    let word = load(text, first);
+    let others = not_digits(word);
+    let whole = match (word as u8, before(others)) {
+        (_, 0) => return Err(first),
+        (b'0', _) => 1,
+        (_, digits) => digits,
     };
+    // Mostly the dot is in the same word, and what stands behind it is not loaded again.
+    if whole < 7 && (word >> (8 * whole)) as u8 == b'.' {
+        let end = match before(others & (others - 1)) {
+            8 => digits(text, first + 8),
+            end if end == whole + 1 => return Err(first + end),
+            end => first + end,
+        };
+        return Ok((Kind::Decimal, exponent_end(text, end)?));
+    }
+    let end = if whole == 8 { digits(text, first + 8) } else { first + whole };
     match text.get(end) {
-        Some(b'.' | b'e' | b'E') => Ok((Kind::Decimal, decimal_end(text, end)?)),
+        Some(b'.') => Ok((Kind::Decimal, exponent_end(text, some_digits(text, end + 1)?)?)),
+        Some(b'e' | b'E') => Ok((Kind::Decimal, exponent_end(text, end)?)),
         _ => Ok((Kind::Integer, end)),
     }
 }
 
-/// The end of a number whose integer part ends at `at`.
+/// The end of a number that may have an exponent at `at`.
 #[inline(always)]
-fn decimal_end(text: &[u8], mut at: usize) -> Result<usize, usize> {
-    if text.get(at) == Some(&b'.') {
-        at = some_digits(text, at + 1)?;
+fn exponent_end(text: &[u8], at: usize) -> Result<usize, usize> {
+    match text.get(at) {
+        Some(b'e' | b'E') => {
+            let sign = usize::from(matches!(text.get(at + 1), Some(b'+' | b'-')));
+            some_digits(text, at + 1 + sign)
+        }
+        _ => Ok(at),
     }
-    if let Some(b'e' | b'E') = text.get(at) {
-        let sign = usize::from(matches!(text.get(at + 1), Some(b'+' | b'-')));
-        at = some_digits(text, at + 1 + sign)?;
-    }
-    Ok(at)
 }
 
 #[inline(always)]

@@ -51,6 +51,8 @@ pub struct Windows<A> {
     /// What [`Open::first`] was asked for, by start, key and name.
     names: Keyed<()>,
     index: Index,
+    /// Start and slot of the window that was added to last, where it is still open: most often the next is the same.
+    recent: Option<(i64, u32)>,
     /// Keys of the table and of names are put together in here.
     key: Vec<u8>,
     name: Vec<u8>,
@@ -105,6 +107,7 @@ impl<A: Aggregate> Windows<A> {
             table: Keyed::new(),
             names: Keyed::new(),
             index: Index::default(),
+            recent: None,
             key: Vec::new(),
             name: Vec::new(),
         })
@@ -176,7 +179,7 @@ impl<A: Aggregate> Windows<A> {
         let Some(time) = self.time else { return };
         while self.index.earliest().is_some_and(|end| end + self.grace <= time) {
             for (end, start, slot) in self.index.pop(&self.table) {
-                let key = &self.table.key(slot)[8..];
+                let key = kept::key_of(self.table.key(slot));
                 each(Closed { key, start, end, aggregate: &self.table.at(slot).aggregate });
                 self.index.forget_session(key, slot);
                 self.drop_window(slot);
@@ -220,12 +223,19 @@ impl<A: Aggregate> Windows<A> {
     /// The slot of a window, a new one if need be.
     #[inline]
     fn hold(&mut self, start: i64, end: i64, key: &[u8]) -> u32 {
-        kept::window_key(start, key, &mut self.key);
-        if let Some(slot) = self.table.find(&self.key) {
+        if let Some((recent, slot)) = self.recent
+            && recent == start
+            && kept::key_of(self.table.key(slot)) == key
+        {
             return slot;
         }
-        let slot = self.table.put(&self.key, Window::new(end));
-        self.index.insert(end, start, slot);
+        kept::window_key(start, key, &mut self.key);
+        let slot = self.table.find(&self.key).unwrap_or_else(|| {
+            let slot = self.table.put(&self.key, Window::new(end));
+            self.index.insert(end, start, slot);
+            slot
+        });
+        self.recent = Some((start, slot));
         slot
     }
 
@@ -286,6 +296,7 @@ impl<A: Aggregate> Windows<A> {
 
     /// Takes a window out of the table, and the names in it.
     fn drop_window(&mut self, slot: u32) -> Window<A> {
+        self.recent = None;
         let mut window = self.table.take(slot);
         for name in window.names.drain(..) {
             self.names.take(name);

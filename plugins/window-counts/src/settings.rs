@@ -26,7 +26,8 @@ pub struct Settings {
     /// `count`, `sum(F)`, `min(F)`, `max(F)`, `avg(F)` of a field, or `duplicates`; by default `count`.
     #[serde(default = "count")]
     pub aggregates: Vec<Aggregation>,
-    /// The fields that name a message: of those that agree in them, a window counts the first of each group.
+    /// The fields that name a message: of those that agree in them, a window counts the first of each group. It looks at
+    /// no other group, because that may be in another partition.
     #[serde(default)]
     pub distinct: Vec<String>,
     /// When to put out a window.

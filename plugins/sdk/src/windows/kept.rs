@@ -74,6 +74,12 @@ pub fn start_of(key: &[u8]) -> i64 {
     key.first_chunk().map_or(0, |start| i64::from_be_bytes(*start) ^ i64::MIN)
 }
 
+/// The rest of the key of a window: the key that it was added with.
+#[inline]
+pub fn key_of(window: &[u8]) -> &[u8] {
+    window.get(START..).unwrap_or_default()
+}
+
 /// Puts together the key of a name: that of its window, the name, and how long the name is.
 pub fn name_key(start: i64, key: &[u8], name: &[u8], bytes: &mut Vec<u8>) {
     window_key(start, key, bytes);
@@ -106,6 +112,7 @@ impl<A: Aggregate> State for Windows<A> {
 
     fn restore(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), Unreadable> {
         self.index.outdated();
+        self.recent = None;
         match key.split_first().ok_or(Unreadable)? {
             (&TABLE, key) if key.len() >= START => self.table.restore(key, value),
             (&NAMES, key) if split_name(key).is_some() => self.names.restore(key, value),
