@@ -19,7 +19,7 @@ pub const FORMAT: u32 = 1;
 pub struct Checkpoint {
     pub format: u32,
     pub pipeline: String,
-    /// The URI of what the pipeline reads.
+    /// What the pipeline reads, so that its offsets mean the same: the topic, and which embedded log it is in.
     pub source: String,
     pub partition: i32,
     /// Everything before this offset has had its effect.
@@ -30,6 +30,8 @@ pub struct Checkpoint {
     pub plugins: Vec<Mark>,
     /// Of all state that is kept for this checkpoint.
     pub state: Sum,
+    /// Whether it was kept in one step with the state; else what is kept may be of later messages already.
+    pub exactly_once: bool,
 }
 
 /// Which plugin was at work, and how it was set.
@@ -58,6 +60,8 @@ pub struct Identity {
     /// Whose state a refusal is about, such as `csv:out` or a topic; where the checkpoints are. Empty without any.
     pub place: String,
     pub plugins: Vec<Mark>,
+    /// Whether the checkpoints are kept in one step with the state.
+    pub exactly_once: bool,
 }
 
 /// Why a checkpoint is not gone on from. Each names the way out.
@@ -80,6 +84,7 @@ impl Identity {
             time,
             plugins: self.plugins.clone(),
             state,
+            exactly_once: self.exactly_once,
         }
     }
 
@@ -248,6 +253,7 @@ mod tests {
             source: "kafka:///t".into(),
             place: "csv:/out".into(),
             plugins: plugins.into(),
+            exactly_once: true,
         }
     }
 

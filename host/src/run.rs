@@ -301,7 +301,7 @@ impl<'a> Running<'a> {
         };
         let (_simulator, source) = self.source(member)?;
         let worker = Worker {
-            identity: self.identity(sink.place()),
+            identity: self.identity(sink.as_ref())?,
             source,
             sink,
             rejects: self.rejects(letters),
@@ -316,7 +316,7 @@ impl<'a> Running<'a> {
         Rejects { pipeline: self.pipeline.name.clone(), counters: Tentative::new(self.counters.clone()), dead_letters }
     }
 
-    fn identity(&self, place: String) -> Identity {
+    fn identity(&self, sink: &dyn Sink) -> anyhow::Result<Identity> {
         let marks = self.plugins.iter().zip(&self.pipeline.plugins).map(|((plugin, _), spec)| Mark {
             name: plugin.description.name.clone(),
             version: plugin.description.version.clone(),
@@ -324,11 +324,25 @@ impl<'a> Running<'a> {
             settings: spec.settings.clone(),
             has_state: plugin.has_state(),
         });
-        let source = match self.pipeline.reads() {
-            Some(topic) => topic.to_string(),
-            None => self.pipeline.source.to_string(),
-        };
-        Identity { pipeline: self.pipeline.name.clone(), source, place, plugins: marks.collect() }
+        Ok(Identity {
+            pipeline: self.pipeline.name.clone(),
+            source: self.origin()?,
+            place: sink.place(),
+            plugins: marks.collect(),
+            exactly_once: sink.exactly_once(),
+        })
+    }
+
+    /// What is read, in words that are the same as long as its offsets mean the same: brokers may move, and two
+    /// embedded logs have nothing in common.
+    fn origin(&self) -> anyhow::Result<String> {
+        let pipeline = self.pipeline;
+        Ok(match (pipeline.reads(), &pipeline.source) {
+            (Some(TopicUri { brokers: Some(_), topic }), _) => format!("Kafka topic {topic}"),
+            (Some(topic), _) => format!("{topic} of log {}", self.logs.embedded()?.name()?),
+            (None, source @ config::Source::File(_)) => format!("{source} of log {}", self.logs.embedded()?.name()?),
+            (None, source) => source.to_string(),
+        })
     }
 
     fn chain(&self) -> anyhow::Result<Vec<Stage>> {

@@ -71,7 +71,7 @@ impl Task {
             return Err(error);
         }
         let (kept, found) = (last.state, self.tally.sum());
-        if sink.exactly_once() && kept != found {
+        if last.exactly_once && kept != found {
             let what = format!(
                 "the state is damaged: the checkpoint says {} entries with the sum {:016x}, and there are {} with \
                  {:016x}; bring back an undamaged copy, or start anew under another `group`",

@@ -76,7 +76,11 @@ impl Loop<'_> {
                     }
                 }
                 Poll::Idle => {}
-                Poll::Assigned(assigned) => assigned.iter().try_for_each(|assigned| self.take(assigned))?,
+                Poll::Assigned(assigned) => {
+                    // To restore state takes a while, for which nothing is to stay open.
+                    self.commit()?;
+                    assigned.iter().try_for_each(|assigned| self.take(assigned))?;
+                }
                 Poll::Revoked(partitions) => self.give(&partitions)?,
                 // What else was processed shares a commit with what was lost.
                 Poll::Lost(partitions) => return Err(lost(&partitions).into()),
@@ -101,6 +105,17 @@ impl Loop<'_> {
         let (start, partition) = (Instant::now(), assigned.partition);
         let last = sink.open(partition)?;
         let next = identity.resume(partition, last.as_ref(), assigned.position.as_ref())?;
+        if let (None, Some(position)) = (next, &assigned.position)
+            && identity.plugins.iter().any(|mark| mark.has_state)
+        {
+            tracing::warn!(
+                "{}: partition {partition} has no checkpoint in {}; going on without state at offset {}, which the group \
+                 has reached otherwise",
+                identity.pipeline,
+                identity.place,
+                position.next
+            );
+        }
         let known = next.or(assigned.position.as_ref().map(|position| position.next));
         let task = Task::new(partition, open()?, known, last.as_ref(), sink.as_mut())?;
         if let Some(last) = last {

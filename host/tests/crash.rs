@@ -84,7 +84,13 @@ impl Life {
         }
         self.tally.apply_all(&changes);
         let text = |text: &str| text.to_owned();
-        let identity = Identity { pipeline: text("p"), source: text("s"), place: self.sink.place(), plugins: vec![] };
+        let identity = Identity {
+            pipeline: text("p"),
+            source: text("s"),
+            place: self.sink.place(),
+            plugins: vec![],
+            exactly_once: true,
+        };
         let checkpoint = identity.checkpoint(0, self.next, None, self.tally.sum());
         let step = Step { parts: &[Part { checkpoint, changes }], letters: &Batch::new(), source };
         self.sink.commit(step).map(|_| ())

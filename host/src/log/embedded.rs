@@ -63,6 +63,11 @@ impl Embedded {
         Ok(Self { shared: Arc::new(Shared::open(path)?) })
     }
 
+    /// What tells this log from all others: offsets mean nothing in another one.
+    pub fn name(&self) -> Result<String, LogError> {
+        self.shared.read(|c| c.query_row("SELECT name FROM log", [], |row| row.get(0)))
+    }
+
     /// Where `group` goes on reading `source` (a URI of something that is not a topic, such as a file).
     pub fn position(&self, group: &str, source: &str) -> Result<Option<Position>, LogError> {
         self.shared.read(|c| {

@@ -39,9 +39,11 @@ CREATE TABLE source_positions (
 ) WITHOUT ROWID;
 "#;
 
-/// What version 2 adds: for which sink's checkpoints a position was committed, and those that are kept here. An owner of
-/// a partition has its `epoch` until the next one raises it.
+/// What version 2 adds: a name of the log that no other has, for which sink's checkpoints a position was committed, and
+/// those that are kept here. An owner of a partition has its `epoch` until the next one raises it.
 const SECOND: &str = r#"
+CREATE TABLE log (name TEXT NOT NULL);
+INSERT INTO log VALUES (lower(hex(randomblob(8))));
 ALTER TABLE positions ADD COLUMN place TEXT NOT NULL DEFAULT '';
 ALTER TABLE source_positions ADD COLUMN place TEXT NOT NULL DEFAULT '';
 CREATE TABLE checkpoints (

@@ -254,6 +254,10 @@ pub(super) fn passing(code: Code) -> bool {
             | Code::UnstableOffsetCommit
             | Code::LeaderNotAvailable
             | Code::NotLeaderForPartition
+            | Code::FencedLeaderEpoch
+            | Code::UnknownLeaderEpoch
+            | Code::OffsetNotAvailable
+            | Code::KafkaStorageError
             | Code::RequestTimedOut
             | Code::OperationTimedOut
             | Code::BrokerTransportFailure

@@ -115,7 +115,13 @@ impl Writer<'_> {
         }
         self.tally.apply_all(&changes);
         let text = |text: &str| text.to_owned();
-        let identity = Identity { pipeline: text("p"), source: text("s"), place: self.sink.place(), plugins: vec![] };
+        let identity = Identity {
+            pipeline: text("p"),
+            source: text("s"),
+            place: self.sink.place(),
+            plugins: vec![],
+            exactly_once: true,
+        };
         let checkpoint = identity.checkpoint(0, self.next, None, self.tally.sum());
         let step =
             Step { parts: &[Part { checkpoint, changes }], letters: &Batch::new(), source: self.bench.source.as_ref() };

@@ -34,7 +34,13 @@ fn sink(log: &Embedded, group: &str) -> EmbeddedSink {
 
 /// Commits that partition 1 goes on at `next`, and a message.
 fn commit(sink: &mut EmbeddedSink, next: i64, source: &dyn Source) -> Result<Positions, SinkError> {
-    let identity = Identity { pipeline: "p".into(), source: "s".into(), place: sink.place(), plugins: Vec::new() };
+    let identity = Identity {
+        pipeline: "p".into(),
+        source: "s".into(),
+        place: sink.place(),
+        plugins: Vec::new(),
+        exactly_once: true,
+    };
     let checkpoint = identity.checkpoint(1, next, None, Sum::default());
     let mut batch = Batch::new();
     batch.push(None, Some(b"1"), 0);

@@ -63,7 +63,8 @@ impl Pipeline {
             tally.apply(&[&[0], key.as_bytes()].concat(), Some(value.as_bytes()));
         }
         let place = format!("kafka://{}/{}.changelog", crate::kafka::brokers(), self.group);
-        let identity = Identity { pipeline: "p".into(), source: "s".into(), place, plugins: Vec::new() };
+        let identity =
+            Identity { pipeline: "p".into(), source: "s".into(), place, plugins: Vec::new(), exactly_once: true };
         Part { checkpoint: identity.checkpoint(0, next, None, tally.sum()), changes: entries }
     }
 

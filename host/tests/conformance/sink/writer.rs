@@ -142,6 +142,7 @@ impl<'a> Writer<'a> {
             source: "source".to_owned(),
             place: self.sink.place(),
             plugins: Vec::new(),
+            exactly_once: self.sink.exactly_once(),
         };
         let mut parts = Vec::new();
         for (&partition, task) in self.tasks.iter_mut().filter(|(_, task)| task.open) {
