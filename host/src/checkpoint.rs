@@ -12,12 +12,33 @@ use crate::message::Column;
 use crate::plugin::Entries;
 
 /// Of what is written below and of how state is kept beside it; a change of either is a new one.
-pub const FORMAT: u32 = 1;
+const FORMAT: u32 = 1;
+
+/// Says that what follows has our format; reading another one is an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "u32", try_from = "u32")]
+struct Format;
+
+impl From<Format> for u32 {
+    fn from(_: Format) -> Self {
+        FORMAT
+    }
+}
+
+impl TryFrom<u32> for Format {
+    type Error = String;
+
+    fn try_from(found: u32) -> Result<Self, String> {
+        let other = || format!("it has format {found} and this host reads {FORMAT}: use the host that wrote it");
+        (found == FORMAT).then_some(Self).ok_or_else(other)
+    }
+}
 
 /// Where one partition of a pipeline stands.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Checkpoint {
-    pub format: u32,
+    /// First, so that another one is told before what it has or lacks.
+    format: Format,
     pub pipeline: String,
     /// What the pipeline reads, so that its offsets mean the same: the topic, and which embedded log it is in.
     pub source: String,
@@ -76,7 +97,7 @@ impl Identity {
     /// A checkpoint of this pipeline.
     pub fn checkpoint(&self, partition: i32, next: i64, time: Option<i64>, state: Sum) -> Checkpoint {
         Checkpoint {
-            format: FORMAT,
+            format: Format,
             pipeline: self.pipeline.clone(),
             source: self.source.clone(),
             partition,
@@ -125,12 +146,6 @@ impl Identity {
     /// Whether state of this checkpoint is ours.
     fn accept(&self, last: &Checkpoint) -> Result<(), String> {
         let place = &self.place;
-        if last.format != FORMAT {
-            return Err(format!(
-                "the checkpoint in {place} has format {} and this host reads {FORMAT}; use the host that wrote it",
-                last.format
-            ));
-        }
         if (&last.pipeline, &last.source) != (&self.pipeline, &self.source) {
             return Err(format!(
                 "the checkpoint in {place} is of pipeline {:?} reading {}, not of {:?} reading {}; write elsewhere",
@@ -287,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn state_of_another_pipeline_plugin_setting_or_format_is_refused() {
+    fn state_of_another_pipeline_plugin_or_setting_is_refused() {
         let own = identity(&[mark("counts", r#"{"window":"30s"}"#)]);
         let last = own.checkpoint(0, 100, None, Sum::default());
         let refused = |change: &dyn Fn(&mut Checkpoint)| {
@@ -297,7 +312,6 @@ mod tests {
             assert!(text.ends_with("; or start anew under another `group`"), "{text}");
             text
         };
-        assert!(refused(&|c| c.format = 9).contains("has format 9 and this host reads 1"));
         assert!(refused(&|c| c.pipeline = "q".into()).contains(r#"is of pipeline "q" reading kafka:///t"#));
         assert!(refused(&|c| c.source = "kafka:///u".into()).contains("reading kafka:///u, not of"));
         assert!(refused(&|c| c.plugins[0].name = "max".into()).contains("state of max, and now counts would keep it"));
@@ -309,6 +323,15 @@ mod tests {
         newer.plugins[0].version = "2.0.0".into();
         newer.plugins.push(Mark { has_state: false, ..mark("flatten", "{}") });
         assert_eq!(own.resume(0, Some(&newer), None).unwrap(), Some(100));
+    }
+
+    #[test]
+    fn another_format_is_told_whatever_else_there_is() {
+        let last = identity(&[]).checkpoint(0, 100, None, Sum::default());
+        let written = serde_json::to_string(&last).unwrap();
+        assert_eq!(serde_json::from_str::<Checkpoint>(&written).unwrap(), last);
+        let error = serde_json::from_str::<Checkpoint>(r#"{"format":9,"pipe":"line"}"#).unwrap_err().to_string();
+        assert!(error.starts_with("it has format 9 and this host reads 1: use the host that wrote it"), "{error}");
     }
 
     #[test]

@@ -81,7 +81,7 @@ fn a_file_goes_into_a_topic_of_kafka_and_out_again() {
     let uri = format!("kafka://{}/{topic}", crate::kafka::brokers());
     let flatten = plugin("flatten");
     let flatten = flatten.to_str().unwrap();
-    run_ok(directory.path(), &["--plugin", flatten, "--from", "file:replies.jsonl", "--to", &uri]);
+    run_ok(directory.path(), &["--plugin", flatten, "--from", "file:replies.jsonl", "--to", &uri, "--name", &topic]);
     let expected = lines(&crate::kafka::console_consumer(&topic).join("\n"));
     assert_eq!(expected.len(), 2);
     let again = ["--plugin", flatten, "--from", &uri, "--until", "end", "--name", &format!("again-{topic}")];
