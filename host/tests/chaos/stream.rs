@@ -111,7 +111,7 @@ impl Stream {
     }
 
     /// Into CSV files, a new one each tenth of a second.
-    pub fn to_csv(self) -> Self {
+    pub fn into_csv_files(self) -> Self {
         self.with(|stream| {
             stream.pipeline.to = "csv:out".to_owned();
             stream.pipeline.sink = "every = \"100ms\"\ninterval = \"100ms\"\n".to_owned();
@@ -245,7 +245,8 @@ impl Stream {
             return messages.iter().map(|messages| outcome::found(messages)).collect();
         };
         let folder = self.path.join(folder);
-        assert_eq!(outcome::left_over(&folder), [PathBuf::new(); 0], "unfinished files");
+        let left_over = outcome::left_over(&folder);
+        assert!(left_over.is_empty(), "unfinished files: {left_over:?}");
         let columns = if pipeline.work == Work::Flatten { &FLAT[..] } else { &COUNTED[..] };
         outcome::csv(&folder, columns, self.partitions as usize)
     }
