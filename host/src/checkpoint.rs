@@ -185,13 +185,14 @@ pub struct Position {
 #[derive(Debug)]
 pub struct Part {
     pub checkpoint: Checkpoint,
-    /// Entries by stage and key (see [`push`]); a null value deletes.
+    /// Entries by plugin and key (see [`push`]); a null value deletes.
     pub changes: Entries,
 }
 
-/// Adds an entry of a stage's state: its key is the stage's number, a byte, and the plugin's own key.
-pub fn push(entries: &mut Entries, stage: u8, key: &[u8], value: Option<&[u8]>) {
-    entries.keys.push_joined(&[stage], key);
+/// Adds an entry of a plugin's state: its key is the plugin's number among those with state, a byte, and the plugin's own
+/// key.
+pub fn push(entries: &mut Entries, plugin: u8, key: &[u8], value: Option<&[u8]>) {
+    entries.keys.push_joined(&[plugin], key);
     entries.values.push(value);
 }
 

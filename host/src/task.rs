@@ -85,12 +85,11 @@ impl Task {
     /// Gives a part of the kept state to the plugins that it belongs to.
     fn take_back(&mut self, versions: &[&str], entries: &Entries) -> anyhow::Result<()> {
         self.tally.apply_all(entries);
-        let with_state = self.chain.iter_mut().enumerate().filter(|(_, stage)| stage.instance.has_state());
-        for ((number, stage), version) in with_state.zip(versions) {
+        for ((number, stage), version) in with_state(&mut self.chain).zip(versions) {
             let mut own = Entries::default();
             for (key, value) in entries.iter() {
                 if let Some((&first, key)) = key.split_first()
-                    && usize::from(first) == number
+                    && first == number
                 {
                     own.keys.push(Some(key));
                     own.values.push(value);
@@ -185,7 +184,7 @@ impl Task {
     pub fn part(&mut self, identity: &Identity) -> anyhow::Result<Option<Part>> {
         let (Some(_), Some(next)) = (self.open, self.next) else { return Ok(None) };
         let mut changes = Entries::default();
-        for (number, stage) in (0_u8..).zip(&mut self.chain) {
+        for (number, stage) in with_state(&mut self.chain) {
             while let Some(entries) = stage.instance.changes()? {
                 entries.iter().for_each(|(key, value)| checkpoint::push(&mut changes, number, key, value));
             }
@@ -199,6 +198,11 @@ impl Task {
     pub fn committed(&mut self) {
         self.open = None;
     }
+}
+
+/// The plugins that keep state, with the numbers by which it is kept: those without may come and go.
+fn with_state(chain: &mut [Stage]) -> impl Iterator<Item = (u8, &mut Stage)> {
+    (0..).zip(chain.iter_mut().filter(|stage| stage.instance.has_state()))
 }
 
 /// How long nothing came from a partition while it was listened to. A host that stands still, or is busy with other

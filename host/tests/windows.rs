@@ -47,6 +47,32 @@ fn the_last_window_of_a_silent_topic_ends_by_the_clock() {
     assert_eq!((letters.len(), values(&log, "out").len()), (1, 2));
 }
 
+/// State is kept by plugins that have some: those that have none may come and go.
+#[test]
+fn a_plugin_without_state_can_be_put_before_one_with_state() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path();
+    let log = Embedded::open(&path.join("apogee.db")).unwrap();
+    log.create_topic("in", 1).unwrap();
+    let run = |before: &str| {
+        let pipeline = format!(
+            "name = \"highest\"\n[source]\nuri = \"kafka:///in\"\nuntil = \"end\"\n{before}[[plugin]]\nfile = {:?}\n\
+             settings.field = \"v\"\n[sink]\nuri = \"kafka:///out\"\n",
+            plugin("max-altitude")
+        );
+        std::fs::write(path.join("highest.toml"), pipeline).unwrap();
+        run_ok(path, &["run", "highest.toml"]);
+    };
+    append(&log, r#"{"v":7}"#, 1);
+    run("");
+    append(&log, r#"{"v":6}"#, 2);
+    append(&log, r#"{"v":8}"#, 3);
+    run(&format!("[[plugin]]\nfile = {:?}\n", plugin("flatten")));
+    append(&log, r#"{"v":7}"#, 4);
+    run("");
+    assert_eq!(values(&log, "out"), [r#"{"v":7}"#, r#"{"v":8}"#]);
+}
+
 #[test]
 fn the_end_of_a_file_ends_its_windows_and_those_of_an_earlier_run() {
     let directory = tempfile::tempdir().unwrap();

@@ -13,7 +13,7 @@ use crate::log::LogError;
 use crate::message::Fetch;
 use crate::plugin::Entries;
 
-/// The key of checkpoints. A key of state begins with its stage's number, a byte, and no chain has 256 stages.
+/// The key of checkpoints. A key of state begins with its plugin's number, a byte, and no chain has 256 plugins.
 pub(crate) const CHECKPOINT: &[u8] = b"\xffcheckpoint";
 
 /// How far back from the end a checkpoint is looked for at first; then ever further. Behind the last one there is
