@@ -41,6 +41,9 @@ use crate::worker::{self, Order, Worker};
 /// How long a worker waits before it starts again from the last checkpoint: at first, and at most.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
+/// How long a topic that was there may seem not to be.
+const GONE: Duration = Duration::from_secs(60);
+
 /// A plugin with what it said about its settings.
 pub type Loaded = (Plugin, Opened);
 
@@ -271,12 +274,16 @@ impl<'a> Running<'a> {
     fn keep_working(&self, order: &dyn Fn() -> Order) -> anyhow::Result<()> {
         let member = Member::claim(&self.pipeline.log, &self.pipeline.group)?;
         let mut pause = PAUSE.0;
+        // Since when a topic seems not to be there, which was when this began.
+        let mut missing: Option<Instant> = None;
         loop {
             let start = Instant::now();
             let Err(error) = self.worker(&member, order) else { return Ok(()) };
             // Kafka's group says whose a partition is, and whoever was paused for long finds out at the sink.
             let shared = self.pipeline.reads().is_some_and(|topic| topic.brokers.is_some());
-            let again = worker::is_interrupted(&error) || (shared && worker::is_fenced(&error));
+            missing = worker::is_missing(&error).then(|| missing.unwrap_or_else(Instant::now));
+            let back_soon = missing.is_some_and(|since| since.elapsed() < GONE);
+            let again = worker::is_interrupted(&error) || (shared && worker::is_fenced(&error)) || back_soon;
             if !again || matches!(order(), Order::Stop) {
                 return Err(error);
             }

@@ -203,10 +203,17 @@ pub fn is_fenced(error: &anyhow::Error) -> bool {
 
 /// Whether what failed can be done again from the last checkpoint, by a new worker.
 pub fn is_interrupted(error: &anyhow::Error) -> bool {
-    let interrupted = |error: &LogError| matches!(error, LogError::Interrupted { .. });
-    error.chain().any(|cause| match (cause.downcast_ref(), cause.downcast_ref(), cause.downcast_ref()) {
-        (Some(error), _, _) => interrupted(error),
-        (_, Some(SinkError::Log(error)), _) | (_, _, Some(SourceError::Log(error))) => interrupted(error),
-        _ => false,
+    matches!(log_error(error), Some(LogError::Interrupted { .. }))
+}
+
+/// Whether a topic is not there; for a moment a broker says so of any topic when it comes back.
+pub fn is_missing(error: &anyhow::Error) -> bool {
+    matches!(log_error(error), Some(LogError::NoTopic { .. }))
+}
+
+fn log_error(error: &anyhow::Error) -> Option<&LogError> {
+    error.chain().find_map(|cause| match (cause.downcast_ref(), cause.downcast_ref()) {
+        (Some(SinkError::Log(error)), _) | (_, Some(SourceError::Log(error))) => Some(error),
+        _ => cause.downcast_ref(),
     })
 }
