@@ -217,3 +217,28 @@ fn log_error(error: &anyhow::Error) -> Option<&LogError> {
         _ => cause.downcast_ref(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context;
+
+    use super::*;
+
+    #[test]
+    fn what_can_be_done_again_is_known_wherever_it_comes_from() {
+        let interrupted = || LogError::Interrupted { log: "kafka://b".into(), error: "fenced".into() };
+        let missing = || LogError::NoTopic { topic: "t".into(), log: "kafka://b".into() };
+        let everywhere = |error: &dyn Fn() -> LogError| -> [anyhow::Error; 3] {
+            [error().into(), SinkError::Log(error()).into(), SourceError::Log(error()).into()]
+        };
+        for error in everywhere(&interrupted) {
+            let error = Err::<(), _>(error).context("the sink").unwrap_err();
+            assert!(is_interrupted(&error) && !is_missing(&error), "{error:#}");
+        }
+        for error in everywhere(&missing) {
+            assert!(is_missing(&error) && !is_interrupted(&error), "{error:#}");
+        }
+        let fenced = SinkError::Fenced { place: "csv:out".into(), what: "taken over".into() }.into();
+        assert!(is_fenced(&fenced) && !is_interrupted(&fenced) && !is_fenced(&anyhow::anyhow!("other")));
+    }
+}
