@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -33,6 +34,8 @@ const ANSWER_BYTES: u32 = 1 << 20;
 const SESSION: Duration = Duration::from_secs(10);
 /// How long it may take to leave a group; it ends without a word where the broker is gone.
 const LEAVE: Duration = Duration::from_secs(1);
+/// How long the end of a consumer is waited for.
+const END: Duration = Duration::from_secs(3);
 /// The longest that librdkafka takes for the time between two polls.
 const MAX_PATIENCE: Duration = Duration::from_secs(86_400);
 
@@ -392,12 +395,29 @@ impl ConsumerContext for Context {
     }
 }
 
+/// Ends a member of a group. librdkafka has no deadline for that: when it takes too long it goes on behind our back, and
+/// whoever comes under the same name puts an end to it.
+pub(super) fn end(consumer: BaseConsumer<Context>) {
+    let name = consumer.context().0.name.clone();
+    let (ended, end) = sync_channel(1);
+    let work = move || {
+        leave(&consumer);
+        drop(consumer);
+        // Nobody may be there any more to hear it.
+        let _ = ended.send(());
+    };
+    let ending = std::thread::Builder::new().name("leaving".to_owned()).spawn(work);
+    if ending.is_ok() && end.recv_timeout(END).is_err() {
+        tracing::warn!("{name}: a consumer did not end within {} s; going on without waiting for it", END.as_secs());
+    }
+}
+
 /// Leaves the group in good order, so that it shares out its partitions anew.
 ///
 /// A member with a name would be waited for otherwise. And one that comes back at once, in the middle of a rebalance,
 /// would be told what the group had in mind for its former self: a partition that this one was still to give away would
 /// be nobody's, for as long as nobody joins or leaves.
-pub(super) fn leave(consumer: &BaseConsumer<Context>) {
+fn leave(consumer: &BaseConsumer<Context>) {
     consumer.context().0.closing.store(true, Ordering::Release);
     // It may wait for one of the two.
     answer(consumer, true);

@@ -5,6 +5,7 @@
 //! released.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::mem::ManuallyDrop;
 use std::time::{Duration, Instant};
 
 use rdkafka::TopicPartitionList;
@@ -39,8 +40,8 @@ const DRY: Duration = Duration::from_millis(200);
 pub(super) struct KafkaReader {
     // Queues and the messages in them go before their client: fields are dropped in this order.
     partitions: BTreeMap<i32, Partition>,
-    events: Queue,
-    pub(super) consumer: BaseConsumer<Context>,
+    events: ManuallyDrop<Queue>,
+    pub(super) consumer: ManuallyDrop<BaseConsumer<Context>>,
     pub(super) cluster: Cluster,
     pub(super) topic: String,
     pub(super) count: u32,
@@ -84,8 +85,8 @@ impl KafkaReader {
         consumer.subscribe(&[topic]).map_err(|e| cluster.error(topic, &e))?;
         Ok(Self {
             partitions: BTreeMap::new(),
-            events,
-            consumer,
+            events: ManuallyDrop::new(events),
+            consumer: ManuallyDrop::new(consumer),
             cluster,
             topic: topic.to_owned(),
             count,
@@ -458,7 +459,11 @@ impl Source for KafkaReader {
 impl Drop for KafkaReader {
     fn drop(&mut self) {
         self.partitions.clear();
-        client::leave(&self.consumer);
+        // SAFETY: nothing uses the two after this.
+        let (events, consumer) =
+            unsafe { (ManuallyDrop::take(&mut self.events), ManuallyDrop::take(&mut self.consumer)) };
+        drop(events);
+        client::end(consumer);
     }
 }
 
