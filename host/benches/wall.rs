@@ -79,7 +79,7 @@ fn row<T: for<'a> Deserialize<'a>>(engine: &Engine, shape: &str, message: &str, 
 /// Windows of 30 s over a message each second.
 fn windows(engine: &Engine) {
     const SIZE: usize = 1_000;
-    println!("\n(c) window-counts by visibility, count and max(altitude), 30 s, batches of {SIZE}, ns a message");
+    println!("\n(i) window-counts by visibility, count and max(altitude), 30 s, batches of {SIZE}, ns a message");
     println!("{:>16} {:>10} {:>12}", "shape", "sandbox", "same native");
     let settings = json!({ "window": "30s", "by": ["visibility"], "aggregates": ["count", "max(altitude)"] });
     let mut batch = batch(SIZE, WHERE_THE_ISS_AT);
@@ -96,7 +96,7 @@ fn windows(engine: &Engine) {
 /// A million keys: all of them taken and given back once, and what a checkpoint takes where few have changed.
 fn state(engine: &Engine) {
     const KEYS: i64 = 1_000_000;
-    println!("\n(d) state of {KEYS} keys in max-altitude, ns an entry");
+    println!("\n(j) state of {KEYS} keys in max-altitude, ns an entry");
     let settings = json!({ "field": "v" });
     let mut instance = open(engine, "max-altitude", &settings);
     let put = |instance: &mut Instance, keys: i64, value: i64| {

@@ -1,8 +1,9 @@
 //! One pipeline with its topics and its directory: how far it has come, its last run, and the judgement.
 
 use std::collections::BTreeSet;
+use std::fmt::Debug;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use host::log::Log;
 use host::log::embedded::Embedded;
@@ -31,6 +32,8 @@ pub const TIMEOUTS: [(&str, &str); 4] = [
     ("heartbeat.interval.ms", "500"),
     ("socket.timeout.ms", "2000"),
 ];
+/// From the end of a fault to the next commit.
+const GOES_ON: Duration = Duration::from_secs(60);
 /// How long a broker may take to answer.
 const ANSWER: Duration = Duration::from_secs(5);
 
@@ -157,6 +160,16 @@ impl Stream {
     /// Waits until it has come further than `from`, and says how far.
     pub fn beyond(&self, from: i64) -> i64 {
         wait_for("a commit", || self.progress().filter(|&progress| progress > from))
+    }
+
+    /// That it goes on soon after a fault is over, with its host alive.
+    pub fn goes_on(&self, fault: &dyn Debug, host: &mut Host) {
+        let (start, before) = (Instant::now(), self.beyond(-1));
+        let after = self.beyond(before);
+        let took = start.elapsed();
+        println!("{fault:?}: goes on after {took:?}, {before} → {after}");
+        assert!(took < GOES_ON, "{fault:?}: it went on after {took:?}");
+        host.must_run();
     }
 
     /// kill -9 under load, each time at a random moment after the first commit, and sometimes before it too; then the
