@@ -44,6 +44,9 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_
 /// How long a topic that was there may seem not to be.
 const GONE: Duration = Duration::from_secs(60);
 
+/// Most plugins of one stage: state is kept by their numbers, each a byte, and one of those means a checkpoint.
+const MOST_PLUGINS: usize = 100;
+
 /// A plugin with what it said about its settings.
 pub type Loaded = (Plugin, Opened);
 
@@ -181,6 +184,14 @@ impl<'a> Ends<'a> {
 
 /// Compiles and opens every plugin once, so that mistakes show before anything is read.
 pub fn load(pipeline: &Pipeline, engine: &Engine) -> anyhow::Result<Vec<Loaded>> {
+    if pipeline.plugins.len() > MOST_PLUGINS {
+        let (name, count) = (&pipeline.name, pipeline.plugins.len());
+        return Err(config::Error::Arguments(format!(
+            "pipeline {name:?} has {count} plugins in a row, where {MOST_PLUGINS} are the most; put a topic between two \
+             (`through`)"
+        ))
+        .into());
+    }
     let load = |spec: &config::PluginSpec| {
         let plugin = engine.load(&spec.path)?;
         let opened = plugin.open(&spec.settings, &spec.limits)?.opened;

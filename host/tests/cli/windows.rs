@@ -53,6 +53,19 @@ fn expected(polled: &[Value]) -> Vec<Vec<String>> {
     rows
 }
 
+/// State is kept by the plugins' numbers, of which there are not endlessly many.
+#[test]
+fn more_plugins_in_a_row_than_have_numbers_are_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let plugins = format!("[[plugin]]\nfile = {:?}\n", plugin("max-altitude")).repeat(101);
+    let text = format!("[source]\nuri = \"kafka:///in\"\n{plugins}[sink]\nuri = \"kafka:///out\"\n");
+    std::fs::write(directory.path().join("long.toml"), text).unwrap();
+    let output = run(directory.path(), &["check", "long.toml"]);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    assert!(stderr.contains("\"long\" has 101 plugins in a row, where 100 are the most"), "{stderr}");
+}
+
 #[test]
 fn four_workers_count_what_one_stage_partitioned_by_key() {
     let directory = tempfile::tempdir().unwrap();
