@@ -10,6 +10,7 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use crate::message::Column;
 use crate::plugin::Entries;
+use crate::versions::Version;
 
 /// Of what is written below and of how state is kept beside it; a change of either is a new one.
 const FORMAT: u32 = 1;
@@ -64,6 +65,19 @@ pub struct Mark {
     pub hash: String,
     pub settings: serde_json::Value,
     pub has_state: bool,
+    /// Where it runs instead of what the pipeline file says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub swapped: Option<Swapped>,
+}
+
+/// That a plugin was swapped for another one, which lasts until the pipeline file says something else than it did.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Swapped {
+    /// When, in milliseconds since the Unix epoch: of two swaps the later one holds.
+    pub since: i64,
+    /// Hash and settings of what the file said.
+    pub hash: String,
+    pub settings: serde_json::Value,
 }
 
 /// How many entries there are, and a sum over them that does not depend on their order.
@@ -93,7 +107,20 @@ pub struct Refusal {
     pub what: String,
 }
 
+impl Checkpoint {
+    /// The version of the plugin whose state has that number.
+    pub fn keeper(&self, number: u8) -> Option<&str> {
+        let mut with_state = self.plugins.iter().filter(|mark| mark.has_state);
+        with_state.nth(number.into()).map(|mark| mark.version.as_str())
+    }
+}
+
 impl Identity {
+    /// The same pipeline with these plugins.
+    pub fn with(&self, versions: &[Version]) -> Self {
+        Self { plugins: versions.iter().map(Version::mark).collect(), ..self.clone() }
+    }
+
     /// A checkpoint of this pipeline.
     pub fn checkpoint(&self, partition: i32, next: i64, time: Option<i64>, state: Sum) -> Checkpoint {
         Checkpoint {
@@ -196,6 +223,20 @@ pub fn push(entries: &mut Entries, plugin: u8, key: &[u8], value: Option<&[u8]>)
     entries.values.push(value);
 }
 
+/// The entries of one plugin, by its own keys.
+pub fn own(entries: &Entries, plugin: u8) -> Entries {
+    let mut own = Entries::default();
+    for (key, value) in entries.iter() {
+        if let Some((&first, key)) = key.split_first()
+            && first == plugin
+        {
+            own.keys.push(Some(key));
+            own.values.push(value);
+        }
+    }
+    own
+}
+
 impl Default for Entries {
     fn default() -> Self {
         Self { keys: Column::new(), values: Column::new() }
@@ -260,7 +301,7 @@ mod tests {
 
     fn mark(name: &str, settings: &str) -> Mark {
         let settings = serde_json::from_str(settings).unwrap();
-        Mark { name: name.into(), version: "1.0.0".into(), hash: "00".into(), settings, has_state: true }
+        Mark { name: name.into(), version: "1.0.0".into(), hash: "00".into(), settings, has_state: true, swapped: None }
     }
 
     fn identity(plugins: &[Mark]) -> Identity {

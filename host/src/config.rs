@@ -23,6 +23,7 @@ pub use overrides::Overrides;
 use asked::Asked;
 use rules::Contradiction;
 
+use crate::failures::Rule;
 use crate::log::Start;
 use crate::plugin::Limits;
 use crate::source::file::Format;
@@ -60,6 +61,8 @@ pub struct Pipeline {
     /// The pipeline that fills the topic which this one reads, where a plugin has `through`.
     pub upstream: Option<Box<Pipeline>>,
     pub dead_letters: TopicUri,
+    /// What becomes of messages that a plugin fails on.
+    pub failures: Rule,
     /// The file of the embedded log.
     pub log: PathBuf,
     /// librdkafka settings.
@@ -205,6 +208,16 @@ impl fmt::Display for Source {
             Self::Simulate(simulate, _) => write!(f, "{simulate}"),
             Self::Topic(topic, _) => write!(f, "{topic}"),
             Self::File(options) => write!(f, "file:{}", options.path.display()),
+        }
+    }
+}
+
+impl fmt::Display for Sink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Topic(topic) => write!(f, "{topic}"),
+            Self::Csv(options) => write!(f, "csv:{}", options.directory.display()),
+            Self::Stdout => f.write_str("stdout:"),
         }
     }
 }

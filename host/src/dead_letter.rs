@@ -115,6 +115,11 @@ impl DeadLetters {
         Ok(())
     }
 
+    /// Those that were taken since the last commit are not to be.
+    pub fn undo(&mut self) {
+        self.waiting = Batch::new();
+    }
+
     /// Whether they wait for a commit that should come now.
     pub fn full(&self) -> bool {
         self.waiting.bytes() > WAITING

@@ -2,17 +2,24 @@
 //!
 //! The way of a message is `source` → `worker` → `task` → `plugin` → `sink`; `ARCHITECTURE.md` has the map.
 
+pub mod beside;
+pub mod chain;
 pub mod checkpoint;
 pub mod cli;
+pub mod compare;
 pub mod config;
+pub mod control;
 pub mod dead_letter;
 pub mod error;
+pub mod failures;
+pub mod isolate;
 pub mod log;
 pub mod member;
 pub mod message;
 pub mod metrics;
 pub mod partitioning;
 pub mod plugin;
+pub mod prepare;
 pub mod progress;
 pub mod pump;
 pub mod rejects;
@@ -21,6 +28,10 @@ pub mod simulate;
 pub mod sink;
 pub mod source;
 pub mod stop;
+pub mod store;
+pub mod supervise;
+pub mod swap;
 pub mod task;
 pub mod uri;
+pub mod versions;
 pub mod worker;

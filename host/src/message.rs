@@ -48,6 +48,12 @@ impl Column {
         self.lengths.is_empty()
     }
 
+    /// Keeps the first so many strings, and gives the others.
+    pub fn split_off(&mut self, at: usize) -> Self {
+        let before = self.iter().take(at).flatten().map(<[u8]>::len).sum();
+        Self { bytes: self.bytes.split_off(before), lengths: self.lengths.split_off(at) }
+    }
+
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.lengths.clear();
@@ -113,6 +119,18 @@ impl Batch {
         self.timestamps.push(timestamp);
     }
 
+    /// The first so many messages, and the others.
+    pub fn split(mut self, at: usize) -> (Self, Self) {
+        let (keys, values) = (self.keys.split_off(at), self.values.split_off(at));
+        let timestamps = self.timestamps.split_off(at);
+        let (before, mut headers): (Vec<_>, Vec<_>) =
+            self.headers.into_iter().partition(|header| (header.message as usize) < at);
+        // There are no more messages in a batch than that.
+        headers.iter_mut().for_each(|header| header.message -= at as u32);
+        self.headers = before;
+        (self, Self { keys, values, timestamps, headers })
+    }
+
     /// How many messages.
     pub fn len(&self) -> usize {
         self.timestamps.len()
@@ -144,6 +162,30 @@ pub struct Fetch {
 impl Fetch {
     pub fn new(partition: i32, next: i64) -> Self {
         Self { partition, batch: Batch::new(), offsets: Vec::new(), rejected: Vec::new(), next }
+    }
+
+    /// The offset of the first message, or of what could not be made one.
+    pub fn first(&self) -> i64 {
+        let rejected = self.rejected.iter().map(|rejected| rejected.offset).min();
+        let message = self.offsets.first().copied();
+        message.into_iter().chain(rejected).min().unwrap_or(self.next)
+    }
+
+    /// Whether there is nothing in it, though it may go on behind something.
+    pub fn is_empty(&self) -> bool {
+        self.batch.is_empty() && self.rejected.is_empty()
+    }
+
+    /// What is before an offset, and the rest.
+    pub fn split(self, offset: i64) -> (Self, Self) {
+        let Self { partition, batch, offsets, rejected, next } = self;
+        let at = offsets.partition_point(|&own| own < offset);
+        let (before, after) = batch.split(at);
+        let (first, last) = offsets.split_at(at);
+        let (early, late) = rejected.into_iter().partition(|rejected| rejected.offset < offset);
+        let before =
+            Self { partition, batch: before, offsets: first.to_vec(), rejected: early, next: next.min(offset) };
+        (before, Self { partition, batch: after, offsets: last.to_vec(), rejected: late, next })
     }
 }
 

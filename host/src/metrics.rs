@@ -70,6 +70,17 @@ impl Tentative {
         }
     }
 
+    /// How many of these have not taken effect.
+    pub fn pending(&self, name: &str) -> u64 {
+        self.open.get(name).copied().unwrap_or(0)
+    }
+
+    /// Nothing that was counted will take effect.
+    pub fn undo(&mut self) {
+        self.open.iter().filter(|(_, n)| **n > 0).for_each(|(name, n)| self.shown.take_back(name, *n));
+        self.open.clear();
+    }
+
     /// All that was counted has taken effect.
     pub fn commit(&mut self) {
         self.open.values_mut().for_each(|counter| *counter = 0);
@@ -78,7 +89,7 @@ impl Tentative {
 
 impl Drop for Tentative {
     fn drop(&mut self) {
-        self.open.iter().filter(|(_, n)| **n > 0).for_each(|(name, n)| self.shown.take_back(name, *n));
+        self.undo();
     }
 }
 

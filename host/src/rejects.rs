@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use crate::chain::Failed;
 use crate::dead_letter::{DeadLetters, HEADERS, Letter, Text};
-use crate::message::{Batch, Rejected};
+use crate::failures::Policy;
+use crate::message::{Batch, Fetch, Rejected};
 use crate::metrics::Tentative;
 use crate::plugin::{Description, Plugin, Rejection};
 
@@ -36,6 +38,25 @@ impl Rejects {
             })?;
         }
         Ok(())
+    }
+
+    /// Nothing that was taken since the last commit has had an effect, nor will it.
+    pub fn undo(&mut self) {
+        self.counters.undo();
+        self.dead_letters.undo();
+    }
+
+    /// Takes a message, the `index`-th of what was fetched, that a plugin failed on; what becomes of it is `policy`.
+    pub fn by_failure(
+        &mut self,
+        failed: &Failed,
+        plugin: &Plugin,
+        policy: Policy,
+        fetch: &Fetch,
+        index: usize,
+    ) -> anyhow::Result<()> {
+        let _ = (failed, plugin, policy, fetch, index);
+        todo!()
     }
 
     /// Takes the messages of `batch` that a plugin rejected, each as the plugin saw it.

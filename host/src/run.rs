@@ -8,19 +8,21 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::Context;
 
-use crate::checkpoint::{Identity, Mark};
+use crate::checkpoint::Identity;
 use crate::config::{self, Delivery, Pipeline, Until};
+use crate::control::handle::{Handle, Registry};
 use crate::dead_letter::DeadLetters;
+use crate::failures::Failures;
 use crate::log::connect::Logs;
-use crate::log::{Reading, Start};
+use crate::log::{Log, Reading, Start};
 use crate::member::Member;
 use crate::metrics::{Counters, Tentative};
 use crate::partitioning::{self, Finding, Verdict};
-use crate::plugin::{Engine, Opened, Plugin};
+use crate::plugin::Engine;
 use crate::pump;
 use crate::rejects::Rejects;
 use crate::simulate::iss;
@@ -34,33 +36,33 @@ use crate::source::Source;
 use crate::source::file::FileSource;
 use crate::source::http::HttpSource;
 use crate::stop::Stop;
-use crate::task::Stage;
+use crate::store::Store;
+use crate::supervise::supervise;
 use crate::uri::TopicUri;
+use crate::versions::{Version, Versions};
 use crate::worker::{self, Order, Worker};
-
-/// How long a worker waits before it starts again from the last checkpoint: at first, and at most.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
-
-/// How long a topic that was there may seem not to be.
-const GONE: Duration = Duration::from_secs(60);
 
 /// Most plugins of one stage: state is kept by their numbers, each a byte, and one of those means a checkpoint.
 const MOST_PLUGINS: usize = 100;
 
-/// A plugin with what it said about its settings.
-pub type Loaded = (Plugin, Opened);
-
 /// Runs one pipeline until its input ends, its time is over, or `stop` is requested.
-/// The counters are those that progress and the closing summary show.
-pub fn run(pipeline: &Pipeline, engine: &Engine, counters: &Counters, stop: &Stop) -> anyhow::Result<()> {
+/// The counters are those that progress and the closing summary show; `registry` is where it can be asked and changed.
+pub fn run(
+    pipeline: &Pipeline,
+    engine: &Engine,
+    counters: &Counters,
+    stop: &Stop,
+    registry: &Registry,
+) -> anyhow::Result<()> {
     let logs = Arc::new(Logs::new(&pipeline.log, &pipeline.client));
     let mut stages = Vec::new();
     for stage in pipeline.line() {
         let last = std::ptr::eq(stage, pipeline);
         let counters = if last { counters.clone() } else { counters.of_stage(&stage.name) };
-        stages.push(Running::open(stage, engine, logs.clone(), counters)?);
+        stages.push(Running::open(stage, &pipeline.name, engine, logs.clone(), counters)?);
     }
-    for finding in findings(stages.iter().map(|stage| (stage.pipeline, stage.plugins.as_slice()))) {
+    stages.iter().for_each(|stage| registry.add(&stage.handle));
+    for finding in findings(stages.iter().map(|stage| (stage.pipeline, stage.handle.versions.file()))) {
         if finding.verdict == Verdict::Split {
             tracing::warn!("{}: {finding}", finding.pipeline);
         }
@@ -183,7 +185,7 @@ impl<'a> Ends<'a> {
 }
 
 /// Compiles and opens every plugin once, so that mistakes show before anything is read.
-pub fn load(pipeline: &Pipeline, engine: &Engine) -> anyhow::Result<Vec<Loaded>> {
+pub fn load(pipeline: &Pipeline, engine: &Engine) -> anyhow::Result<Vec<Version>> {
     if pipeline.plugins.len() > MOST_PLUGINS {
         let (name, count) = (&pipeline.name, pipeline.plugins.len());
         return Err(config::Error::Arguments(format!(
@@ -192,22 +194,25 @@ pub fn load(pipeline: &Pipeline, engine: &Engine) -> anyhow::Result<Vec<Loaded>>
         ))
         .into());
     }
+    let mut number = 0;
     let load = |spec: &config::PluginSpec| {
         let plugin = engine.load(&spec.path)?;
-        let opened = plugin.open(&spec.settings, &spec.limits)?.opened;
-        Ok((plugin, opened))
+        let has_state = plugin.has_state();
+        let version = Version::new(plugin, spec.settings.clone(), spec.limits.clone(), number)?;
+        number += u8::from(has_state);
+        Ok(version)
     };
     pipeline.plugins.iter().map(load).collect()
 }
 
 /// What each plugin with state gets of its groups. The pipelines are a line, each with its plugins.
-pub fn findings<'a>(line: impl Iterator<Item = (&'a Pipeline, &'a [Loaded])>) -> Vec<Finding> {
-    let says = |(plugin, opened): &'a Loaded| partitioning::Says {
-        name: &plugin.description.name,
-        has_state: plugin.has_state(),
-        opened,
+pub fn findings<'a>(line: impl Iterator<Item = (&'a Pipeline, &'a [Version])>) -> Vec<Finding> {
+    let says = |version: &'a Version| partitioning::Says {
+        name: &version.plugin.description.name,
+        has_state: version.plugin.has_state(),
+        opened: &version.opened,
     };
-    let stage = |(pipeline, plugins): (&'a Pipeline, &'a [Loaded])| partitioning::Stage {
+    let stage = |(pipeline, plugins): (&'a Pipeline, &'a [Version])| partitioning::Stage {
         pipeline,
         plugins: plugins.iter().map(says).collect(),
     };
@@ -215,15 +220,15 @@ pub fn findings<'a>(line: impl Iterator<Item = (&'a Pipeline, &'a [Loaded])>) ->
 }
 
 /// The columns of a sink that needs to know them before the first message; `None` for the others.
-pub fn columns(pipeline: &Pipeline, plugins: &[Loaded]) -> Result<Option<Vec<String>>, SinkError> {
+pub fn columns(pipeline: &Pipeline, plugins: &[Version]) -> Result<Option<Vec<String>>, SinkError> {
     let config::Sink::Csv(options) = &pipeline.sink else { return Ok(None) };
     match plugins.last() {
-        Some((_, opened)) if !opened.fields.is_empty() => {
-            Ok(Some(opened.fields.iter().map(|field| field.name.clone()).collect()))
+        Some(version) if !version.opened.fields.is_empty() => {
+            Ok(Some(version.opened.fields.iter().map(|field| field.name.clone()).collect()))
         }
         last => Err(SinkError::NoColumns {
             sink: format!("csv:{}", options.directory.display()),
-            plugin: last.map(|(plugin, _)| plugin.title()).unwrap_or_default(),
+            plugin: last.map(|version| version.plugin.title()).unwrap_or_default(),
         }),
     }
 }
@@ -233,13 +238,19 @@ struct Running<'a> {
     pipeline: &'a Pipeline,
     counters: Counters,
     logs: Arc<Logs>,
-    plugins: Vec<Loaded>,
+    handle: Arc<Handle>,
     columns: Option<Vec<String>>,
 }
 
 impl<'a> Running<'a> {
     /// Loads the plugins, and creates the topics that are missing.
-    fn open(pipeline: &'a Pipeline, engine: &Engine, logs: Arc<Logs>, counters: Counters) -> anyhow::Result<Self> {
+    fn open(
+        pipeline: &'a Pipeline,
+        of: &str,
+        engine: &Engine,
+        logs: Arc<Logs>,
+        counters: Counters,
+    ) -> anyhow::Result<Self> {
         let plugins = load(pipeline, engine)?;
         let columns = columns(pipeline, &plugins)?;
         let sink = match &pipeline.sink {
@@ -249,7 +260,13 @@ impl<'a> Running<'a> {
         for topic in pipeline.reads().into_iter().chain(sink) {
             logs.of(topic)?.create_topic(&topic.topic, pipeline.partitions)?;
         }
-        Ok(Self { pipeline, counters, logs, plugins, columns })
+        let log: Arc<dyn Log> = match pipeline.reads() {
+            Some(topic) => logs.of(topic)?,
+            None => Arc::new(logs.embedded()?),
+        };
+        let versions = Versions::new(plugins, engine.clone(), Store::new(log, &pipeline.group));
+        let handle = Handle::new(pipeline, of, versions, counters.clone());
+        Ok(Self { pipeline, counters, logs, handle, columns })
     }
 
     /// Moves what a source that cannot go back gives into its topic.
@@ -266,49 +283,39 @@ impl<'a> Running<'a> {
     fn work(&self, order: &(dyn Fn() -> Order + Sync)) -> anyhow::Result<()> {
         let failed = AtomicBool::new(false);
         let order = || if failed.load(Ordering::Acquire) { Order::Stop } else { order() };
+        let work = |number: usize| {
+            let result = self.keep_working(number, &order);
+            self.handle.forget(number, None);
+            if result.is_err() {
+                failed.store(true, Ordering::Release);
+            }
+            result
+        };
         std::thread::scope(|scope| {
-            let work = || {
-                let result = self.keep_working(&order);
-                if result.is_err() {
-                    failed.store(true, Ordering::Release);
-                }
-                result
-            };
-            let threads: Vec<_> = (1..self.pipeline.workers).map(|_| scope.spawn(work)).collect();
-            let own = work();
+            let work = &work;
+            let threads: Vec<_> = (1..self.pipeline.workers).map(|number| scope.spawn(move || work(number))).collect();
+            let own = work(0);
             first_cause(std::iter::once(Ok(own)).chain(threads.into_iter().map(|thread| thread.join())))
         })
     }
 
-    /// Runs a worker, and a new one in its place each time that it is interrupted: then what it had under way is undone
-    /// and done again from the last checkpoint, in the same way as after a crash.
-    fn keep_working(&self, order: &dyn Fn() -> Order) -> anyhow::Result<()> {
+    fn keep_working(&self, number: usize, order: &dyn Fn() -> Order) -> anyhow::Result<()> {
         let member = Member::claim(&self.pipeline.log, &self.pipeline.group)?;
-        let mut pause = PAUSE.0;
-        // Since when a topic seems not to be there, which was when this began.
-        let mut missing: Option<Instant> = None;
-        loop {
-            let start = Instant::now();
-            let Err(error) = self.worker(&member, order) else { return Ok(()) };
-            // Kafka's group says whose a partition is, and whoever was paused for long finds out at the sink.
-            let shared = self.pipeline.reads().is_some_and(|topic| topic.brokers.is_some());
-            missing = worker::is_missing(&error).then(|| missing.unwrap_or_else(Instant::now));
-            let back_soon = missing.is_some_and(|since| since.elapsed() < GONE);
-            let again = worker::is_interrupted(&error) || (shared && worker::is_fenced(&error)) || back_soon;
-            if !again || matches!(order(), Order::Stop) {
-                return Err(error);
-            }
-            self.counters.add("interruptions", 1);
-            tracing::warn!("{}: {error:#}; going on from the last checkpoint", self.pipeline.name);
-            pause = if start.elapsed() > PAUSE.1 { PAUSE.0 } else { PAUSE.1.min(pause * 2) };
-            let until = Instant::now() + pause;
-            while Instant::now() < until && !matches!(order(), Order::Stop) {
-                std::thread::sleep(PAUSE.0.min(pause));
-            }
-        }
+        let shared = self.pipeline.reads().is_some_and(|topic| topic.brokers.is_some());
+        let mut failures = Failures::new(self.pipeline.failures);
+        supervise(&self.pipeline.name, &self.counters, shared, order, || {
+            self.handle.forget(number, None);
+            self.worker(number, &member, &mut failures, order)
+        })
     }
 
-    fn worker(&self, member: &Member, order: &dyn Fn() -> Order) -> anyhow::Result<()> {
+    fn worker(
+        &self,
+        number: usize,
+        member: &Member,
+        failures: &mut Failures,
+        order: &dyn Fn() -> Order,
+    ) -> anyhow::Result<()> {
         let pipeline = self.pipeline;
         // Before the source: whatever a former self left under way is ended by then.
         let sink = self.sink(member)?;
@@ -319,11 +326,13 @@ impl<'a> Running<'a> {
         };
         let (_simulator, source) = self.source(member)?;
         let worker = Worker {
+            number,
+            handle: &self.handle,
             identity: self.identity(sink.as_ref())?,
             source,
             sink,
             rejects: self.rejects(letters),
-            open: &|| self.chain(),
+            failures,
             idle: pipeline.idle,
             close: pipeline.close,
         };
@@ -335,18 +344,11 @@ impl<'a> Running<'a> {
     }
 
     fn identity(&self, sink: &dyn Sink) -> anyhow::Result<Identity> {
-        let marks = self.plugins.iter().zip(&self.pipeline.plugins).map(|((plugin, _), spec)| Mark {
-            name: plugin.description.name.clone(),
-            version: plugin.description.version.clone(),
-            hash: plugin.hash.to_string(),
-            settings: spec.settings.clone(),
-            has_state: plugin.has_state(),
-        });
         Ok(Identity {
             pipeline: self.pipeline.name.clone(),
             source: self.origin()?,
             place: sink.place(),
-            plugins: marks.collect(),
+            plugins: Vec::new(),
             exactly_once: sink.exactly_once(),
         })
     }
@@ -361,13 +363,6 @@ impl<'a> Running<'a> {
             (None, source @ config::Source::File(_)) => format!("{source} of log {}", self.logs.embedded()?.name()?),
             (None, source) => source.to_string(),
         })
-    }
-
-    fn chain(&self) -> anyhow::Result<Vec<Stage>> {
-        let open = |((plugin, _), spec): (&Loaded, &config::PluginSpec)| {
-            Ok(Stage { plugin: plugin.clone(), instance: plugin.open(&spec.settings, &spec.limits)? })
-        };
-        self.plugins.iter().zip(&self.pipeline.plugins).map(open).collect()
     }
 
     /// What a worker reads: a topic where there is one, else the source itself.
@@ -420,7 +415,7 @@ impl<'a> Running<'a> {
                 Ok(Box::new(sink.counting(self.counters.clone())))
             }
             // Nothing to keep without state: the source's own position is enough.
-            config::Sink::Stdout if !self.plugins.iter().any(|(plugin, _)| plugin.has_state()) => {
+            config::Sink::Stdout if !self.handle.versions.file().iter().any(|version| version.plugin.has_state()) => {
                 Ok(Box::new(StdoutSink::new(None)))
             }
             config::Sink::Stdout => {

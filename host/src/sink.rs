@@ -30,15 +30,27 @@ pub trait Sink: Send {
     /// or discarded. Gives the last checkpoint.
     fn open(&mut self, partition: i32) -> Result<Option<Checkpoint>, SinkError>;
 
-    /// Hands out the state of that checkpoint, a bounded part at a time and in the order in which it was kept; a key
-    /// may come again, and a null deletes it. Ends early when `each` breaks.
-    fn state(&mut self, last: &Checkpoint, each: &mut dyn FnMut(&Entries) -> ControlFlow<()>) -> Result<(), SinkError>;
+    /// The state of the last checkpoint of an open partition, to be handed out by whichever thread and while this sink
+    /// goes on. What later commits keep meanwhile may be among it: a key with a later value, never with an earlier one.
+    fn kept(&self, last: &Checkpoint) -> Result<Kept, SinkError>;
+
+    /// Hands out the state of that checkpoint (see [`Kept`]).
+    fn state(&mut self, last: &Checkpoint, each: &mut dyn FnMut(&Entries) -> ControlFlow<()>) -> Result<(), SinkError> {
+        self.kept(last)?(each)
+    }
 
     /// Writes output of a partition that came from input whose first offset is `first`.
     fn write(&mut self, partition: i32, batch: &Batch, first: i64) -> Result<(), SinkError>;
 
     /// When a commit is due of work that began at `since`, by the sink's own settings; at once when it is full.
     fn due(&self, since: Instant) -> Instant;
+
+    /// Whether it holds as much as it may before a commit.
+    fn full(&self) -> bool;
+
+    /// Undoes everything written since the last commit. The partitions stay open. A sink that is not
+    /// [`exactly_once`](Sink::exactly_once) undoes what nobody has seen.
+    fn abort(&mut self) -> Result<(), SinkError>;
 
     /// Makes everything written since the last commit take effect with these checkpoints, durably. Says whether the
     /// positions of the source's group were part of it.
@@ -47,6 +59,10 @@ pub trait Sink: Send {
     /// Gives up a partition of which everything is committed.
     fn close(&mut self, partition: i32) -> Result<(), SinkError>;
 }
+
+/// Hands out a state, a bounded part at a time and in the order in which it was kept; a key may come again, and a null
+/// deletes it. Ends early when `each` breaks.
+pub type Kept = Box<dyn FnOnce(&mut dyn FnMut(&Entries) -> ControlFlow<()>) -> Result<(), SinkError> + Send>;
 
 /// What takes effect together.
 pub struct Step<'a> {

@@ -45,7 +45,8 @@ pub trait Source: Send {
     /// The next messages of one partition. Waits at most about `wait`, whatever the network does.
     fn poll(&mut self, wait: Duration) -> Result<Poll, SourceError>;
 
-    /// Begins to hand out an assigned partition: from `next` or, without, from where its group stands.
+    /// Begins to hand out an assigned partition: from `next` or, without, from where its group stands. One that is being
+    /// handed out already goes back to `next`: what comes after this call is from there, with nothing between.
     fn start(&mut self, partition: i32, next: Option<i64>) -> Result<(), SourceError>;
 
     /// Gives up revoked partitions. A source that nobody shares has none.
@@ -61,6 +62,10 @@ pub trait Source: Send {
     fn group(&self) -> Option<Group> {
         None
     }
+
+    /// While it is held, `poll` hands out no messages and does not come to an end; all else goes on, above all its being a
+    /// member of its group.
+    fn hold(&mut self, held: bool);
 
     /// From here on `poll` answers [`Poll::End`] once it has handed out what there is now.
     fn drain(&mut self) -> Result<(), SourceError>;

@@ -1,105 +1,125 @@
-//! One partition of one pipeline: its plugin instances, what their state sums up to, and how far it has come.
+//! One partition of one pipeline: its plugins, what their state sums up to, and how far it has come.
 //!
 //! A task processes and hands over what changed; when that takes effect is for its worker to decide.
 
-use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use crate::checkpoint::{self, Checkpoint, Identity, Part, Tally};
+use crate::chain::{Chain, Outlet, Stage};
+use crate::checkpoint::{Checkpoint, Identity, Part, Tally};
 use crate::message::{Batch, Fetch};
-use crate::plugin::{Entries, Instance, Plugin};
+use crate::plugin::{Plugin, Rejection};
 use crate::rejects::Rejects;
-use crate::sink::Sink;
+use crate::sink::{Kept, Sink};
+use crate::versions::Version;
 
 /// The event time of the end: everything that waits for a time is due.
 pub const END: i64 = i64::MAX;
 
-/// One plugin of a task's chain; the same version for as long as the task lives (Invariant 7).
-pub struct Stage {
-    pub plugin: Plugin,
-    pub instance: Instance,
-}
-
 /// One partition. Dropped, it leaves nothing; another one is built from its last checkpoint.
 pub struct Task {
+    /// What its checkpoints say of it, with the plugins that are at work.
+    identity: Identity,
     partition: i32,
-    chain: Vec<Stage>,
+    chain: Chain,
     tally: Tally,
     /// The highest event time that was seen.
     time: Option<i64>,
     /// When the last message came, or the task began.
     heard: Instant,
     silence: Silence,
+    /// Where it began to read, if that is known.
+    began: Option<i64>,
     /// Where to go on reading, once all that was processed has its effect; `None` before the first message ever.
     next: Option<i64>,
     /// Since when there is something that has not.
     open: Option<Instant>,
+    /// The checkpoint that it goes on from.
+    last: Option<Checkpoint>,
+}
+
+/// Where the output of a task goes.
+pub struct Effect<'a> {
+    pub partition: i32,
+    pub sink: &'a mut dyn Sink,
+    pub rejects: &'a mut Rejects,
+}
+
+impl Outlet for Effect<'_> {
+    fn rejected(
+        &mut self,
+        plugin: &Plugin,
+        rejected: &[Rejection],
+        batch: &Batch,
+        offsets: &[i64],
+    ) -> anyhow::Result<()> {
+        self.rejects.by_plugin(rejected, plugin, batch, offsets, self.partition)
+    }
+
+    fn output(&mut self, batch: &Batch, first: i64) -> anyhow::Result<()> {
+        self.sink.write(self.partition, batch, first)?;
+        self.rejects.counters.add("messages out", batch.len() as u64);
+        Ok(())
+    }
 }
 
 impl Task {
-    /// A task of newly opened plugins that goes on at `next`, with the state of `last`.
+    /// A task that goes on at `next`, from checkpoint `last` with what was `kept` for it.
     pub fn new(
         partition: i32,
-        chain: Vec<Stage>,
+        versions: &[Version],
+        identity: Identity,
         next: Option<i64>,
-        last: Option<&Checkpoint>,
-        sink: &mut dyn Sink,
+        last: Option<(Checkpoint, Kept)>,
     ) -> anyhow::Result<Self> {
         let now = Instant::now();
-        let time = last.and_then(|last| last.time);
-        let (tally, silence) = (Tally::default(), Silence::new(now));
-        let mut task = Self { partition, chain, tally, time, heard: now, silence, next, open: None };
-        if let Some(last) = last {
-            task.restore(last, sink)?;
-        }
-        Ok(task)
+        let mut chain = Chain::open(versions)?;
+        let (last, tally) = match last {
+            Some((last, kept)) => {
+                let tally = chain.restore(&last, kept)?;
+                (Some(last), tally)
+            }
+            None => (None, Tally::default()),
+        };
+        let time = last.as_ref().and_then(|last| last.time);
+        let silence = Silence::new(now);
+        let began = next;
+        Ok(Self { identity, partition, chain, tally, time, heard: now, silence, began, next, open: None, last })
     }
 
-    /// Takes back the state of a checkpoint, and checks that it is all there.
-    fn restore(&mut self, last: &Checkpoint, sink: &mut dyn Sink) -> anyhow::Result<()> {
-        let versions: Vec<&str> =
-            last.plugins.iter().filter(|mark| mark.has_state).map(|mark| mark.version.as_str()).collect();
-        let mut failed = None;
-        sink.state(last, &mut |entries| match self.take_back(&versions, entries) {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(error) => {
-                failed = Some(error);
-                ControlFlow::Break(())
-            }
-        })?;
-        if let Some(error) = failed {
-            return Err(error);
-        }
-        let (kept, found) = (last.state, self.tally.sum());
-        if last.exactly_once && kept != found {
-            let what = format!(
-                "the state is damaged: the checkpoint says {} entries with the sum {:016x}, and there are {} with \
-                 {:016x}; bring back an undamaged copy, or start anew under another `group`",
-                kept.entries, kept.sum, found.entries, found.sum
-            );
-            return Err(checkpoint::Refusal { partition: self.partition, what }.into());
-        }
-        Ok(())
+    /// The versions of the plugins that are at work.
+    pub fn versions(&self) -> Vec<Version> {
+        self.chain.stages.iter().map(|stage| stage.version.clone()).collect()
     }
 
-    /// Gives a part of the kept state to the plugins that it belongs to.
-    fn take_back(&mut self, versions: &[&str], entries: &Entries) -> anyhow::Result<()> {
-        self.tally.apply_all(entries);
-        for ((number, stage), version) in with_state(&mut self.chain).zip(versions) {
-            let mut own = Entries::default();
-            for (key, value) in entries.iter() {
-                if let Some((&first, key)) = key.split_first()
-                    && first == number
-                {
-                    own.keys.push(Some(key));
-                    own.values.push(value);
-                }
-            }
-            if !own.is_empty() {
-                stage.instance.restore(version, &own)?;
-            }
-        }
-        Ok(())
+    pub fn version(&self, slot: usize) -> &Version {
+        &self.chain.stages[slot].version
+    }
+
+    /// Ends what other versions see.
+    pub fn leave_beside(&mut self) {
+        self.chain.stages.iter_mut().for_each(|stage| stage.beside = None);
+    }
+
+    pub fn stage(&mut self, slot: usize) -> &mut Stage {
+        &mut self.chain.stages[slot]
+    }
+
+    /// Puts another version of a plugin to work, with the state of the one before it, which is given back. Only between
+    /// two checkpoints (Invariant 7).
+    pub fn change(&mut self, slot: usize, stage: Stage) -> Stage {
+        debug_assert!(self.open.is_none(), "a version changes between two checkpoints");
+        self.identity.plugins[slot] = stage.version.mark();
+        std::mem::replace(&mut self.chain.stages[slot], stage)
+    }
+
+    /// The checkpoint that it goes on from; `None` before the first one.
+    pub fn last(&self) -> Option<&Checkpoint> {
+        self.last.as_ref()
+    }
+
+    /// Where it began to read, if that is known.
+    pub fn began(&self) -> Option<i64> {
+        self.began
     }
 
     /// How many entries of state there are.
@@ -110,6 +130,13 @@ impl Task {
     /// Since when something was processed that has not taken effect.
     pub fn open(&self) -> Option<Instant> {
         self.open
+    }
+
+    /// Says that there is to be a checkpoint though nothing was processed.
+    pub fn touch(&mut self) {
+        if self.next.is_some() {
+            self.open.get_or_insert_with(Instant::now);
+        }
     }
 
     /// Puts what was fetched through the plugins and writes what comes out.
@@ -124,34 +151,7 @@ impl Task {
         rejects.counters.add("messages in", batch.len() as u64);
         rejects.input(partition, &rejected)?;
         let first = offsets.first().copied().unwrap_or(next);
-        self.put_through(0, batch, offsets, first, sink, rejects)
-    }
-
-    /// Puts a batch through the plugins from the `from`-th on. `offsets` has, for each message, the offset of the one
-    /// that it came from.
-    fn put_through(
-        &mut self,
-        from: usize,
-        mut batch: Batch,
-        mut offsets: Vec<i64>,
-        first: i64,
-        sink: &mut dyn Sink,
-        rejects: &mut Rejects,
-    ) -> anyhow::Result<()> {
-        for stage in &mut self.chain[from..] {
-            if batch.is_empty() {
-                return Ok(());
-            }
-            let output = stage.instance.process(&batch)?;
-            rejects.by_plugin(&output.rejected, &stage.plugin, &batch, &offsets, self.partition)?;
-            offsets = output.origins.iter().map(|&origin| offsets[origin as usize]).collect();
-            batch = output.messages;
-        }
-        if !batch.is_empty() {
-            sink.write(self.partition, &batch, first)?;
-            rejects.counters.add("messages out", batch.len() as u64);
-        }
-        Ok(())
+        self.chain.put_through(0, batch, offsets, first, &mut Effect { partition, sink, rejects })
     }
 
     /// Moves event time on to `watermark` without a message, so that what waits for it comes out.
@@ -159,12 +159,7 @@ impl Task {
         // Without a message there was no event time.
         let Some(next) = self.next else { return Ok(()) };
         self.open.get_or_insert_with(Instant::now);
-        for number in 0..self.chain.len() {
-            let batch = self.chain[number].instance.advance(watermark)?;
-            let offsets = vec![next; batch.len()];
-            self.put_through(number + 1, batch, offsets, next, sink, rejects)?;
-        }
-        Ok(())
+        self.chain.advance(watermark, next, &mut Effect { partition: self.partition, sink, rejects })
     }
 
     /// Where event time stands by the clock in a partition that was silent for `idle`; each `idle` anew. To be asked
@@ -172,7 +167,7 @@ impl Task {
     pub fn passed(&mut self, now: Instant, idle: Duration, turns: usize) -> Option<i64> {
         let lasts = self.silence.lasts(now, idle, turns);
         let time = self.time?;
-        if !lasts || !self.chain.iter().any(|stage| stage.instance.has_timer()) {
+        if !lasts || !self.chain.has_timer() {
             return None;
         }
         let passed = i64::try_from(now.duration_since(self.heard).as_millis()).unwrap_or(i64::MAX);
@@ -181,28 +176,19 @@ impl Task {
     }
 
     /// The checkpoint of all that was processed; `None` where there is nothing new.
-    pub fn part(&mut self, identity: &Identity) -> anyhow::Result<Option<Part>> {
+    pub fn part(&mut self) -> anyhow::Result<Option<Part>> {
         let (Some(_), Some(next)) = (self.open, self.next) else { return Ok(None) };
-        let mut changes = Entries::default();
-        for (number, stage) in with_state(&mut self.chain) {
-            while let Some(entries) = stage.instance.changes()? {
-                entries.iter().for_each(|(key, value)| checkpoint::push(&mut changes, number, key, value));
-            }
-        }
+        let changes = self.chain.changes()?;
         self.tally.apply_all(&changes);
-        let checkpoint = identity.checkpoint(self.partition, next, self.time, self.tally.sum());
+        let checkpoint = self.identity.checkpoint(self.partition, next, self.time, self.tally.sum());
         Ok(Some(Part { checkpoint, changes }))
     }
 
-    /// All that was processed has taken effect.
-    pub fn committed(&mut self) {
+    /// All that was processed has taken effect, with this checkpoint.
+    pub fn committed(&mut self, checkpoint: Checkpoint) {
         self.open = None;
+        self.last = Some(checkpoint);
     }
-}
-
-/// The plugins that keep state, with the numbers by which it is kept: those without may come and go.
-fn with_state(chain: &mut [Stage]) -> impl Iterator<Item = (u8, &mut Stage)> {
-    (0..).zip(chain.iter_mut().filter(|stage| stage.instance.has_state()))
 }
 
 /// How long nothing came from a partition while it was listened to. A host that stands still, or is busy with other

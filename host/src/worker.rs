@@ -2,17 +2,26 @@
 //!
 //! A worker is a thread with a source and a sink, and a task for each partition that is its own. Here, and nowhere
 //! else, is decided in which order things take effect: output, state, dead letters and position in one step of the
-//! sink where it can, else the position last (Invariant 1).
+//! sink where it can, else the position last (Invariant 1). What a failing plugin or a new version on trial leads to is
+//! decided in `worker/poison.rs` and `worker/change.rs`: both go back to the last checkpoint, as a crash does.
+
+mod change;
+mod poison;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use self::change::Change;
+use self::poison::Suspects;
 use crate::checkpoint::{Identity, Position};
+use crate::control::handle::Handle;
+use crate::failures::Failures;
 use crate::log::LogError;
+use crate::message::Fetch;
 use crate::rejects::Rejects;
 use crate::sink::{Positions, Sink, SinkError, Step};
 use crate::source::{Assigned, Poll, Source, SourceError};
-use crate::task::{END, Stage, Task};
+use crate::task::{END, Task};
 
 /// How long one poll waits, and so how soon a request to stop is seen.
 const WAIT: Duration = Duration::from_millis(50);
@@ -28,12 +37,16 @@ pub enum Order {
 
 /// One thread's share of a pipeline.
 pub struct Worker<'a> {
+    /// Which one it is among those of its pipeline in this process.
+    pub number: usize,
+    /// What it shares with the others, and with those who ask.
+    pub handle: &'a Handle,
     pub source: Box<dyn Source>,
     pub sink: Box<dyn Sink>,
     pub rejects: Rejects,
+    /// What a checkpoint says of the pipeline; of its plugins each task knows.
     pub identity: Identity,
-    /// Opens the plugins for one more partition.
-    pub open: &'a dyn Fn() -> anyhow::Result<Vec<Stage>>,
+    pub failures: &'a mut Failures,
     /// After this long without a message, event time in a partition goes on by the clock.
     pub idle: Duration,
     /// Whether at the end of the source event time ends, too, so that every window closes.
@@ -43,13 +56,24 @@ pub struct Worker<'a> {
 /// Runs a worker until its source ends or it is told to. On an error, what is not committed is dropped, to be read
 /// again.
 pub fn run(worker: Worker<'_>, order: impl Fn() -> Order) -> anyhow::Result<()> {
-    Loop { worker, tasks: BTreeMap::new(), draining: false }.run(order)
+    let seen = worker.handle.versions.changes().wrapping_sub(1);
+    let change = Change::None;
+    let (tasks, suspects) = (BTreeMap::new(), Suspects::default());
+    Loop { worker, tasks, draining: false, held: false, change, seen, unfit: None, suspects }.run(order)
 }
 
 struct Loop<'a> {
     worker: Worker<'a>,
     tasks: BTreeMap<i32, Task>,
     draining: bool,
+    held: bool,
+    /// The change of versions that this worker is at.
+    change: Change,
+    /// Which changes of versions it has looked at.
+    seen: u64,
+    /// When the version was swapped in elsewhere that could not be put to work here.
+    unfit: Option<i64>,
+    suspects: Suspects,
 }
 
 impl Loop<'_> {
@@ -64,46 +88,69 @@ impl Loop<'_> {
                 }
                 Order::Stop => break,
             }
-            let found = self.worker.source.poll(self.wait())?;
-            // Where nothing came, nothing waits in any partition; else each has its turn.
-            let turns = if matches!(found, Poll::Idle) { 0 } else { self.tasks.len() };
-            match found {
-                Poll::Messages(fetch) => {
-                    let Worker { sink, rejects, .. } = &mut self.worker;
-                    match self.tasks.get_mut(&fetch.partition) {
-                        Some(task) => task.process(fetch, sink.as_mut(), rejects)?,
-                        None => anyhow::bail!("a message of partition {}, which is not ours", fetch.partition),
-                    }
-                }
-                Poll::Idle => {}
-                Poll::Assigned(assigned) => {
-                    // To restore state takes a while, for which nothing is to stay open.
-                    self.commit()?;
-                    assigned.iter().try_for_each(|assigned| self.take(assigned))?;
-                }
-                Poll::Revoked(partitions) => self.give(&partitions)?,
-                // What else was processed shares a commit with what was lost.
-                Poll::Lost(partitions) => return Err(lost(&partitions).into()),
-                Poll::End if self.worker.close => {
-                    self.advance(|_| Some(END))?;
-                    break;
-                }
-                Poll::End => break,
-            }
-            let (now, idle) = (Instant::now(), self.worker.idle);
-            self.advance(|task| task.passed(now, idle, turns))?;
-            if self.due().is_some_and(|due| due <= now) {
-                self.commit()?;
+            match self.turn() {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) => self.recover(error)?,
             }
         }
-        self.commit()
+        self.commit().or_else(|error| self.recover(error))
+    }
+
+    /// One poll and what follows from it. Says whether there is more to come.
+    fn turn(&mut self) -> anyhow::Result<bool> {
+        self.hold()?;
+        self.look_for_changes()?;
+        let found = self.worker.source.poll(self.wait())?;
+        // Where nothing came, nothing waits in any partition; else each has its turn.
+        let turns = if matches!(found, Poll::Idle) { 0 } else { self.tasks.len() };
+        match found {
+            Poll::Messages(fetch) => self.process(fetch)?,
+            Poll::Idle => {}
+            Poll::Assigned(assigned) => {
+                // To restore state takes a while, for which nothing is to stay open.
+                self.commit()?;
+                assigned.iter().try_for_each(|assigned| self.take(assigned))?;
+                self.tasks_changed();
+            }
+            Poll::Revoked(partitions) => self.give(&partitions)?,
+            // What else was processed shares a commit with what was lost.
+            Poll::Lost(partitions) => return Err(lost(&partitions).into()),
+            Poll::End => {
+                if self.worker.close {
+                    self.advance(|_| Some(END))?;
+                }
+                return Ok(false);
+            }
+        }
+        if !self.held {
+            let (now, idle) = (Instant::now(), self.worker.idle);
+            self.advance(|task| task.passed(now, idle, turns))?;
+        }
+        if self.due().is_some_and(|due| due <= Instant::now()) {
+            self.commit()?;
+        }
+        Ok(true)
+    }
+
+    /// While the pipeline is paused, what was processed is committed, and nothing more is.
+    fn hold(&mut self) -> anyhow::Result<()> {
+        let held = self.worker.handle.is_paused();
+        if held != self.held {
+            self.worker.source.hold(held);
+            self.held = held;
+            self.commit()?;
+        }
+        Ok(())
     }
 
     /// Builds the task of a partition that is ours now, from its last checkpoint.
     fn take(&mut self, assigned: &Assigned) -> anyhow::Result<()> {
-        let Worker { source, sink, identity, open, .. } = &mut self.worker;
+        let Worker { source, sink, identity, handle, number, .. } = &mut self.worker;
         let (start, partition) = (Instant::now(), assigned.partition);
         let last = sink.open(partition)?;
+        let versions = handle.versions.of(last.as_ref())?;
+        let identity = identity.with(&versions);
         let next = identity.resume(partition, last.as_ref(), assigned.position.as_ref())?;
         if let (None, Some(position)) = (next, &assigned.position)
             && identity.plugins.iter().any(|mark| mark.has_state)
@@ -117,15 +164,20 @@ impl Loop<'_> {
             );
         }
         let known = next.or(assigned.position.as_ref().map(|position| position.next));
-        let task = Task::new(partition, open()?, known, last.as_ref(), sink.as_mut())?;
-        if let Some(last) = last {
-            let (pipeline, entries) = (&identity.pipeline, task.entries());
+        let went_on = last.as_ref().map(|last| last.next);
+        let last = match last {
+            Some(last) => Some((last.clone(), sink.kept(&last)?)),
+            None => None,
+        };
+        let task = Task::new(partition, &versions, identity, known, last)?;
+        if let Some(next) = went_on {
+            let (pipeline, entries) = (&handle.pipeline.name, task.entries());
             let took = start.elapsed();
             tracing::info!(
-                "{pipeline}: partition {partition} goes on at offset {}, {entries} entries of state restored in {took:.1?}",
-                last.next
+                "{pipeline}: partition {partition} goes on at offset {next}, {entries} entries of state restored in {took:.1?}"
             );
         }
+        handle.tell(*number, partition, &task);
         self.tasks.insert(partition, task);
         Ok(source.start(partition, next)?)
     }
@@ -137,8 +189,53 @@ impl Loop<'_> {
             if self.tasks.remove(partition).is_some() {
                 self.worker.sink.close(*partition)?;
             }
+            self.suspects.forget(*partition);
         }
+        self.worker.handle.forget(self.worker.number, Some(partitions));
+        self.tasks_changed();
         Ok(self.worker.source.release(partitions)?)
+    }
+
+    /// Undoes what is not committed: every task is built anew from its last checkpoint, and reads on from there.
+    fn go_back(&mut self) -> anyhow::Result<()> {
+        let Worker { source, sink, rejects, identity, handle, number, .. } = &mut self.worker;
+        sink.abort()?;
+        rejects.undo();
+        for (&partition, task) in &mut self.tasks {
+            let last = task.last().cloned();
+            let versions = handle.versions.of(last.as_ref())?;
+            let next = last.as_ref().map(|last| last.next).or(task.began());
+            let last = match last {
+                Some(last) => Some((last.clone(), sink.kept(&last)?)),
+                None => None,
+            };
+            *task = Task::new(partition, &versions, identity.with(&versions), next, last)?;
+            handle.tell(*number, partition, task);
+            source.start(partition, next)?;
+        }
+        Ok(())
+    }
+
+    /// Puts a batch through its task.
+    fn process(&mut self, fetch: Fetch) -> anyhow::Result<()> {
+        if self.suspects.has(&fetch) {
+            return self.take_apart(fetch);
+        }
+        let messages = fetch.batch.len();
+        self.put_through(fetch)?;
+        self.change.saw(messages);
+        Ok(())
+    }
+
+    fn put_through(&mut self, fetch: Fetch) -> anyhow::Result<()> {
+        let Worker { sink, rejects, .. } = &mut self.worker;
+        let Some(task) = self.tasks.get_mut(&fetch.partition) else {
+            anyhow::bail!("a message of partition {}, which is not ours", fetch.partition);
+        };
+        self.suspects.begin(&fetch);
+        task.process(fetch, sink.as_mut(), rejects)?;
+        self.suspects.end();
+        Ok(())
     }
 
     /// Moves event time on in every task for which `watermark` says so.
@@ -154,9 +251,13 @@ impl Loop<'_> {
 
     /// When the next commit is due; `None` while there is nothing to commit.
     fn due(&self) -> Option<Instant> {
-        let since = self.tasks.values().filter_map(Task::open).min()?;
-        let full = self.worker.rejects.dead_letters.full();
-        Some(if full { since } else { self.worker.sink.due(since) })
+        let since = self.tasks.values().filter_map(Task::open).min();
+        let full = self.worker.rejects.dead_letters.full() || self.worker.sink.full();
+        match (since, self.change.due()) {
+            (_, Some(due)) => Some(since.filter(|_| full).unwrap_or(due)),
+            (Some(since), None) if full => Some(since),
+            (since, None) => since.map(|since| self.worker.sink.due(since)),
+        }
     }
 
     fn wait(&self) -> Duration {
@@ -164,28 +265,32 @@ impl Loop<'_> {
         due.map_or(WAIT, |due| due.min(WAIT))
     }
 
-    /// Makes everything that was processed take effect (Invariant 1).
+    /// Makes everything that was processed take effect (Invariant 1); or nothing of it, where a new version is on trial
+    /// and has failed it.
     fn commit(&mut self) -> anyhow::Result<()> {
-        let Worker { source, sink, rejects, identity, .. } = &mut self.worker;
+        if let Some(reason) = self.change.failed() {
+            return self.roll_back(reason);
+        }
+        let ready = self.change.is_ready();
+        let Worker { source, sink, rejects, identity, failures, .. } = &mut self.worker;
         let mut parts = Vec::new();
         for task in self.tasks.values_mut() {
-            parts.extend(task.part(identity)?);
+            parts.extend(task.part()?);
         }
-        if parts.is_empty() {
-            return Ok(());
-        }
-        // Where they cannot be in the same step, they are durable before it.
-        let letters = rejects.dead_letters.take()?;
-        let positions = sink.commit(Step { parts: &parts, letters: &letters, source: source.as_ref() })?;
-        if positions == Positions::Open {
-            for part in &parts {
-                let position = Position { next: part.checkpoint.next, place: identity.place.clone() };
-                source.commit(part.checkpoint.partition, &position)?;
+        if !parts.is_empty() {
+            // Where they cannot be in the same step, they are durable before it.
+            let letters = rejects.dead_letters.take()?;
+            let positions = sink.commit(Step { parts: &parts, letters: &letters, source: source.as_ref() })?;
+            if positions == Positions::Open {
+                for part in &parts {
+                    let position = Position { next: part.checkpoint.next, place: identity.place.clone() };
+                    source.commit(part.checkpoint.partition, &position)?;
+                }
             }
+            failures.went_well(rejects.counters.pending("messages in"));
+            rejects.counters.commit();
         }
-        self.tasks.values_mut().for_each(Task::committed);
-        rejects.counters.commit();
-        Ok(())
+        self.committed(parts, ready)
     }
 }
 

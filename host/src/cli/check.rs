@@ -10,8 +10,8 @@ use crate::config::{Delivery, Overrides, Pipeline, Sink, Source, Until};
 use crate::log::Start;
 use crate::partitioning::Finding;
 use crate::plugin::{Engine, Field, Kind, Plugin};
-use crate::run::Loaded;
 use crate::source::file::Format;
+use crate::versions::Version;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -64,22 +64,22 @@ fn check(file: &Path, engine: &mut Option<Engine>) -> anyhow::Result<Vec<Rows>> 
     Ok(stages.iter().map(|(stage, plugins)| rows(file, stage, plugins, &findings)).collect())
 }
 
-fn rows(file: &Path, stage: &Pipeline, plugins: &[Loaded], findings: &[Finding]) -> Rows {
+fn rows(file: &Path, stage: &Pipeline, plugins: &[Version], findings: &[Finding]) -> Rows {
     let mut rows =
         vec![("pipeline", format!("{} ({})", stage.name, file.display())), ("source", source(&stage.source))];
     if !stage.source.goes_back() {
         let kept_nowhere = || "none: what is polled is not kept".to_owned();
         rows.push(("via", stage.via.as_ref().map_or_else(kept_nowhere, ToString::to_string)));
     }
-    rows.extend(plugins.iter().map(|(plugin, opened)| ("plugin", self::plugin(plugin, &opened.fields))));
+    rows.extend(plugins.iter().map(|version| ("plugin", self::plugin(&version.plugin, &version.opened.fields))));
     let own = findings.iter().filter(|finding| finding.pipeline == stage.name);
     rows.extend(own.map(|finding| ("partitioning", finding.to_string())));
-    if plugins.iter().any(|(plugin, _)| plugin.has_timer()) {
+    if plugins.iter().any(|version| version.plugin.has_timer()) {
         rows.push(("event time", event_time(stage)));
     }
     rows.push(("sink", sink(&stage.sink)));
     rows.push(("delivery", delivery(stage)));
-    rows.push(("checkpoints", checkpoints(stage, plugins.iter().any(|(plugin, _)| plugin.has_state()))));
+    rows.push(("checkpoints", checkpoints(stage, plugins.iter().any(|version| version.plugin.has_state()))));
     rows.push(("workers", workers(stage)));
     rows.push(("group", format!("{}, topics are created with {} partition(s)", stage.group, stage.partitions)));
     rows.push(("dead letters", dead_letters(stage)));

@@ -8,6 +8,7 @@ use clap::Args;
 use crate::cli::{Global, error_line, worse};
 use crate::config::values::{Period, Via};
 use crate::config::{Delivery, Error, Overrides, Pipeline, Sink, Until, error};
+use crate::control::handle::Registry;
 use crate::error::is_broken_pipe;
 use crate::metrics::Counters;
 use crate::plugin::Engine;
@@ -138,8 +139,9 @@ pub(super) fn run(pipelines: &[Pipeline], global: Global) -> anyhow::Result<()> 
     let shown = runs.iter().map(|(pipeline, counters, _)| (pipeline.name.clone(), counters.clone())).collect();
     let progress = Progress::start(shown, style)?;
 
+    let registry = Registry::default();
     let start = Instant::now();
-    let results = together(&runs, &engine);
+    let results = together(&runs, &engine, &registry);
     drop(progress);
     conclude(&runs, results, start.elapsed(), global)
 }
@@ -148,14 +150,14 @@ pub(super) fn run(pipelines: &[Pipeline], global: Global) -> anyhow::Result<()> 
 type Started<'a> = (&'a Pipeline, Counters, Stop);
 
 /// Runs each pipeline in a thread of its own, until all have ended.
-fn together(runs: &[Started<'_>], engine: &Engine) -> Vec<anyhow::Result<()>> {
+fn together(runs: &[Started<'_>], engine: &Engine, registry: &Registry) -> Vec<anyhow::Result<()>> {
     let panicked = "the host itself failed (a panic, told above); please report it";
     std::thread::scope(|scope| {
         let start = |started| {
             let (pipeline, counters, stop): &Started<'_> = started;
             std::thread::Builder::new()
                 .name(pipeline.name.clone())
-                .spawn_scoped(scope, move || crate::run::run(pipeline, engine, counters, stop))
+                .spawn_scoped(scope, move || crate::run::run(pipeline, engine, counters, stop, registry))
         };
         let threads: Vec<_> = runs.iter().map(start).collect();
         threads.into_iter().map(|thread| thread?.join().unwrap_or_else(|_| Err(anyhow::anyhow!(panicked)))).collect()

@@ -10,6 +10,7 @@ use crate::config::overrides::Overrides;
 use crate::config::rules::{self, Contradiction};
 use crate::config::values::Via;
 use crate::config::{Delivery, Error, Pipeline, PluginSpec, Sink, Source, Until};
+use crate::failures::Rule;
 use crate::log::{BATCH_MESSAGES, Start};
 use crate::uri::TopicUri;
 
@@ -34,6 +35,7 @@ pub(super) struct Asked {
     pub delivery: Option<Delivery>,
     pub interval: Option<Duration>,
     pub dead_letters: Option<TopicUri>,
+    pub failures: Rule,
     pub log: Option<PathBuf>,
     pub client: BTreeMap<String, String>,
 }
@@ -57,6 +59,7 @@ impl Asked {
             delivery: None,
             interval: None,
             dead_letters: None,
+            failures: Rule::default(),
             log: None,
             client: BTreeMap::new(),
         }
@@ -157,6 +160,7 @@ impl Asked {
             sink,
             upstream: None,
             dead_letters: self.dead_letters(),
+            failures: self.failures,
             log: self.log.clone().unwrap_or_else(|| PathBuf::from("apogee.db")),
             client: self.client.clone(),
         };

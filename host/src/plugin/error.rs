@@ -65,6 +65,17 @@ pub enum PluginError {
     Nonsense { plugin: String, call: &'static str, what: String },
 }
 
+impl PluginError {
+    /// The call in which the plugin failed: it trapped, reached a limit or gave back nonsense. `None` for what is no failure
+    /// of a plugin that runs.
+    pub fn call(&self) -> Option<&'static str> {
+        match self {
+            Self::Trap { call, .. } | Self::Limit { call, .. } | Self::Nonsense { call, .. } => Some(call),
+            _ => None,
+        }
+    }
+}
+
 fn told(said: &[String]) -> String {
     match said {
         [] => String::new(),

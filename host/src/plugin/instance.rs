@@ -1,5 +1,7 @@
 //! A plugin that runs: one store, its limits, and the calls into it.
 
+use std::time::Duration;
+
 use wasmtime::component::{self, InstancePre};
 use wasmtime::{Store, Trap, WasmBacktrace};
 
@@ -35,6 +37,16 @@ impl Instance {
             opened.map_err(|reason| PluginError::Refused { plugin: running.plugin.clone(), reason: cut(&reason) })?;
         running.checked("open", check::opened(&opened))?;
         Ok(Self { opened, running, changed: 0 })
+    }
+
+    /// Bytes of memory that it has.
+    pub fn memory(&self) -> usize {
+        self.running.store.data().keeper.memory
+    }
+
+    /// From now on a call may take so long, instead of what its limits say.
+    pub fn limit_calls(&mut self, time: Duration) {
+        self.running.limits.call = time;
     }
 
     /// Whether the plugin keeps state.

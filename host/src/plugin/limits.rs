@@ -69,7 +69,7 @@ impl Limits {
 /// Counts memory and tables of all core instances of a component together, and refuses what is over.
 pub(super) struct Keeper {
     limits: (usize, usize),
-    memory: usize,
+    pub memory: usize,
     table_elements: usize,
     /// What was refused: the guest may live on for a while before it gives up.
     pub reached: Option<Reached>,

@@ -4,7 +4,6 @@
 //! call puts out in each partition, which the plugins' limits bound (Invariant 8).
 
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use crate::checkpoint::Checkpoint;
@@ -13,8 +12,7 @@ use crate::log::embedded::store::{Change, Claim, Outcome};
 use crate::log::embedded::writer::{PENDING_BYTES, PENDING_MESSAGES};
 use crate::log::{Log, LogError, check_name};
 use crate::message::Batch;
-use crate::plugin::Entries;
-use crate::sink::{Positions, Sink, SinkError, Step};
+use crate::sink::{Kept, Positions, Sink, SinkError, Step};
 use crate::source::Group;
 
 /// Writes to topics of the embedded log, in the same transaction in which it keeps state and checkpoints there.
@@ -87,8 +85,8 @@ impl Sink for EmbeddedSink {
         })
     }
 
-    fn state(&mut self, last: &Checkpoint, each: &mut dyn FnMut(&Entries) -> ControlFlow<()>) -> Result<(), SinkError> {
-        Ok(self.log.state(self.claim(last.partition)?, each)?)
+    fn kept(&self, _last: &Checkpoint) -> Result<Kept, SinkError> {
+        todo!()
     }
 
     fn write(&mut self, partition: i32, batch: &Batch, _first: i64) -> Result<(), SinkError> {
@@ -104,6 +102,14 @@ impl Sink for EmbeddedSink {
     fn due(&self, since: Instant) -> Instant {
         let (messages, bytes) = self.pending.iter().fold((0, 0), |(m, b), batch| (m + batch.len(), b + batch.bytes()));
         if bytes > PENDING_BYTES || messages > PENDING_MESSAGES { since } else { since + self.interval }
+    }
+
+    fn full(&self) -> bool {
+        todo!()
+    }
+
+    fn abort(&mut self) -> Result<(), SinkError> {
+        todo!()
     }
 
     fn commit(&mut self, step: Step<'_>) -> Result<Positions, SinkError> {

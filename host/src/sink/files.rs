@@ -16,7 +16,6 @@ mod manifest;
 mod segment;
 
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -24,8 +23,8 @@ use crate::checkpoint::{Checkpoint, Part};
 use crate::log::check_name;
 use crate::message::Batch;
 use crate::metrics::Counters;
-use crate::plugin::{Entries, quote};
-use crate::sink::{Positions, Sink, SinkError, Step};
+use crate::plugin::quote;
+use crate::sink::{Kept, Positions, Sink, SinkError, Step};
 use disk::{NewFile, at};
 use folder::{Folder, PART};
 use manifest::{Manifest, Output};
@@ -175,13 +174,8 @@ impl<F: Format> Sink for FileSink<F> {
         Ok(checkpoint)
     }
 
-    fn state(&mut self, last: &Checkpoint, each: &mut dyn FnMut(&Entries) -> ControlFlow<()>) -> Result<(), SinkError> {
-        match self.partitions.get(&last.partition) {
-            Some(Partition { folder, last, .. }) => {
-                segment::read(&folder.path, &last.segments, each).map_err(|error| folder.explain(last, error))
-            }
-            None => Err(not_open(&self.place, last.partition)),
-        }
+    fn kept(&self, _last: &Checkpoint) -> Result<Kept, SinkError> {
+        todo!()
     }
 
     fn write(&mut self, partition: i32, batch: &Batch, first: i64) -> Result<(), SinkError> {
@@ -210,6 +204,14 @@ impl<F: Format> Sink for FileSink<F> {
             if full { since } else { open.started + self.rolling.every }
         };
         open.map(due).min().unwrap_or(since + self.rolling.interval)
+    }
+
+    fn full(&self) -> bool {
+        todo!()
+    }
+
+    fn abort(&mut self) -> Result<(), SinkError> {
+        todo!()
     }
 
     fn commit(&mut self, step: Step<'_>) -> Result<Positions, SinkError> {

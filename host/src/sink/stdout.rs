@@ -1,15 +1,13 @@
 //! JSON lines on standard output: one line for each message's value.
 
 use std::io::{ErrorKind, Write};
-use std::ops::ControlFlow;
 use std::time::Instant;
 
 use serde_json::value::RawValue;
 
 use crate::checkpoint::Checkpoint;
 use crate::message::Batch;
-use crate::plugin::Entries;
-use crate::sink::{Positions, Sink, SinkError, Step};
+use crate::sink::{Kept, Positions, Sink, SinkError, Step};
 
 /// Writes to standard output, visible at each commit. A value that is not JSON becomes a JSON string, and the control
 /// characters that JSON allows in strings (U+007F to U+009F) are escaped, so that nothing in a message can steer the
@@ -39,8 +37,8 @@ impl Sink for StdoutSink {
         self.store.as_mut().map_or(Ok(None), |store| store.open(partition))
     }
 
-    fn state(&mut self, last: &Checkpoint, each: &mut dyn FnMut(&Entries) -> ControlFlow<()>) -> Result<(), SinkError> {
-        self.store.as_mut().map_or(Ok(()), |store| store.state(last, each))
+    fn kept(&self, _last: &Checkpoint) -> Result<Kept, SinkError> {
+        todo!()
     }
 
     fn write(&mut self, _partition: i32, batch: &Batch, _first: i64) -> Result<(), SinkError> {
@@ -56,6 +54,14 @@ impl Sink for StdoutSink {
             Some(store) if self.lines.is_empty() => store.due(since),
             _ => since,
         }
+    }
+
+    fn full(&self) -> bool {
+        todo!()
+    }
+
+    fn abort(&mut self) -> Result<(), SinkError> {
+        todo!()
     }
 
     fn commit(&mut self, step: Step<'_>) -> Result<Positions, SinkError> {

@@ -184,6 +184,10 @@ impl Source for FileSource {
         Ok(())
     }
 
+    fn hold(&mut self, _held: bool) {
+        todo!()
+    }
+
     /// What is in the file now is still handed out.
     fn drain(&mut self) -> Result<(), SourceError> {
         self.draining = true;

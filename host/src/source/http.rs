@@ -147,6 +147,10 @@ impl Source for HttpSource {
         Ok(())
     }
 
+    fn hold(&mut self, _held: bool) {
+        todo!()
+    }
+
     /// Abandons a request that is under way; a reply that has come is still handed out.
     fn drain(&mut self) -> Result<(), SourceError> {
         self.running = None;

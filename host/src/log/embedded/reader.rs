@@ -172,6 +172,10 @@ impl Source for EmbeddedReader {
         Some(Group::Embedded { file, group: self.group.clone(), topic: self.topic.id })
     }
 
+    fn hold(&mut self, _held: bool) {
+        todo!()
+    }
+
     fn drain(&mut self) -> Result<(), SourceError> {
         let ends = (0..self.next.len()).map(|p| bounds(&self.connection, self.topic.id, p as i32).map(|(_, end)| end));
         self.ends = Some(ends.collect::<Result<_, _>>().map_err(|e| self.shared.error(&e))?);

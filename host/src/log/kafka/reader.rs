@@ -450,6 +450,10 @@ impl Source for KafkaReader {
         Some(Group::Kafka { cluster: self.cluster.name.clone(), topic: self.topic.clone(), metadata })
     }
 
+    fn hold(&mut self, _held: bool) {
+        todo!()
+    }
+
     fn drain(&mut self) -> Result<(), SourceError> {
         self.drain = Some(Drain::new(self)?);
         Ok(())

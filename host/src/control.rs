@@ -1,0 +1,6 @@
+//! What is asked of a running host, and by whom: over a Unix socket that is its owner's only and, when asked, over HTTP.
+
+pub mod api;
+pub mod handle;
+mod plan;
+pub mod server;

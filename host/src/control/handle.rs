@@ -1,0 +1,259 @@
+//! What the workers of a pipeline and those who ask about it share.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::config::Pipeline;
+use crate::control::api::{Answer, PipelineStatus, Plan, PluginStatus, TaskStatus};
+use crate::control::plan;
+use crate::metrics::Counters;
+use crate::plugin::PluginError;
+use crate::swap::{Aim, Canary, Outcome, Proposal, Trial};
+use crate::task::Task;
+use crate::versions::{Version, Versions};
+
+/// How long whoever asked for a swap waits for it at most; it goes on without them.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Every pipeline that runs in this process, by name.
+#[derive(Default)]
+pub struct Registry {
+    /// For each name, its line of pipelines, first to last.
+    pipelines: Mutex<BTreeMap<String, Vec<Arc<Handle>>>>,
+}
+
+/// One pipeline of a line.
+pub struct Handle {
+    pub pipeline: Pipeline,
+    /// The name of the line.
+    pub of: String,
+    pub versions: Versions,
+    pub counters: Counters,
+    paused: AtomicBool,
+    /// By worker and partition.
+    tasks: Mutex<BTreeMap<(usize, i32), TaskStatus>>,
+    /// The canary that was asked for last.
+    canary: Mutex<Option<Arc<Proposal>>>,
+}
+
+/// What somebody wants to run instead.
+pub struct Wanted {
+    /// Which plugin is to be replaced: its name, or its place counted from 1. By default the one of the same name.
+    pub plugin: Option<String>,
+    pub component: Vec<u8>,
+    /// `KEY=VALUE`, as on the command line, upon the settings of the present one.
+    pub set: Vec<String>,
+}
+
+/// Why what was asked is not done. The text says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    /// There is no such pipeline or plugin.
+    #[error("{0}")]
+    Unknown(String),
+    /// Something else is under way.
+    #[error("{0}")]
+    Busy(String),
+    /// It would break what is there.
+    #[error("{0}")]
+    Unfit(String),
+    #[error(transparent)]
+    Plugin(#[from] PluginError),
+    #[error(transparent)]
+    Log(#[from] crate::log::LogError),
+}
+
+impl Registry {
+    pub fn add(&self, handle: &Arc<Handle>) {
+        let mut pipelines = self.pipelines.lock().unwrap_or_else(PoisonError::into_inner);
+        pipelines.entry(handle.of.clone()).or_default().push(handle.clone());
+    }
+
+    /// All pipelines, by name.
+    pub fn all(&self) -> Vec<Arc<Handle>> {
+        self.pipelines.lock().unwrap_or_else(PoisonError::into_inner).values().flatten().cloned().collect()
+    }
+
+    /// The line of that name.
+    pub fn line(&self, name: &str) -> Result<Vec<Arc<Handle>>, Refused> {
+        let pipelines = self.pipelines.lock().unwrap_or_else(PoisonError::into_inner);
+        pipelines.get(name).cloned().ok_or_else(|| {
+            let names: Vec<&str> = pipelines.keys().map(String::as_str).collect();
+            Refused::Unknown(format!("no pipeline {name:?} runs here; there is {}", names.join(", ")))
+        })
+    }
+
+    /// Says what would change; and where, with what.
+    pub fn plan(&self, name: &str, wanted: &Wanted) -> Result<(Plan, Change), Refused> {
+        let line = self.line(name)?;
+        let plugin = line[0].versions.engine().take_in(&wanted.component)?;
+        let (handle, slot) = plan::place(&line, wanted.plugin.as_deref(), &plugin)?;
+        let current = handle.versions.current();
+        let settings = plan::settings(&current[slot].settings, &wanted.set)?;
+        let Version { limits, number, .. } = &current[slot];
+        let mut version = Version::new(plugin, settings, limits.clone(), *number)?;
+        version.swapped = Some(Version::swapped_for(&handle.versions.file()[slot]));
+        let plan = plan::plan(&handle, slot, &current, &version)?;
+        Ok((plan, Change { handle, slot, version }))
+    }
+}
+
+/// A change that was found to be possible.
+pub struct Change {
+    pub handle: Arc<Handle>,
+    slot: usize,
+    version: Version,
+}
+
+impl Change {
+    /// Keeps the component, and lets the workers change over. Waits until they have, or have not.
+    pub fn swap(self, component: &[u8], trial: Trial) -> Result<Outcome, Refused> {
+        self.handle.versions.store().put(component)?;
+        let proposal = Proposal::new(self.slot, self.version, Aim::Swap(trial));
+        self.handle.propose(&proposal)?;
+        Ok(proposal.wait(PATIENCE).unwrap_or_else(|| {
+            let reason = format!("no worker came to it within {PATIENCE:?}; is the pipeline stuck? It is called off");
+            proposal.conclude(Outcome::Refused { reason });
+            proposal.outcome().unwrap_or(Outcome::Dropped)
+        }))
+    }
+
+    /// Keeps the component, and begins to compare it with the present version.
+    pub fn canary(self, component: &[u8], canary: Canary) -> Result<(), Refused> {
+        self.handle.versions.store().put(component)?;
+        let proposal = Proposal::new(self.slot, self.version, Aim::Canary(canary));
+        self.handle.propose(&proposal)?;
+        *self.handle.canary() = Some(proposal);
+        Ok(())
+    }
+}
+
+impl Handle {
+    pub fn new(pipeline: &Pipeline, of: &str, versions: Versions, counters: Counters) -> Arc<Self> {
+        Arc::new(Self {
+            pipeline: pipeline.clone(),
+            of: of.to_owned(),
+            versions,
+            counters,
+            paused: AtomicBool::new(false),
+            tasks: Mutex::default(),
+            canary: Mutex::default(),
+        })
+    }
+
+    pub fn is_paused(&self) -> bool {
+        self.paused.load(Ordering::Acquire)
+    }
+
+    /// While it is paused, no message is processed; what was is committed.
+    pub fn pause(&self, paused: bool) {
+        self.paused.store(paused, Ordering::Release);
+    }
+
+    /// The canary that was asked for last, under way or ended.
+    pub fn comparison(&self) -> Option<(Arc<Proposal>, crate::compare::Report)> {
+        let proposal = self.canary().clone()?;
+        let report = match proposal.outcome() {
+            Some(Outcome::Compared(report)) => *report,
+            _ => proposal.comparison().report(),
+        };
+        Some((proposal, report))
+    }
+
+    /// Ends the canary, if there is one.
+    pub fn drop_canary(&self) -> Result<(), Refused> {
+        let canary = self.canary().take().ok_or_else(|| self.no_canary())?;
+        canary.conclude(Outcome::Dropped);
+        self.versions.changed();
+        Ok(())
+    }
+
+    /// Ends the canary, and swaps its version in.
+    pub fn promote(self: &Arc<Self>, trial: Trial) -> Result<Answer, Refused> {
+        let canary = self.canary().clone().ok_or_else(|| self.no_canary())?;
+        let mut version = canary.version.clone();
+        version.swapped = Some(Version::swapped_for(&self.versions.file()[canary.slot]));
+        let plan = plan::plan(self, canary.slot, &self.versions.current(), &version)?;
+        self.drop_canary()?;
+        let component = self.versions.store().get(&version.plugin.hash)?;
+        let outcome = Change { handle: self.clone(), slot: canary.slot, version }.swap(&component, trial)?;
+        Ok(Answer { plan, outcome: Some(outcome) })
+    }
+
+    fn no_canary(&self) -> Refused {
+        let name = &self.of;
+        Refused::Unknown(format!(
+            "pipeline {name} has no canary; begin one with: host swap {name} NEW.wasm --canary 10000"
+        ))
+    }
+
+    fn propose(&self, proposal: &Arc<Proposal>) -> Result<(), Refused> {
+        self.versions.propose(proposal).map_err(|other| {
+            let what = match other.aim {
+                Aim::Swap(_) => "a swap is under way; wait for it",
+                Aim::Canary(_) => "a canary is under way; end it with `host promote` or `host drop`",
+            };
+            Refused::Busy(format!("pipeline {}: {what}", self.pipeline.name))
+        })
+    }
+
+    /// Tells how a task of a worker stands.
+    pub fn tell(&self, worker: usize, partition: i32, task: &Task) {
+        let status = TaskStatus {
+            partition,
+            next: task.last().map(|last| last.next),
+            entries: task.entries(),
+            plugins: task.versions().iter().map(short).collect(),
+        };
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).insert((worker, partition), status);
+    }
+
+    /// Tells that a worker has none of these partitions any more; without any, none at all.
+    pub fn forget(&self, worker: usize, partitions: Option<&[i32]>) {
+        let gone = |key: &(usize, i32)| key.0 == worker && partitions.is_none_or(|gone| gone.contains(&key.1));
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).retain(|key, _| !gone(key));
+    }
+
+    pub fn status(&self) -> PipelineStatus {
+        let plugin = |version: &Version| PluginStatus {
+            name: version.plugin.description.name.clone(),
+            version: version.plugin.description.version.clone(),
+            hash: version.plugin.hash.to_string(),
+            settings: version.settings.clone(),
+            swapped: version.swapped.as_ref().map(|swapped| swapped.since),
+        };
+        let proposal = self.versions.proposal();
+        let changing = proposal.as_ref().filter(|proposal| !proposal.is_done()).map(|proposal| {
+            let what = match proposal.aim {
+                Aim::Swap(_) => "swap",
+                Aim::Canary(_) => "canary",
+            };
+            format!("{what} of plugin {} to {}", proposal.slot + 1, short(&proposal.version))
+        });
+        let Pipeline { name, source, sink, delivery, .. } = &self.pipeline;
+        PipelineStatus {
+            name: name.clone(),
+            of: self.of.clone(),
+            paused: self.is_paused(),
+            from: self.pipeline.reads().map_or_else(|| source.to_string(), ToString::to_string),
+            to: sink.to_string(),
+            delivery: delivery.to_string(),
+            plugins: self.versions.current().iter().map(plugin).collect(),
+            tasks: self.tasks.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect(),
+            counters: self.counters.snapshot(),
+            changing,
+            last_change: proposal.and_then(|proposal| proposal.outcome()),
+        }
+    }
+
+    fn canary(&self) -> MutexGuard<'_, Option<Arc<Proposal>>> {
+        self.canary.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Name, version and the beginning of the hash.
+fn short(version: &Version) -> String {
+    format!("{} ({})", version.plugin.title(), &version.plugin.hash[..8])
+}

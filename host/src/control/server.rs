@@ -1,0 +1,1 @@
+//! Serves the control interface.

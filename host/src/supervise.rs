@@ -1,0 +1,85 @@
+//! Keeps a worker going: a new one in its place each time that it is interrupted. Then what it had under way is undone and
+//! done again from the last checkpoint, in the same way as after a crash.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+
+use crate::metrics::Counters;
+use crate::worker::{self, Order};
+
+/// How long a worker waits before it starts again from the last checkpoint: at first, and at most.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+
+/// How long a topic that was there may seem not to be.
+const GONE: Duration = Duration::from_secs(60);
+
+/// How often in a row the host itself may fail: what fails at the same message each time is not cured by another try.
+const PANICS: u32 = 3;
+
+/// The host itself failed, in one thread.
+#[derive(Debug, thiserror::Error)]
+#[error("the host itself failed (a panic, told above); please report it")]
+pub struct Panicked;
+
+/// Calls `work` until it ends well, is not to be tried again, or `order` says stop. `shared` is whether others share the
+/// partitions: whoever was paused for long finds out at the sink.
+pub fn supervise(
+    name: &str,
+    counters: &Counters,
+    shared: bool,
+    order: &dyn Fn() -> Order,
+    mut work: impl FnMut() -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let mut pause = PAUSE.0;
+    let mut panics = 0;
+    // Since when a topic seems not to be there, which was when this began.
+    let mut missing: Option<Instant> = None;
+    loop {
+        let start = Instant::now();
+        // Nothing of a worker that panicked is used again.
+        let result = catch_unwind(AssertUnwindSafe(&mut work)).unwrap_or_else(|_| Err(Panicked.into()));
+        let Err(error) = result else { return Ok(()) };
+        let went_well = start.elapsed() > PAUSE.1;
+        panics = if !error.is::<Panicked>() {
+            0
+        } else if went_well {
+            1
+        } else {
+            panics + 1
+        };
+        missing = worker::is_missing(&error).then(|| missing.unwrap_or_else(Instant::now));
+        let back_soon = missing.is_some_and(|since| since.elapsed() < GONE);
+        let again = worker::is_interrupted(&error)
+            || (shared && worker::is_fenced(&error))
+            || back_soon
+            || (1..PANICS).contains(&panics);
+        if !again || matches!(order(), Order::Stop) {
+            return Err(error);
+        }
+        counters.add("interruptions", 1);
+        tracing::warn!("{name}: {error:#}; going on from the last checkpoint");
+        pause = if went_well { PAUSE.0 } else { PAUSE.1.min(pause * 2) };
+        let until = Instant::now() + pause;
+        while Instant::now() < until && !matches!(order(), Order::Stop) {
+            std::thread::sleep(PAUSE.0.min(pause));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_an_interruption_but_not_for_ever() {
+        let (counters, mut calls) = (Counters::default(), 0);
+        let ended = supervise("p", &counters, false, &|| Order::Go, || {
+            calls += 1;
+            if calls == 1 { panic!("injected") } else { Ok(()) }
+        });
+        assert!(ended.is_ok() && calls == 2 && counters.get("interruptions") == 1);
+        let error = supervise("p", &counters, false, &|| Order::Go, || panic!("injected")).unwrap_err();
+        assert!(error.is::<Panicked>(), "{error:#}");
+        assert_eq!(counters.get("interruptions"), 3);
+    }
+}

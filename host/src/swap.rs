@@ -1,0 +1,159 @@
+//! A change of versions while the stream runs: what is asked, who does it, and what came of it.
+//!
+//! A worker opens the new version beside the old one, on another thread, gives it a copy of the state, and lets it catch
+//! up. Then, at a checkpoint, it changes over, and holds the next checkpoint until the new version has proved itself: that
+//! checkpoint, which carries the new hash, is the change. Until then whatever happens leads back to the old version at the
+//! checkpoint before (Invariant 7).
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use crate::compare::{Comparison, Report};
+use crate::versions::Version;
+
+/// How often a change that was interrupted (a broker that went, partitions that were lost) is tried again.
+const ATTEMPTS: u32 = 3;
+/// How long a worker without partitions leaves a change to those that have some.
+const COURTESY: Duration = Duration::from_secs(2);
+
+/// When a new version has proved itself.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Trial {
+    /// After so many messages …
+    pub messages: u64,
+    /// … or this long, whichever comes first. Output is held back until then.
+    pub time: Duration,
+    /// The most that it may reject beyond what the old one does, as a share of the messages.
+    pub rejects: f64,
+}
+
+impl Default for Trial {
+    fn default() -> Self {
+        Self { messages: 1_000, time: Duration::from_secs(1), rejects: 0.1 }
+    }
+}
+
+/// How long two versions are compared.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub enum Canary {
+    Messages(u64),
+    Time(Duration),
+}
+
+/// What a version is opened beside another one for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Aim {
+    /// To take its place.
+    Swap(Trial),
+    /// To be compared with it.
+    Canary(Canary),
+}
+
+/// What came of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "kebab-case")]
+pub enum Outcome {
+    /// The new version is at work.
+    Adopted {
+        /// For how many microseconds no message was processed because of it.
+        pause: u64,
+        /// How many messages it had processed when it had proved itself.
+        messages: u64,
+    },
+    /// The old version is at work again, from the checkpoint before; nothing of the new one had an effect.
+    RolledBack { reason: String },
+    /// The old version never ceased to be at work.
+    Refused { reason: String },
+    /// The comparison has come to its end.
+    Compared(Box<Report>),
+    /// It was called off.
+    Dropped,
+}
+
+/// A version that is to be tried by the workers of one pipeline: by one of them, and then, when it proved itself, by all.
+pub struct Proposal {
+    /// The place of the plugin.
+    pub slot: usize,
+    pub version: Version,
+    pub aim: Aim,
+    /// What both versions make of the same messages.
+    pub comparison: Arc<Mutex<Comparison>>,
+    since: Instant,
+    progress: Mutex<Progress>,
+    done: Condvar,
+}
+
+#[derive(Default)]
+struct Progress {
+    /// Whether a worker is at it.
+    claimed: bool,
+    attempts: u32,
+    outcome: Option<Outcome>,
+}
+
+impl Proposal {
+    pub fn new(slot: usize, version: Version, aim: Aim) -> Arc<Self> {
+        let (comparison, progress, done) = (Arc::default(), Mutex::default(), Condvar::new());
+        Arc::new(Self { slot, version, aim, comparison, since: Instant::now(), progress, done })
+    }
+
+    /// Takes it on, if nobody has. A worker with no partition lets others go first.
+    pub fn claim(self: &Arc<Self>, has_partitions: bool) -> Option<Claim> {
+        let mut progress = self.progress();
+        if progress.claimed || progress.outcome.is_some() || (!has_partitions && self.since.elapsed() < COURTESY) {
+            return None;
+        }
+        if progress.attempts == ATTEMPTS {
+            let reason = format!("it was interrupted {ATTEMPTS} times; see the host's log, and try again");
+            drop(progress);
+            self.conclude(Outcome::Refused { reason });
+            return None;
+        }
+        progress.claimed = true;
+        progress.attempts += 1;
+        // What an interrupted attempt saw had no effect, and is seen again.
+        *self.comparison() = Comparison::default();
+        Some(Claim { proposal: self.clone() })
+    }
+
+    /// Says what came of it; the first one to say so is heard.
+    pub fn conclude(&self, outcome: Outcome) {
+        self.progress().outcome.get_or_insert(outcome);
+        self.done.notify_all();
+    }
+
+    pub fn outcome(&self) -> Option<Outcome> {
+        self.progress().outcome.clone()
+    }
+
+    pub fn is_done(&self) -> bool {
+        self.progress().outcome.is_some()
+    }
+
+    /// Waits for the outcome, for so long at most.
+    pub fn wait(&self, most: Duration) -> Option<Outcome> {
+        let waiting = self.done.wait_timeout_while(self.progress(), most, |progress| progress.outcome.is_none());
+        waiting.unwrap_or_else(PoisonError::into_inner).0.outcome.clone()
+    }
+
+    pub fn comparison(&self) -> MutexGuard<'_, Comparison> {
+        self.comparison.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn progress(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// That a worker is at it. Dropped without an outcome, it is open to others again.
+pub struct Claim {
+    pub proposal: Arc<Proposal>,
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.proposal.progress().claimed = false;
+    }
+}
