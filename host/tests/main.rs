@@ -16,4 +16,5 @@ mod program;
 mod readme;
 mod simulate;
 mod stream;
+mod versions;
 mod windows;
