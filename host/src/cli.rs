@@ -3,6 +3,7 @@
 //! Results go to standard output; log lines, progress, summaries and errors to standard error.
 
 mod check;
+mod compile;
 mod inspect;
 mod logging;
 mod run;
@@ -76,6 +77,9 @@ enum Command {
     /// Serve a simulated feed over HTTP
     #[command(subcommand)]
     Simulate(simulate::Simulate),
+    /// Compile a component from standard input into the cache, for a host that was handed one
+    #[command(hide = true)]
+    Compile(compile::Compile),
 }
 
 /// The whole program.
@@ -114,6 +118,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         (Some(Command::Plugin(command)), None) => command.run(cli.global),
         (Some(Command::Topics(command)), None) => command.run(cli.global),
         (Some(Command::Simulate(command)), None) => command.run(),
+        (Some(Command::Compile(command)), None) => command.run(),
     }
 }
 
