@@ -151,7 +151,7 @@ fn rounds(line: &[&Pipeline]) -> Broken {
         };
         if read {
             let what = format!(
-                "{} is what this pipeline reads, so it would go round for ever; use another topic",
+                "{} is what this pipeline reads, so it would go round for ever; write them elsewhere",
                 pipeline.dead_letters
             );
             return Some((Key::DeadLetters, what));
