@@ -24,10 +24,14 @@ pub(super) struct Suspects {
 }
 
 impl Suspects {
-    pub fn has(&self, fetch: &Fetch) -> bool {
-        self.ranges
-            .get(&fetch.partition)
-            .is_some_and(|(range, _)| fetch.first() < range.end && range.start < fetch.next)
+    /// Whether a batch is of them. One that comes behind them all says that they do not come again: their source has no
+    /// more of them.
+    pub fn has(&mut self, fetch: &Fetch) -> bool {
+        let Some((range, _)) = self.ranges.get(&fetch.partition).cloned() else { return false };
+        if range.end <= fetch.first() {
+            self.forget(fetch.partition);
+        }
+        fetch.first() < range.end && range.start < fetch.next
     }
 
     pub fn begin(&mut self, fetch: &Fetch) {
@@ -142,4 +146,48 @@ impl Loop<'_> {
 fn is_of_a_plugin(error: &anyhow::Error) -> bool {
     use crate::sink::SinkError;
     error.is::<Failed>() || error.chain().any(|cause| matches!(cause.downcast_ref(), Some(SinkError::Message { .. })))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fetch(offsets: Range<i64>) -> Fetch {
+        let mut fetch = Fetch::new(0, offsets.end);
+        offsets.for_each(|offset| {
+            fetch.batch.push(None, None, 0);
+            fetch.offsets.push(offset);
+        });
+        fetch
+    }
+
+    /// Says how often a plugin has failed there.
+    fn fail(suspects: &mut Suspects, offsets: Range<i64>) -> u32 {
+        suspects.begin(&fetch(offsets));
+        suspects.suspect().unwrap()
+    }
+
+    #[test]
+    fn what_failed_is_suspect_until_it_is_through() {
+        let mut suspects = Suspects::default();
+        suspects.begin(&fetch(0..10));
+        suspects.end();
+        assert_eq!((suspects.suspect(), suspects.any()), (None, false), "nothing failed");
+        assert_eq!(fail(&mut suspects, 10..20), 1);
+        // Batches may be cut elsewhere when they come again.
+        let at = [0..10, 0..11, 10..15, 19..30].map(|offsets| suspects.has(&fetch(offsets)));
+        assert_eq!(at, [false, true, true, true]);
+        assert!(!suspects.has(&fetch(20..30)) && !suspects.any(), "it is waited for what does not come");
+    }
+
+    /// However the batch is cut, and wherever in it a plugin fails, it does not go on for ever.
+    #[test]
+    fn the_same_messages_fail_so_often_and_no_more() {
+        let mut suspects = Suspects::default();
+        let times = [10..20, 15..20, 10..12, 5..10].map(|offsets| fail(&mut suspects, offsets));
+        assert_eq!(times, [1, 2, 3, 4]);
+        assert!(suspects.has(&fetch(5..6)) && suspects.has(&fetch(19..20)));
+        suspects.forget(0);
+        assert_eq!(fail(&mut suspects, 10..20), 1);
+    }
 }
