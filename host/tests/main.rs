@@ -13,6 +13,7 @@ mod http;
 mod iss;
 mod kafka;
 mod kill;
+mod poison;
 mod program;
 mod readme;
 mod simulate;
