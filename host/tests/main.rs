@@ -14,6 +14,7 @@ mod kafka;
 mod kill;
 mod program;
 mod readme;
+mod replay;
 mod simulate;
 mod stream;
 mod windows;
