@@ -12,6 +12,7 @@ mod http;
 mod iss;
 mod kafka;
 mod kill;
+mod poison;
 mod program;
 mod readme;
 mod replay;
