@@ -4,8 +4,10 @@
 
 mod check;
 mod compile;
+mod dead;
 mod inspect;
 mod logging;
+mod replay;
 mod run;
 mod simulate;
 mod stream;
@@ -71,6 +73,11 @@ enum Command {
     /// Look at plugins
     #[command(subcommand)]
     Plugin(inspect::Plugin),
+    /// Compare two versions of a plugin on messages that were kept, or put a dead letter through again
+    Replay(replay::Replay),
+    /// Look at dead letters
+    #[command(subcommand)]
+    Dead(dead::Dead),
     /// Look at topics of the embedded log and of Kafka
     #[command(subcommand)]
     Topics(topics::Topics),
@@ -116,6 +123,8 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         (Some(Command::Run(command)), None) => command.run(cli.global),
         (Some(Command::Check(command)), None) => command.run(cli.global),
         (Some(Command::Plugin(command)), None) => command.run(cli.global),
+        (Some(Command::Replay(command)), None) => command.run(cli.global),
+        (Some(Command::Dead(command)), None) => command.run(cli.global),
         (Some(Command::Topics(command)), None) => command.run(cli.global),
         (Some(Command::Simulate(command)), None) => command.run(),
         (Some(Command::Compile(command)), None) => command.run(),

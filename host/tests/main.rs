@@ -16,6 +16,7 @@ mod kill;
 mod poison;
 mod program;
 mod readme;
+mod replay;
 mod simulate;
 mod stream;
 mod versions;
