@@ -3,12 +3,16 @@
 //! Results go to standard output; log lines, progress, summaries and errors to standard error.
 
 mod check;
+mod control;
 mod inspect;
 mod logging;
 mod run;
 mod simulate;
+mod status;
 mod stream;
+mod swap;
 mod topics;
+mod watch;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -67,6 +71,24 @@ enum Command {
     Run(run::Run),
     /// Say what pipeline files would do, without doing it
     Check(check::Check),
+    /// Show what the hosts of this machine run
+    Status(status::Status),
+    /// Put another version of a plugin in the place of the one that runs
+    Swap(swap::Swap),
+    /// Show how a new version compares with the one that runs
+    #[command(after_help = "Examples:\n  host canary iss-csv\n  host canary iss-csv --json")]
+    Canary(swap::OfCanary),
+    /// Swap in the version of the canary
+    Promote(swap::Promote),
+    /// End the canary
+    #[command(after_help = "Examples:\n  host drop iss-csv\n  host drop iss-csv --json")]
+    Drop(swap::OfCanary),
+    /// Process no more messages of a pipeline, until it is resumed
+    #[command(after_help = "Examples:\n  host pause iss-csv\n  host pause iss-csv --json")]
+    Pause(status::Pause),
+    /// Let a paused pipeline go on
+    #[command(after_help = "Examples:\n  host resume iss-csv\n  host resume iss-csv --json")]
+    Resume(status::Pause),
     /// Look at plugins
     #[command(subcommand)]
     Plugin(inspect::Plugin),
@@ -111,6 +133,13 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         (None, Some(stream)) => stream.run(cli.global),
         (Some(Command::Run(command)), None) => command.run(cli.global),
         (Some(Command::Check(command)), None) => command.run(cli.global),
+        (Some(Command::Status(command)), None) => command.run(cli.global),
+        (Some(Command::Swap(command)), None) => command.run(cli.global),
+        (Some(Command::Canary(command)), None) => command.report(cli.global),
+        (Some(Command::Promote(command)), None) => command.run(cli.global),
+        (Some(Command::Drop(command)), None) => command.end(cli.global),
+        (Some(Command::Pause(command)), None) => command.run(true, cli.global),
+        (Some(Command::Resume(command)), None) => command.run(false, cli.global),
         (Some(Command::Plugin(command)), None) => command.run(cli.global),
         (Some(Command::Topics(command)), None) => command.run(cli.global),
         (Some(Command::Simulate(command)), None) => command.run(),

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::Args;
 
+use crate::cli::control::Listen;
 use crate::cli::{Global, printable, run};
 use crate::config::text::{did_you_mean, nearest};
 use crate::config::values::{Period, Via};
@@ -52,20 +53,22 @@ pub(super) struct Stream {
     /// "exactly-once" (where it is possible, the default) or "at-least-once"
     #[arg(long, value_name = "HOW")]
     delivery: Option<Delivery>,
+    #[command(flatten)]
+    listen: Listen,
 }
 
 impl Stream {
     pub(super) fn run(self, global: Global) -> anyhow::Result<()> {
         let by_default = self.from.is_none();
-        let pipeline = self.pipeline()?;
+        let (pipeline, listen) = self.pipeline()?;
         run::plugins_exist(&pipeline)?;
         if let (true, Source::Http(options)) = (by_default, &pipeline.source) {
             http::probe(options).context("no --from is given, so the source is Open Notify")?;
         }
-        run::run(&[pipeline], global)
+        run::run(&[pipeline], &listen, global)
     }
 
-    fn pipeline(self) -> Result<Pipeline, Error> {
+    fn pipeline(self) -> Result<(Pipeline, Listen), Error> {
         let uri = match self.from {
             Some(uri) => uri,
             None => DEFAULT_SOURCE.parse().map_err(|error| Error::Arguments(format!("--from: {error}")))?,
@@ -84,7 +87,7 @@ impl Stream {
             delivery: self.delivery,
             log: self.log,
         };
-        Pipeline::new(&name, source, plugins, sink, &overrides)
+        Ok((Pipeline::new(&name, source, plugins, sink, &overrides)?, self.listen))
     }
 }
 
