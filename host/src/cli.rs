@@ -48,6 +48,8 @@ struct Cli {
     #[command(flatten)]
     stream: Option<stream::Stream>,
     #[command(flatten)]
+    listen: Option<control::Listen>,
+    #[command(flatten)]
     global: Global,
 }
 
@@ -122,27 +124,28 @@ pub fn main() -> ExitCode {
 
 fn dispatch(cli: Cli) -> anyhow::Result<()> {
     logging::start(cli.global)?;
+    let of_a_run = cli.stream.is_some() || cli.listen.is_some();
     match (cli.command, cli.stream) {
-        (Some(_), Some(_)) => Err(Cli::command()
+        (Some(_), _) if of_a_run => Err(Cli::command()
             .error(
                 ErrorKind::ArgumentConflict,
                 "options of a run without a file stand before a command; put those that the command takes after it",
             )
             .into()),
         (None, None) => Err(Cli::command().error(ErrorKind::MissingRequiredArgument, "--plugin is missing").into()),
-        (None, Some(stream)) => stream.run(cli.global),
-        (Some(Command::Run(command)), None) => command.run(cli.global),
-        (Some(Command::Check(command)), None) => command.run(cli.global),
-        (Some(Command::Status(command)), None) => command.run(cli.global),
-        (Some(Command::Swap(command)), None) => command.run(cli.global),
-        (Some(Command::Canary(command)), None) => command.report(cli.global),
-        (Some(Command::Promote(command)), None) => command.run(cli.global),
-        (Some(Command::Drop(command)), None) => command.end(cli.global),
-        (Some(Command::Pause(command)), None) => command.run(true, cli.global),
-        (Some(Command::Resume(command)), None) => command.run(false, cli.global),
-        (Some(Command::Plugin(command)), None) => command.run(cli.global),
-        (Some(Command::Topics(command)), None) => command.run(cli.global),
-        (Some(Command::Simulate(command)), None) => command.run(),
+        (None, Some(stream)) => stream.run(&cli.listen.unwrap_or_default(), cli.global),
+        (Some(Command::Run(command)), _) => command.run(cli.global),
+        (Some(Command::Check(command)), _) => command.run(cli.global),
+        (Some(Command::Status(command)), _) => command.run(cli.global),
+        (Some(Command::Swap(command)), _) => command.run(cli.global),
+        (Some(Command::Canary(command)), _) => command.report(cli.global),
+        (Some(Command::Promote(command)), _) => command.run(cli.global),
+        (Some(Command::Drop(command)), _) => command.end(cli.global),
+        (Some(Command::Pause(command)), _) => command.run(true, cli.global),
+        (Some(Command::Resume(command)), _) => command.run(false, cli.global),
+        (Some(Command::Plugin(command)), _) => command.run(cli.global),
+        (Some(Command::Topics(command)), _) => command.run(cli.global),
+        (Some(Command::Simulate(command)), _) => command.run(),
     }
 }
 

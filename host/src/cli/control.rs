@@ -16,7 +16,7 @@ use crate::control::server::Network;
 use crate::control::token::{Token, VARIABLE};
 
 /// How a host listens, besides on its Unix socket, and whether it follows its plugins' files.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(super) struct Listen {
     /// Also serve the control interface over HTTP, such as on 127.0.0.1:7070; needs a token
     #[arg(long, value_name = "IP:PORT")]

@@ -53,22 +53,20 @@ pub(super) struct Stream {
     /// "exactly-once" (where it is possible, the default) or "at-least-once"
     #[arg(long, value_name = "HOW")]
     delivery: Option<Delivery>,
-    #[command(flatten)]
-    listen: Listen,
 }
 
 impl Stream {
-    pub(super) fn run(self, global: Global) -> anyhow::Result<()> {
+    pub(super) fn run(self, listen: &Listen, global: Global) -> anyhow::Result<()> {
         let by_default = self.from.is_none();
-        let (pipeline, listen) = self.pipeline()?;
+        let pipeline = self.pipeline()?;
         run::plugins_exist(&pipeline)?;
         if let (true, Source::Http(options)) = (by_default, &pipeline.source) {
             http::probe(options).context("no --from is given, so the source is Open Notify")?;
         }
-        run::run(&[pipeline], &listen, global)
+        run::run(&[pipeline], listen, global)
     }
 
-    fn pipeline(self) -> Result<(Pipeline, Listen), Error> {
+    fn pipeline(self) -> Result<Pipeline, Error> {
         let uri = match self.from {
             Some(uri) => uri,
             None => DEFAULT_SOURCE.parse().map_err(|error| Error::Arguments(format!("--from: {error}")))?,
@@ -87,7 +85,7 @@ impl Stream {
             delivery: self.delivery,
             log: self.log,
         };
-        Ok((Pipeline::new(&name, source, plugins, sink, &overrides)?, self.listen))
+        Pipeline::new(&name, source, plugins, sink, &overrides)
     }
 }
 
