@@ -8,6 +8,7 @@ pub mod error;
 pub mod overrides;
 mod resolve;
 mod rules;
+pub mod set;
 pub mod text;
 pub mod values;
 mod written;

@@ -197,7 +197,7 @@ impl OfCanary {
             if global.json {
                 writeln!(io::stdout(), "{}", serde_json::to_string(&report)?)?;
             } else {
-                write!(io::stdout(), "{}", serde_json::to_string_pretty(&report)?)?;
+                write!(io::stdout(), "{report}")?;
             }
         }
         Ok(())
