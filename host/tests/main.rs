@@ -4,6 +4,7 @@ mod chaos;
 mod cli;
 mod config;
 mod conformance;
+mod control;
 #[cfg(target_os = "linux")]
 mod crash;
 mod file;

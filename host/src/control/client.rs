@@ -28,7 +28,7 @@ pub enum ClientError {
     /// The host that was asked does not do it.
     #[error("{0}")]
     Refused(String),
-    /// There was no answer.
+    /// There was no answer, or none that the host stands by.
     #[error("{0}")]
     Unreachable(String),
 }
@@ -179,7 +179,8 @@ impl Host {
             (401, None) => format!("; give it with --control-token FILE or in {VARIABLE}"),
             _ => String::new(),
         };
-        Err(ClientError::Refused(what + &hint))
+        let what = what + &hint;
+        Err(if status.is_client_error() { ClientError::Refused(what) } else { ClientError::Unreachable(what) })
     }
 }
 

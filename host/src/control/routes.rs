@@ -109,7 +109,7 @@ async fn canary(State(desk): State<Desk>, name: Name, query: RawQuery, request: 
 
 async fn report(State(desk): State<Desk>, name: Name) -> Result<Response, Failure> {
     let handle = desk.of_canary(name)?;
-    let (_, report) = handle.comparison().ok_or_else(|| no_canary(&handle))?;
+    let (_, report) = handle.comparison().ok_or_else(|| handle.no_canary())?;
     json(&report)
 }
 
@@ -201,10 +201,6 @@ fn bad(what: String) -> Failure {
 
 fn decoded(name: Name) -> Result<String, Failure> {
     name.map(|Path(name)| name).map_err(|error| bad(error.body_text()))
-}
-
-fn no_canary(handle: &Handle) -> Failure {
-    Failure(StatusCode::NOT_FOUND, format!("pipeline {} has no canary", handle.of))
 }
 
 /// Does what takes long where it holds nobody else up.
