@@ -162,7 +162,7 @@ impl Kafka {
     /// The topic that keeps the state of as many partitions, created where it is absent.
     pub(crate) fn changelog(self: &Arc<Self>, topic: &str, partitions: u32) -> Result<Changelog, LogError> {
         self.create_changelog(topic, partitions)?;
-        Changelog::new(self.clone(), topic)
+        Ok(Changelog::new(self.clone(), topic))
     }
 
     /// Creates a topic that keeps the last value of each key, where it is absent. One that forgets by time is refused.

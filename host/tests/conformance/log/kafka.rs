@@ -413,3 +413,23 @@ fn odd_timestamps_are_the_same_each_time() {
     let read = log.read(&topic, 0, 0, 9).unwrap();
     assert_eq!(read.batch.timestamps, [-86_400_000, 1, 1_700_000_000_000]);
 }
+
+/// A poison message costs it once for each partition.
+#[test]
+fn goes_back_sooner_than_a_broker_that_has_nothing_answers_by_default() {
+    let log = connect();
+    let topic = topic(&log, 1);
+    write(&log, &topic, &numbers(None, 0, 100));
+    let mut source = reader(&log, &topic, &unique("group"));
+    fetch(&mut *source, 100);
+    let mut took: Vec<Duration> = (0..15)
+        .map(|_| {
+            let start = Instant::now();
+            source.start(0, Some(50)).unwrap();
+            assert_eq!(values(&fetch(&mut *source, 50)), texts(50, 100));
+            start.elapsed()
+        })
+        .collect();
+    took.sort();
+    assert!(took[took.len() / 2] < Duration::from_millis(80), "{took:?}");
+}
