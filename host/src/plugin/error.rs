@@ -3,7 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::config::text::excerpt;
 use crate::plugin::guest_log::{cut, quote};
+
+/// Most lines of a backtrace that are told, and characters of each.
+const FRAMES: usize = 50;
+const FRAME: usize = 200;
 
 /// What went wrong with a plugin. Texts that a guest wrote are cut and escaped.
 #[derive(Debug, thiserror::Error)]
@@ -57,7 +62,13 @@ pub enum PluginError {
     },
 
     #[error("plugin {plugin} was stopped in {call}: {limit}")]
-    Limit { plugin: String, call: &'static str, limit: Reached },
+    Limit {
+        plugin: String,
+        call: &'static str,
+        limit: Reached,
+        /// The WebAssembly stack, innermost first; empty where it had ended.
+        backtrace: String,
+    },
 
     #[error(
         "plugin {plugin} gave back nonsense from {call}: {what}; nothing of it was used, and this is the plugin's fault"
@@ -73,6 +84,31 @@ impl PluginError {
             Self::Trap { call, .. } | Self::Limit { call, .. } | Self::Nonsense { call, .. } => Some(call),
             _ => None,
         }
+    }
+
+    /// What a failure is counted as.
+    pub fn cause(&self) -> &'static str {
+        match self {
+            Self::Trap { .. } => "trap",
+            Self::Limit { .. } => "limit",
+            Self::Nonsense { .. } => "nonsense",
+            _ => "error",
+        }
+    }
+
+    /// The last lines that the plugin wrote before it failed.
+    pub fn said(&self) -> &[String] {
+        match self {
+            Self::Trap { said, .. } => said,
+            _ => &[],
+        }
+    }
+
+    /// The WebAssembly stack when the plugin failed, innermost first; bounded, and escaped, for the names are the
+    /// plugin's.
+    pub fn backtrace(&self) -> Vec<String> {
+        let (Self::Trap { backtrace, .. } | Self::Limit { backtrace, .. }) = self else { return Vec::new() };
+        backtrace.lines().take(FRAMES).map(|line| excerpt(line.trim(), FRAME)).collect()
     }
 }
 
