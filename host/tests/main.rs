@@ -5,6 +5,7 @@ mod cli;
 mod compile;
 mod config;
 mod conformance;
+mod control;
 #[cfg(target_os = "linux")]
 mod crash;
 mod file;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::Args;
 
+use crate::cli::control::Listen;
 use crate::cli::{Global, run};
 use crate::config::set::Set;
 use crate::config::text::{did_you_mean, nearest};
@@ -56,14 +57,14 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    pub(super) fn run(self, global: Global) -> anyhow::Result<()> {
+    pub(super) fn run(self, listen: &Listen, global: Global) -> anyhow::Result<()> {
         let by_default = self.from.is_none();
         let pipeline = self.pipeline()?;
         run::plugins_exist(&pipeline)?;
         if let (true, Source::Http(options)) = (by_default, &pipeline.source) {
             http::probe(options).context("no --from is given, so the source is Open Notify")?;
         }
-        run::run(&[pipeline], global)
+        run::run(&[pipeline], listen, global)
     }
 
     fn pipeline(self) -> Result<Pipeline, Error> {
