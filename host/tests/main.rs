@@ -15,5 +15,6 @@ mod kill;
 mod program;
 mod readme;
 mod simulate;
+mod slow;
 mod stream;
 mod windows;
