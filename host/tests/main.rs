@@ -19,6 +19,7 @@ mod program;
 mod readme;
 mod replay;
 mod simulate;
+mod slow;
 mod stream;
 mod versions;
 mod windows;

@@ -123,7 +123,20 @@ pub fn push_json(mut json: &[u8], lines: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
-    use super::line;
+    use super::{FULL, StdoutSink, line};
+    use crate::message::Batch;
+    use crate::sink::Sink;
+
+    #[test]
+    fn lines_that_wait_for_a_commit_are_bounded_and_dropped_by_an_abort() {
+        let mut sink = StdoutSink::new(None);
+        let mut batch = Batch::new();
+        batch.push(None, Some("1".repeat(FULL).as_bytes()), 1);
+        sink.write(0, &batch, 0).unwrap();
+        assert!(sink.full());
+        sink.abort().unwrap();
+        assert!(!sink.full() && sink.lines.is_empty());
+    }
 
     #[test]
     fn every_value_is_one_line_of_json() {

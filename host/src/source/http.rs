@@ -300,3 +300,27 @@ pub fn probe(options: &Options) -> Result<(), SourceError> {
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_is_bounded_and_what_was_dropped_is_told_once() {
+        let mut kept = Kept::default();
+        let large = "x".repeat(KEPT / 4);
+        for number in 0..10 {
+            let mut fetch = Fetch::new(0, number + 1);
+            fetch.batch.push(None, Some(large.as_bytes()), 1);
+            kept.add(&fetch);
+            assert!(kept.bytes <= KEPT + large.len() && kept.next().is_none());
+        }
+        assert_eq!((kept.go_back(), kept.go_back()), (5, 0));
+        let again: Vec<i64> = std::iter::from_fn(|| kept.next()).map(|fetch| fetch.next).collect();
+        assert_eq!(again, [6, 7, 8, 9, 10]);
+        kept.forget(9);
+        assert_eq!((kept.go_back(), kept.next().map(|fetch| fetch.next), kept.next().is_none()), (0, Some(10), true));
+        kept.forget(10);
+        assert_eq!(kept.bytes, 0);
+    }
+}

@@ -27,11 +27,13 @@ impl Given {
         self.log.describe(&format!("{}.plugins", self.group())).unwrap().partitions[0].1
     }
 
-    /// A chunk as somebody else might write it.
-    fn write(&self, key: &str, value: &[u8], size: &str) {
+    /// Chunks as somebody else might write them: key, content and size.
+    fn write(&self, chunks: &[(&str, &[u8], &str)]) {
         let mut batch = Batch::new();
-        batch.push(Some(key.as_bytes()), Some(value), 1_700_000_000_000);
-        batch.headers.push(Header { message: 0, name: "size".to_owned(), value: size.as_bytes().to_vec() });
+        for (message, (key, value, size)) in (0..).zip(chunks) {
+            batch.push(Some(key.as_bytes()), Some(value), 1_700_000_000_000);
+            batch.headers.push(Header { message, name: "size".to_owned(), value: size.as_bytes().to_vec() });
+        }
         let mut writer = self.log.writer(&format!("{}.plugins", self.group())).unwrap();
         writer.append(&batch).unwrap();
         writer.flush().unwrap();
@@ -74,13 +76,11 @@ fn keeps_components(given: &Given) {
 
     // What somebody else wrote there is no chunk; and what they wrote over one is found out, and mended.
     let half = "ab".repeat(32);
-    for (key, size) in [("no key", "3"), ("ab/0", "3"), (&*format!("{half}/x"), "3"), (&*format!("{half}/0"), "many")] {
-        given.write(key, b"abc", size);
-    }
-    given.write(&format!("{half}/1"), b"abc", "600000");
-    given.write(&format!("{half}/128"), b"abc", "3");
+    let [letter, first, second, beyond] = ["x", "0", "1", "128"].map(|number| format!("{half}/{number}"));
+    let others = [("no key", "3"), ("ab/0", "3"), (&letter, "3"), (&first, "many"), (&second, "9"), (&beyond, "3")];
+    given.write(&others.map(|(key, size)| (key, &b"abc"[..], size)));
     assert_eq!(store.list().unwrap(), kept);
-    given.write(&format!("{}/2", hashes[1]), &large[..512 << 10], &large.len().to_string());
+    given.write(&[(&format!("{}/2", hashes[1]), &large[..512 << 10], &large.len().to_string())]);
     assert!(store.get(&hashes[1]).unwrap_err().to_string().contains("is not there, or damaged"));
     store.put(&large).unwrap();
     assert!(store.get(&hashes[1]).unwrap() == large);

@@ -21,7 +21,7 @@ use crate::message::{Batch, Header};
 /// How long to wait for acknowledgements before looking at errors again …
 const WAIT: Duration = Duration::from_millis(100);
 /// … and for room among the messages under way, which comes sooner.
-pub(super) const ROOM: Duration = Duration::from_millis(1);
+const ROOM: Duration = Duration::from_millis(1);
 /// How often a producer that waits says so.
 const WARN_EVERY: Duration = Duration::from_secs(10);
 /// What librdkafka puts into one request, unless a topic takes less.
@@ -202,8 +202,11 @@ impl Producer {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// Of a transaction that is undone nothing was to be delivered.
-    pub(super) fn forget_failure(&self) {
+    /// Waits until nothing is under way any more; whether it was delivered is of no interest.
+    pub(super) fn settle(&self) {
+        while !self.flushed_within(WAIT) {
+            self.producer.poll(Duration::ZERO);
+        }
         self.producer.poll(Duration::ZERO);
         self.take_failure();
     }

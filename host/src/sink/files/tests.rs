@@ -158,6 +158,47 @@ fn output_is_visible_after_its_commit_only_and_the_next_sink_goes_on() {
 }
 
 #[test]
+fn an_abort_removes_the_rows_and_keeps_the_partition() {
+    let bench = Bench::new();
+    let mut writer = bench.open("g").unwrap();
+    writer.write(3);
+    writer.commit(&[1]).unwrap();
+    for _ in 0..2 {
+        writer.write(2);
+        assert_eq!(bench.kept("part").len(), 1);
+        writer.sink.abort().unwrap();
+        writer.next = 3;
+        assert_eq!((bench.kept("part").len(), bench.rows()), (0, vec![0, 1, 2]));
+    }
+    writer.write(1);
+    writer.commit(&[2]).unwrap();
+    assert_eq!((bench.rows(), bench.open("g").unwrap().tally.sum().entries), (vec![0, 1, 2, 3], 2));
+}
+
+#[test]
+fn a_state_is_read_to_its_end_also_when_its_segments_are_gone() {
+    let bench = Bench::new();
+    let mut writer = bench.open("g").unwrap();
+    writer.commit(&(0..1_000).collect::<Vec<_>>()).unwrap();
+    let [base] = bench.kept("state").try_into().unwrap();
+    let last = writer.sink.partitions[&0].last.checkpoint.clone().unwrap();
+    let kept = writer.sink.kept(&last).unwrap();
+    // As large as the first one, so that both are merged; the one after takes the first manifest away.
+    for _ in 0..3 {
+        writer.next += 1;
+        writer.commit(&(0..1_000).collect::<Vec<_>>()).unwrap();
+    }
+    assert!(!base.exists());
+    let mut tally = Tally::default();
+    kept(&mut |entries| {
+        tally.apply_all(entries);
+        ControlFlow::Continue(())
+    })
+    .unwrap();
+    assert_eq!(tally.sum(), last.state);
+}
+
+#[test]
 fn a_commit_is_due_by_the_age_and_the_size_of_the_file_or_the_interval_without_one() {
     let bench = Bench::new();
     let mut writer = bench.open("g").unwrap();

@@ -236,14 +236,46 @@ fn without_transactions_positions_are_left_to_the_source() {
     let part = pipeline.part(1, &[("k", Some("v"))], &[("k", "v")]);
     assert_eq!(commit(&mut sink, &[part], &*source).unwrap(), Positions::Open);
     assert_eq!(pipeline.visible(1), ["a"]);
-    let since = Instant::now();
-    assert!(sink.due(since) > since);
-    for _ in 0..17 {
-        sink.write(0, &messages(&[&"x".repeat(1_000_000)]), 1).unwrap();
-    }
-    assert_eq!(sink.due(since), since, "more than 16 MiB wait for the commit");
+    // What was handed over cannot be taken back, but comes before all that follows.
+    sink.write(0, &messages(&["b"]), 1).unwrap();
+    sink.abort().unwrap();
+    assert_eq!(pipeline.visible(2), ["a", "b"]);
     let mut sink = pipeline.sink(None);
     assert_eq!(restored(&mut sink).0.next, 1);
+}
+
+#[test]
+fn is_full_at_16_mib_and_an_abort_of_them_leaves_nothing() {
+    let pipeline = Pipeline::new();
+    let source = started(pipeline.source("one"));
+    let mut sink = pipeline.sink(Some("one"));
+    for next in 1..4 {
+        let since = Instant::now();
+        assert!(sink.due(since) > since && !sink.full());
+        for _ in 0..17 {
+            sink.write(0, &messages(&[&"x".repeat(1_000_000)]), 1).unwrap();
+        }
+        assert!(sink.due(since) == since && sink.full(), "more than 16 MiB wait for the commit");
+        sink.abort().unwrap();
+        assert!(sink.due(since) > since && !sink.full());
+        // The next transaction is as any other.
+        sink.write(0, &messages(&[&next.to_string()]), next - 1).unwrap();
+        assert_eq!(commit(&mut sink, &[pipeline.part(next, &[], &[])], &*source).unwrap(), Positions::Committed);
+    }
+    let mut visible = pipeline.visible(3);
+    visible.sort();
+    assert_eq!(visible, ["1", "2", "3"]);
+}
+
+/// What it undoes is what the broker has undone already.
+#[test]
+fn an_abort_after_a_fence_is_an_interruption() {
+    let pipeline = Pipeline::new();
+    let mut sink = pipeline.sink(Some("one"));
+    sink.write(0, &messages(&["a"]), 0).unwrap();
+    let _second = pipeline.sink(Some("one"));
+    let outcome = sink.abort();
+    assert!(matches!(outcome, Err(SinkError::Log(LogError::Interrupted { .. }))), "{outcome:?}");
 }
 
 /// Fault 13: it stops, nothing is skipped, and the position stays.
