@@ -45,7 +45,7 @@ pub struct CompilerLimits {
 
 impl Default for CompilerLimits {
     fn default() -> Self {
-        Self { cpu: 60, memory: 4 << 30, time: Duration::from_secs(120) }
+        Self { cpu: 60, memory: 4 << 30, time: Duration::from_secs(300) }
     }
 }
 
