@@ -17,4 +17,5 @@ mod program;
 mod readme;
 mod simulate;
 mod stream;
+mod versions;
 mod windows;
