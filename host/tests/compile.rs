@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use host::error::Fault;
 use host::plugin::{CompilerLimits, Engine, MOST_BYTES, Plugin, PluginError, Uncompiled};
 
-use crate::program::plugin;
+use crate::program::{host, plugin};
 
 fn engine(limits: CompilerLimits) -> Engine {
     Engine::with_compiler(env!("CARGO_BIN_EXE_host").into(), limits).unwrap()
@@ -120,6 +120,16 @@ fn a_compiler_that_needs_too_much_is_stopped() {
     assert_eq!(why(CompilerLimits { time: moment, ..default.clone() }), Uncompiled::Time(moment));
     let memory = 300 << 20;
     assert_eq!(why(CompilerLimits { memory, ..default }), Uncompiled::Memory(memory));
+}
+
+#[test]
+fn without_a_cache_directory_there_is_one_for_as_long_as_it_takes() {
+    let [directory, scratch] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let mut inspect = host(directory.path(), &["plugin", "inspect", plugin("flatten").to_str().unwrap()]);
+    let output = inspect.env_clear().env("TMPDIR", scratch.path()).output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && stderr.contains("there is no cache directory"), "{stderr}");
+    assert_eq!(std::fs::read_dir(scratch.path()).unwrap().count(), 0, "it is left behind");
 }
 
 #[test]

@@ -21,5 +21,6 @@ mod replay;
 mod simulate;
 mod slow;
 mod stream;
+mod upgrades;
 mod versions;
 mod windows;

@@ -45,7 +45,7 @@ pub struct CompilerLimits {
 
 impl Default for CompilerLimits {
     fn default() -> Self {
-        Self { cpu: 60, memory: 4 << 30, time: Duration::from_secs(120) }
+        Self { cpu: 60, memory: 4 << 30, time: Duration::from_secs(300) }
     }
 }
 
@@ -198,16 +198,12 @@ pub(super) fn program() -> io::Result<PathBuf> {
 
 /// What the process does: takes limits upon itself, then compiles what comes from standard input into the cache.
 pub fn compile(cache: &Path, cpu: u64, memory: u64) -> anyhow::Result<()> {
-    let limit = |what, most| {
-        let limit = Rlimit { current: Some(most), maximum: Some(most) };
-        setrlimit(what, limit).with_context(|| format!("{what:?}"))
-    };
-    // The soft limit is what tells by its signal that it was time.
-    setrlimit(Resource::Cpu, Rlimit { current: Some(cpu), maximum: Some(cpu + 1) })?;
+    // The lower limit tells by its signal that it was time.
+    setrlimit(Resource::Cpu, Rlimit { current: Some(cpu), maximum: Some(cpu.saturating_add(1)) })?;
     for (what, most) in
         [(Resource::As, memory), (Resource::Core, 0), (Resource::Nofile, FILES), (Resource::Fsize, FILE)]
     {
-        limit(what, most)?;
+        setrlimit(what, Rlimit { current: Some(most), maximum: Some(most) }).with_context(|| format!("{what:?}"))?;
     }
     // The stream comes first.
     nice(10)?;

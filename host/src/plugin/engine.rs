@@ -89,7 +89,7 @@ impl Engine {
 
     /// A component that somebody handed in, of [`MOST_BYTES`] at most: compiled in a process of its own first, which has
     /// limits, so that one made to blow up the compiler harms nobody. Its path is `sha256:` and the start of its hash,
-    /// whatever it was called.
+    /// whatever it was called, unless it was loaded from a file before.
     pub fn take_in(&self, component: &[u8]) -> Result<Plugin, PluginError> {
         if component.len() > MOST_BYTES {
             let what = format!("it has {} bytes, and {MOST_BYTES} are the most", component.len());

@@ -222,8 +222,8 @@ impl<V: Value> State for Keyed<V> {
         self.changes_of(&[], part);
     }
 
-    fn restore(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), Unreadable> {
-        let Some(value) = value else {
+    fn restore(&mut self, key: &[u8], value: Option<&[u8]>, other: Option<&str>) -> Result<(), Unreadable> {
+        let Some(bytes) = value else {
             if let Some(slot) = self.find(key) {
                 self.slots[slot as usize].value = None;
                 self.slots[slot as usize].kept = false;
@@ -232,11 +232,21 @@ impl<V: Value> State for Keyed<V> {
             }
             return Ok(());
         };
-        let value = V::decode(value).ok_or(Unreadable)?;
+        let value = other.map_or_else(|| V::decode(bytes), |version| V::decode_of(version, bytes));
+        let value = value.ok_or(Unreadable::Foreign)?;
+        let converted = other.is_some() && {
+            let mut now = Vec::with_capacity(bytes.len());
+            value.encode(&mut now);
+            now != bytes
+        };
         let slot = self.hold(key);
         let place = &mut self.slots[slot as usize];
         place.kept = true;
         self.count += usize::from(place.value.replace(value).is_none());
+        if converted && !place.changed {
+            place.changed = true;
+            self.changed.push(slot);
+        }
         Ok(())
     }
 }
@@ -261,6 +271,7 @@ mod tests {
 
     use super::*;
     use crate::message::Strings;
+    use crate::wire::Entries;
 
     type Kept = BTreeMap<Vec<u8>, Vec<u8>>;
 
@@ -291,12 +302,12 @@ mod tests {
         let mut keyed = Keyed::new();
         // A key may come again, also as a deletion: the last one counts.
         for (key, value) in kept {
-            keyed.restore(key, Some(b"before")).expect("a value");
-            keyed.restore(key, None).expect("a deletion");
-            keyed.restore(key, Some(value)).expect("a value");
-            keyed.restore(b"deleted", Some(b"")).expect("a value");
+            keyed.restore(key, Some(b"before"), None).expect("a value");
+            keyed.restore(key, None, None).expect("a deletion");
+            keyed.restore(key, Some(value), None).expect("a value");
+            keyed.restore(b"deleted", Some(b""), None).expect("a value");
         }
-        keyed.restore(b"deleted", None).expect("a deletion");
+        keyed.restore(b"deleted", None, None).expect("a deletion");
         keyed
     }
 
@@ -346,6 +357,58 @@ mod tests {
         }
         same(&keyed, &model);
         assert!(keyed.slots.len() <= 301, "slots are used again: {}", keyed.slots.len());
+    }
+
+    /// A number that was written as text before version 2.
+    #[derive(Debug, PartialEq)]
+    struct Number(u8);
+
+    impl Value for Number {
+        fn encode(&self, bytes: &mut Vec<u8>) {
+            bytes.push(self.0);
+        }
+
+        fn decode(bytes: &[u8]) -> Option<Self> {
+            <[u8; 1]>::try_from(bytes).ok().map(|[number]| Self(number))
+        }
+
+        fn decode_of(version: &str, bytes: &[u8]) -> Option<Self> {
+            match version {
+                "1.0.0" => std::str::from_utf8(bytes).ok()?.parse().ok().map(Self),
+                _ => Self::decode(bytes),
+            }
+        }
+    }
+
+    #[test]
+    fn what_another_version_kept_in_another_form_has_changed() {
+        let changes = |keyed: &mut Keyed<Number>| {
+            let mut part = Part::new();
+            keyed.changes(&mut part);
+            let Entries { keys, values } = part.into_entries();
+            let both = Strings::of(&keys).zip(Strings::of(&values));
+            both.map(|(key, value)| (key.unwrap_or_default().to_vec(), value.map(<[u8]>::to_vec))).collect::<Vec<_>>()
+        };
+        let mut keyed = Keyed::<Number>::new();
+        keyed.restore(b"own", Some(b"7"), None).expect("its own");
+        keyed.restore(b"same", Some(b"7"), Some("1.1.0")).expect("of the same form");
+        assert!(changes(&mut keyed).is_empty(), "what has the same form is not written again");
+        for (key, value) in
+            [(b"a", Some(&b"42"[..])), (b"b", Some(b"1")), (b"c", Some(b"3")), (b"b", None), (b"c", Some(b"4"))]
+        {
+            keyed.restore(key, value, Some("1.0.0")).expect("of the first form");
+        }
+        assert_eq!(changes(&mut keyed), [(b"a".to_vec(), Some(vec![42])), (b"c".to_vec(), Some(vec![4]))]);
+        assert!(changes(&mut keyed).is_empty());
+        assert_eq!(
+            (keyed.get(b"own"), keyed.get(b"a"), keyed.get(b"b")),
+            (Some(&Number(b'7')), Some(&Number(42)), None)
+        );
+        // What was converted and goes before it was told of is a deletion: the host has it.
+        keyed.restore(b"d", Some(b"5"), Some("1.0.0")).expect("of the first form");
+        assert!(keyed.remove(b"d"));
+        assert_eq!(changes(&mut keyed), [(b"d".to_vec(), None)]);
+        assert_eq!(keyed.restore(b"e", Some(b"x"), Some("1.0.0")), Err(Unreadable::Foreign));
     }
 
     #[test]

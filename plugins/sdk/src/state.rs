@@ -11,13 +11,21 @@ pub trait State {
     /// Adds what changed since everything was last given, until there is no more or the part is full.
     fn changes(&mut self, part: &mut Part);
 
-    /// Takes back an entry that was given as a change; a null deletes it. It is not changed by that.
-    fn restore(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), Unreadable>;
+    /// Takes back an entry that was given as a change; a null deletes it. It is not changed by that, unless an `other`
+    /// version kept it, in another form: then it is to be given as a change, so that it is kept in this one's.
+    ///
+    /// `other` is none where the version that kept it has the same major and minor number, and so the same form.
+    fn restore(&mut self, key: &[u8], value: Option<&[u8]>, other: Option<&str>) -> Result<(), Unreadable>;
 }
 
-/// An entry that was not written by the plugin that is to take it back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Unreadable;
+/// Why an entry cannot be taken back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unreadable {
+    /// The plugin that is to take it back did not write it.
+    Foreign,
+    /// For a reason of the plugin's own.
+    Refused(String),
+}
 
 /// A value of state, in the plugin's own encoding.
 pub trait Value: Sized {
@@ -26,6 +34,13 @@ pub trait Value: Sized {
 
     /// `None` if this is not what [`encode`](Self::encode) writes.
     fn decode(bytes: &[u8]) -> Option<Self>;
+
+    /// Reads what another `version` of the plugin wrote, of those that it [accepts](crate::Stateful::accepts) and that
+    /// have not its own major and minor number. What is read so and would be written otherwise now has changed. By
+    /// default there is one form for all.
+    fn decode_of(_version: &str, bytes: &[u8]) -> Option<Self> {
+        Self::decode(bytes)
+    }
 }
 
 impl Value for () {

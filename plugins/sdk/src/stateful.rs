@@ -15,14 +15,20 @@ pub trait Stateful: Transform {
     fn state(&mut self) -> &mut dyn State;
 
     /// Whether state that this version of the plugin kept can be taken back: by default the same major and minor version.
+    /// One that also accepts others says with [`Value::decode_of`](crate::Value::decode_of) how to read them.
     fn accepts(version: &str) -> bool {
-        let line = |version: &str| version.rsplit_once('.').map(|(line, _)| line.to_owned());
-        version == Self::VERSION || line(version).is_some_and(|own| Some(own) == line(Self::VERSION))
+        is_of_line(version, Self::VERSION)
     }
 
     /// Puts out what waited for event time to reach `watermark`, in milliseconds since the Unix epoch; `i64::MAX` is
     /// the end, for which everything waits.
     fn advance(&mut self, _watermark: i64, _out: &mut Output) {}
+}
+
+/// Whether two versions have the same major and minor number.
+fn is_of_line(version: &str, other: &str) -> bool {
+    let line = |version: &str| version.rsplit_once('.').map(|(line, _)| line.to_owned());
+    version == other || line(version).is_some_and(|own| Some(own) == line(other))
 }
 
 /// Moves event time on as the component does.
@@ -44,11 +50,15 @@ pub fn restore<T: Stateful>(plugin: &mut T, version: &str, entries: Entries) -> 
     if !T::accepts(version) {
         return Err(format!("it was kept by version {version}, and {} does not read that", T::VERSION));
     }
+    let other = (!is_of_line(version, T::VERSION)).then_some(version);
     let state = plugin.state();
     for (key, value) in Strings::of(&entries.keys).zip(Strings::of(&entries.values)) {
         let key = key.unwrap_or_default();
-        state.restore(key, value).map_err(|Unreadable| {
-            format!("the entry with the key {} is not of this plugin", key[..key.len().min(60)].escape_ascii())
+        state.restore(key, value, other).map_err(|error| match error {
+            Unreadable::Refused(reason) => reason,
+            Unreadable::Foreign => {
+                format!("the entry with the key {} is not of this plugin", key[..key.len().min(60)].escape_ascii())
+            }
         })?;
     }
     Ok(())

@@ -34,6 +34,8 @@ pub enum Frame {
 
 /// Aggregates by window and key.
 ///
+/// The keys of what is kept begin with `n`, `t` or `w`.
+///
 /// For each message [`add`](Self::add), then [`close`](Self::close); in `advance` [`advance`](Self::advance), then
 /// [`close`](Self::close).
 #[derive(Debug)]
@@ -116,6 +118,17 @@ impl<A: Aggregate> Windows<A> {
     /// How many messages were too late, ever.
     pub fn late(&self) -> u64 {
         self.late
+    }
+
+    /// Changes what the open windows have collected, where `each` says that it did: for what was collected under other
+    /// settings.
+    pub fn convert(&mut self, mut each: impl FnMut(&mut A) -> bool) {
+        let slots: Vec<u32> = self.table.slots().collect();
+        for slot in slots {
+            if each(&mut self.table.at_quietly(slot).aggregate) {
+                self.table.at_mut(slot);
+            }
+        }
     }
 
     /// Moves stream time on to `timestamp` and puts a message into the windows of `key` that it belongs to, the

@@ -21,11 +21,14 @@ pub enum Cell {
     Min(Number, Vec<u8>),
     /// The highest.
     Max(Number, Vec<u8>),
+    /// Of a window that was open before it was asked for.
+    Unknown,
 }
 
 const SUM: u8 = 0;
 const MIN: u8 = 1;
 const MAX: u8 = 2;
+const UNKNOWN: u8 = 3;
 
 impl Cell {
     pub fn sum() -> Self {
@@ -52,7 +55,7 @@ impl Cell {
             },
             Self::Min(lowest, kept) if number < *lowest => keep(number, digits, lowest, kept),
             Self::Max(highest, kept) if number > *highest => keep(number, digits, highest, kept),
-            Self::Min(..) | Self::Max(..) => {}
+            Self::Min(..) | Self::Max(..) | Self::Unknown => {}
         }
     }
 
@@ -69,6 +72,7 @@ impl Cell {
                 Number::Decimal(sum) => write_float(sum, out),
             },
             Self::Min(_, digits) | Self::Max(_, digits) => out.extend_from_slice(digits),
+            Self::Unknown => out.extend_from_slice(b"null"),
         }
     }
 
@@ -78,12 +82,13 @@ impl Cell {
             Self::Sum { integer, decimal, exact } => {
                 write_float(Self::total(*integer, *decimal, *exact).value() / count as f64, out);
             }
-            Self::Min(..) | Self::Max(..) => self.write(out),
+            Self::Min(..) | Self::Max(..) | Self::Unknown => self.write(out),
         }
     }
 
     fn merge(&mut self, later: Self) {
         match (self, later) {
+            (cell, Self::Unknown) => *cell = Self::Unknown,
             (cell, Self::Min(number, digits) | Self::Max(number, digits)) => cell.add(number, &digits),
             (cell @ Self::Sum { .. }, Self::Sum { integer, decimal, exact }) => {
                 cell.add(Number::Integer(integer), &[]);
@@ -92,7 +97,7 @@ impl Cell {
                 }
             }
             // The cells of two windows are of the same aggregates.
-            (Self::Min(..) | Self::Max(..), Self::Sum { .. }) => {}
+            (Self::Min(..) | Self::Max(..) | Self::Unknown, Self::Sum { .. }) => {}
         }
     }
 
@@ -105,11 +110,15 @@ impl Cell {
             }
             Self::Min(_, digits) => encode_digits(MIN, digits, bytes),
             Self::Max(_, digits) => encode_digits(MAX, digits, bytes),
+            Self::Unknown => bytes.push(UNKNOWN),
         }
     }
 
     fn decode(bytes: &mut &[u8]) -> Option<Self> {
         let kind = take::<1>(bytes)?[0];
+        if kind == UNKNOWN {
+            return Some(Self::Unknown);
+        }
         if kind == SUM {
             let exact = take::<1>(bytes)?[0] == 1;
             let integer = i128::from_le_bytes(take(bytes)?);
@@ -124,6 +133,18 @@ impl Cell {
             MAX => Some(Self::Max(number, digits.to_vec())),
             _ => None,
         }
+    }
+}
+
+impl Counts {
+    /// Gives each cell its place: `places` has, for each that there is to be, where it stands now; says whether that
+    /// changed anything.
+    pub fn arrange(&mut self, places: &[Option<usize>]) -> bool {
+        let cell = |place: &Option<usize>| place.and_then(|place| self.cells.get(place)).cloned();
+        let cells: Vec<_> = places.iter().map(|place| cell(place).unwrap_or(Cell::Unknown)).collect();
+        let changed = cells != self.cells;
+        self.cells = cells;
+        changed
     }
 }
 

@@ -9,10 +9,13 @@
 //! Rejected, with the reason: a value that is not one JSON object, a message without a field that is needed, a field
 //! that is no number where one is, a message that is too late or too far ahead. A message that `distinct` knows is
 //! counted among the `duplicates` of its window and in nothing else.
+//!
+//! Aggregates may be added or left out while it runs: `memory.rs` says what becomes of windows that are open then.
 
 mod counts;
 mod group;
 mod layout;
+mod memory;
 mod settings;
 
 use apogee_json::{Kind, Number, Reader, Seen, Token, excerpt};
@@ -20,6 +23,7 @@ use apogee_sdk::{Field, Message, Open, Output, Rejection, State, Stateful, Trans
 
 use counts::{Cell, Counts};
 use layout::{Column, Layout};
+use memory::Memory;
 use settings::Aggregation;
 pub use settings::{Emit, Settings};
 
@@ -27,7 +31,7 @@ pub use settings::{Emit, Settings};
 pub struct WindowCounts {
     settings: Settings,
     layout: Layout,
-    windows: Windows<Counts>,
+    memory: Memory,
     reader: Reader,
     by: Vec<Leaf>,
     distinct: Vec<Leaf>,
@@ -75,7 +79,7 @@ impl Transform for WindowCounts {
         let leaves = |names: &[String]| names.iter().map(|name| Leaf { name: name.clone(), leaf: None }).collect();
         Ok(Self {
             layout: Layout::new(&settings.names()?, settings.by.len(), columns),
-            windows,
+            memory: Memory::new(windows, &settings),
             reader: Reader::deep("_"),
             by: leaves(&settings.by),
             distinct: leaves(&settings.distinct),
@@ -91,9 +95,9 @@ impl Transform for WindowCounts {
     fn fields(&self) -> Vec<Field> {
         let field = |name: &str, kind| Field { name: name.to_owned(), kind, nullable: false };
         let by = self.settings.by.iter().map(|name| field(name, apogee_sdk::Kind::Text));
-        // A sum of floats can be more than JSON can say.
+        // A sum of floats can be more than JSON can say; and what was not asked for before is null in open windows.
         let aggregates = self.settings.aggregates.iter().map(|aggregation| Field {
-            nullable: matches!(aggregation, Aggregation::Sum(_) | Aggregation::Avg(_)),
+            nullable: aggregation.field().is_some(),
             ..field(&aggregation.name(), aggregation.kind())
         });
         let edges = ["start", "end"].map(|name| field(name, apogee_sdk::Kind::Timestamp));
@@ -118,9 +122,9 @@ impl Transform for WindowCounts {
         }
         // All that can be wrong with the message itself is found before it is added.
         self.take(message.key, text)?;
-        let Self { settings, layout, windows, cells, values, group, name, .. } = self;
+        let Self { settings, layout, memory, cells, values, group, name, .. } = self;
         let distinct = !settings.distinct.is_empty();
-        windows.add(group, message.timestamp, |window: &mut Open<'_, Counts>| {
+        memory.windows().add(group, message.timestamp, |window: &mut Open<'_, Counts>| {
             let repeated = distinct && !window.first(name);
             if repeated {
                 window.aggregate.duplicates += 1;
@@ -138,11 +142,17 @@ impl Transform for WindowCounts {
 
 impl Stateful for WindowCounts {
     fn state(&mut self) -> &mut dyn State {
-        &mut self.windows
+        &mut self.memory
+    }
+
+    fn accepts(version: &str) -> bool {
+        ["0.1.", concat!(env!("CARGO_PKG_VERSION_MAJOR"), ".", env!("CARGO_PKG_VERSION_MINOR"), ".")]
+            .iter()
+            .any(|line| version.starts_with(line))
     }
 
     fn advance(&mut self, watermark: i64, out: &mut Output) {
-        self.windows.advance(watermark);
+        self.memory.windows().advance(watermark);
         self.close(out);
     }
 }
@@ -181,8 +191,8 @@ impl WindowCounts {
 
     #[inline]
     fn close(&mut self, out: &mut Output) {
-        let Self { settings, layout, windows, .. } = self;
-        windows.close(|window| {
+        let Self { settings, layout, memory, .. } = self;
+        memory.windows().close(|window| {
             if settings.emit == Emit::Close {
                 layout.emit(window.key, (window.start, window.end), window.aggregate, window.end - 1, out);
             }

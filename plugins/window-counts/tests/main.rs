@@ -1,6 +1,7 @@
 //! `window-counts` as the host sees it, natively: settings in, batches through, windows and rejections out.
 
 mod expected;
+mod migration;
 mod random;
 mod settings;
 

@@ -40,8 +40,18 @@ impl<A: Value> Value for Window<A> {
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
-        let (end, aggregate) = bytes.split_first_chunk()?;
-        Some(Self { end: i64::from_le_bytes(*end), aggregate: A::decode(aggregate)?, names: Vec::new() })
+        Self::read(bytes, A::decode)
+    }
+
+    fn decode_of(version: &str, bytes: &[u8]) -> Option<Self> {
+        Self::read(bytes, |bytes| A::decode_of(version, bytes))
+    }
+}
+
+impl<A> Window<A> {
+    fn read(bytes: &[u8], aggregate: impl FnOnce(&[u8]) -> Option<A>) -> Option<Self> {
+        let (end, rest) = bytes.split_first_chunk()?;
+        Some(Self { end: i64::from_le_bytes(*end), aggregate: aggregate(rest)?, names: Vec::new() })
     }
 }
 
@@ -110,19 +120,19 @@ impl<A: Aggregate> State for Windows<A> {
         self.table.changes_of(&[TABLE], part);
     }
 
-    fn restore(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), Unreadable> {
+    fn restore(&mut self, key: &[u8], value: Option<&[u8]>, other: Option<&str>) -> Result<(), Unreadable> {
         self.index.outdated();
         self.recent = None;
-        match key.split_first().ok_or(Unreadable)? {
-            (&TABLE, key) if key.len() >= START => self.table.restore(key, value),
-            (&NAMES, key) if split_name(key).is_some() => self.names.restore(key, value),
+        match key.split_first().ok_or(Unreadable::Foreign)? {
+            (&TABLE, key) if key.len() >= START => self.table.restore(key, value, other),
+            (&NAMES, key) if split_name(key).is_some() => self.names.restore(key, value, other),
             (&TIME, []) => {
-                let time = value.map(|value| Time::decode(value).ok_or(Unreadable)).transpose()?;
+                let time = value.map(|value| Time::decode(value).ok_or(Unreadable::Foreign)).transpose()?;
                 self.time = time.as_ref().map(|time| time.0);
                 self.late = time.map_or(0, |time| time.1);
                 Ok(())
             }
-            _ => Err(Unreadable),
+            _ => Err(Unreadable::Foreign),
         }
     }
 }
