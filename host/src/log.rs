@@ -31,8 +31,8 @@ pub struct Reading {
     /// Who this reader is among the group's: the same after a restart, and of one living reader only. Without it,
     /// whoever comes.
     pub member: Option<String>,
-    /// How long the messages of one poll may take to be processed without the group giving the partition away.
-    pub patience: Duration,
+    /// How long the plugins may take for one batch, so that no group gives the partition away meanwhile.
+    pub calls: Duration,
     /// Where it is counted when what was to be read next is not there any more.
     pub counters: Counters,
 }
@@ -44,7 +44,7 @@ impl Reading {
             start,
             batch: BATCH_MESSAGES,
             member: None,
-            patience: Duration::from_secs(300),
+            calls: Duration::ZERO,
             counters: Counters::default(),
         }
     }
@@ -72,6 +72,9 @@ pub trait Log: Send + Sync {
     /// Creates `topic` when it is absent; says whether it did. A topic that exists keeps its
     /// partitions: [`LogError::Partitions`] where they are fewer than asked.
     fn create_topic(&self, topic: &str, partitions: u32) -> Result<bool, LogError>;
+
+    /// The same for a topic that keeps the last value of each key, however old. One that forgets by time is refused.
+    fn create_compacted(&self, topic: &str, partitions: u32) -> Result<bool, LogError>;
 
     fn topics(&self) -> Result<Vec<Topic>, LogError>;
 

@@ -384,7 +384,7 @@ impl<'a> Running<'a> {
             batch: pipeline.batch,
             member: Some(member.name.clone()),
             counters: self.counters.clone(),
-            patience: Reading::new("", start).patience + pipeline.plugins.iter().map(|plugin| plugin.limits.call).sum(),
+            calls: pipeline.plugins.iter().map(|plugin| plugin.limits.call).sum(),
             ..Reading::new(&pipeline.group, start)
         };
         Ok((None, self.logs.of(topic)?.reader(&topic.topic, &reading)?))

@@ -16,5 +16,6 @@ mod poison;
 mod program;
 mod readme;
 mod simulate;
+mod slow;
 mod stream;
 mod windows;

@@ -36,6 +36,11 @@ const SESSION: Duration = Duration::from_secs(10);
 const LEAVE: Duration = Duration::from_secs(1);
 /// How long the end of a consumer is waited for.
 const END: Duration = Duration::from_secs(3);
+/// How long may go by between two polls, besides what the plugins may take with a batch, where the user does not say
+/// otherwise: for commits, states that are restored, and batches in which a message is looked for that a plugin fails at.
+const PATIENCE: Duration = Duration::from_secs(300);
+/// The least of that.
+const MIN_PATIENCE: Duration = Duration::from_secs(10);
 /// The longest that librdkafka takes for the time between two polls.
 const MAX_PATIENCE: Duration = Duration::from_secs(86_400);
 
@@ -91,12 +96,36 @@ impl Cluster {
     /// A member of a group, of which it may get as many partitions. It reads only what is committed.
     pub(super) fn member(&self, reading: &Reading, partitions: u32) -> Result<BaseConsumer<Context>, LogError> {
         let session = self.milliseconds("session.timeout.ms").unwrap_or(SESSION);
-        let patience = reading.patience.clamp(session.min(MAX_PATIENCE), MAX_PATIENCE).as_millis().to_string();
+        let patience = self.patience(reading.calls, session).as_millis().to_string();
         let session = session.as_millis().to_string();
+        let patience = ("max.poll.interval.ms", &*patience);
         let mut own = vec![("isolation.level", "read_committed"), ("group.id", &reading.group)];
+        // What is no number librdkafka is to refuse.
+        own.extend(self.milliseconds(patience.0).map(|_| patience));
         // A member with a name is known to its group when it comes back, and gets its partitions at once.
         own.extend(reading.member.as_deref().map(|member| ("group.instance.id", member)));
-        self.consumer(&own, &[("session.timeout.ms", &session), ("max.poll.interval.ms", &patience)], partitions)
+        self.consumer(&own, &[("session.timeout.ms", &session), patience], partitions)
+    }
+
+    /// How long may go by between two polls of a member whose plugins may take so long for a batch: what the user says,
+    /// unless it is too short for that.
+    fn patience(&self, calls: Duration, session: Duration) -> Duration {
+        let bounded = |patience: Duration| patience.clamp(session.min(MAX_PATIENCE), MAX_PATIENCE);
+        let least = bounded(calls + MIN_PATIENCE);
+        match self.milliseconds("max.poll.interval.ms") {
+            None => bounded(calls + PATIENCE),
+            Some(asked) if asked < least => {
+                tracing::warn!(
+                    "{}: max.poll.interval.ms is {} and would give a partition away while its plugins are at work, who \
+                     may take {calls:?} for a batch (`call` in [plugin.limits]); {} is used instead",
+                    self.name,
+                    asked.as_millis(),
+                    least.as_millis()
+                );
+                least
+            }
+            Some(asked) => asked,
+        }
     }
 
     /// A consumer that commits only what it is told to; `own` holds settings that nobody may change, `defaults` those
@@ -462,7 +491,9 @@ fn bounded(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::ahead;
+    use std::time::Duration;
+
+    use super::{Cluster, ahead};
 
     #[test]
     fn what_is_fetched_ahead_is_shared_by_the_partitions() {
@@ -471,5 +502,18 @@ mod tests {
         assert_eq!(of(1), [16_384, 100_000, 1_048_576]);
         assert_eq!(of(32), [512, 3_125, 524_288]);
         assert_eq!(of(1_000), [256, 1_000, 262_144]);
+    }
+    #[test]
+    fn a_member_is_not_given_up_while_its_plugins_may_be_at_work() {
+        let cluster = |asked: Option<&str>| {
+            let setting = asked.map(|asked| ("max.poll.interval.ms".to_owned(), asked.to_owned()));
+            Cluster::new("b:9092", &setting.into_iter().collect())
+        };
+        let session = Duration::from_secs(10);
+        let of = |asked, calls| cluster(asked).patience(Duration::from_secs(calls), session).as_secs();
+        assert_eq!([of(None, 0), of(None, 5), of(None, 100_000)], [300, 305, 86_400]);
+        assert_eq!([of(Some("20000"), 5), of(Some("15000"), 5), of(Some("1000"), 5)], [20, 15, 15]);
+        // No shorter than the session, which librdkafka refuses.
+        assert_eq!(cluster(Some("1")).patience(Duration::ZERO, session * 6), session * 6);
     }
 }

@@ -42,9 +42,6 @@ const ALLOWED: &[&str] = &[
     "request.timeout.ms",
     "retries",
     "retry.backoff.",
-    "sasl.kerberos.keytab",
-    "sasl.kerberos.principal",
-    "sasl.kerberos.service.name",
     "sasl.mechanism",
     "sasl.mechanisms",
     "sasl.password",
@@ -79,8 +76,8 @@ const REFUSED: &[(&str, &str)] = &[
     ("ssl.engine.", "it loads code into the host"),
     ("ssl_engine_callback_data", "it loads code into the host"),
     ("ssl.providers", "it loads code into the host"),
-    ("sasl.kerberos.kinit.cmd", "it runs a command; get the ticket before the host starts"),
-    ("sasl.kerberos.min.time.before.relogin", "it says when to run a command; get the ticket before the host starts"),
+    // Not the command alone: librdkafka puts keytab and principal into it, and the shell reads what is in them.
+    ("sasl.kerberos.", "it goes into a shell command of librdkafka's; use SCRAM, PLAIN or certificates instead"),
     ("sasl.oauthbearer.", "it makes the host call addresses and read files of its choosing"),
     ("enable.sasl.oauthbearer.unsecure.jwt", "tokens that nobody signed protect nothing"),
     ("bootstrap.servers", "the address of the topic says it: kafka://HOST:PORT/TOPIC"),
@@ -134,7 +131,76 @@ pub fn check_client_setting(key: &str) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
-    use super::check_client_setting;
+    use std::io::{Read, Seek};
+    use std::os::fd::IntoRawFd;
+
+    use rdkafka::bindings::rd_kafka_conf_properties_show;
+
+    use super::{ALLOWED, check_client_setting};
+
+    /// librdkafka's own table of its settings: names and descriptions.
+    fn table() -> Vec<(String, String)> {
+        let mut file = tempfile::tempfile().unwrap();
+        let written = file.try_clone().unwrap().into_raw_fd();
+        // SAFETY: the descriptor is ours and nobody else's, and the stream made of it is used until it is closed here.
+        unsafe {
+            let stream = libc::fdopen(written, c"w".as_ptr());
+            assert!(!stream.is_null());
+            rd_kafka_conf_properties_show(stream.cast());
+            assert_eq!(libc::fclose(stream), 0);
+        }
+        let mut text = String::new();
+        file.rewind().unwrap();
+        file.read_to_string(&mut text).unwrap();
+        let rows = text.lines().filter_map(|row| row.split_once('|'));
+        rows.map(|(key, rest)| (key.trim().to_owned(), rest.to_owned())).collect()
+    }
+
+    /// Whoever brings another librdkafka sees here what it lets a pipeline file do.
+    #[test]
+    fn allows_nothing_of_librdkafkas_table_but_what_is_meant() {
+        let table = table();
+        assert!(table.len() > 150, "{table:?}");
+        let mut by_prefix = Vec::new();
+        for (key, description) in &table {
+            let allowed = check_client_setting(key).is_ok();
+            for marked in ["see dedicated API", "pointer", "callback", "library", "Shell command", "OAUTHBEARER"] {
+                // The prose of two mentions one of these.
+                let harmless = ["sasl.mechanism", "sasl.mechanisms", "ssl.ca.location", "ssl.ca.certificate.stores"];
+                let marked = description.contains(marked) && !harmless.contains(&&**key);
+                assert!(!(allowed && marked), "{key}: {description}");
+            }
+            if allowed && !ALLOWED.contains(&&**key) {
+                by_prefix.push(&**key);
+            }
+        }
+        by_prefix.sort_unstable();
+        by_prefix.dedup();
+        let meant = [
+            "metadata.recovery.rebootstrap.trigger.ms",
+            "metadata.recovery.strategy",
+            "reconnect.backoff.jitter.ms",
+            "reconnect.backoff.max.ms",
+            "reconnect.backoff.ms",
+            "retry.backoff.max.ms",
+            "retry.backoff.ms",
+            "socket.blocking.max.ms",
+            "socket.connection.setup.timeout.ms",
+            "socket.keepalive.enable",
+            "socket.max.fails",
+            "socket.nagle.disable",
+            "socket.receive.buffer.bytes",
+            "socket.send.buffer.bytes",
+            "socket.timeout.ms",
+            "topic.metadata.refresh.fast.cnt",
+            "topic.metadata.refresh.fast.interval.ms",
+            "topic.metadata.refresh.interval.ms",
+            "topic.metadata.refresh.sparse",
+        ];
+        assert_eq!(by_prefix, meant);
+        let known = |name: &&&str| name.ends_with('.') || table.iter().any(|(key, _)| key == **name);
+        assert_eq!(ALLOWED.iter().filter(|name| !known(name)).collect::<Vec<_>>(), [&""; 0]);
+    }
 
     /// Every setting of librdkafka's table that loads code, runs a command, calls back, or reaches out.
     #[test]
@@ -143,7 +209,10 @@ mod tests {
             "plugin.library.paths",
             "interceptors",
             "sasl.kerberos.kinit.cmd",
+            "sasl.kerberos.keytab",
             "sasl.kerberos.min.time.before.relogin",
+            "sasl.kerberos.principal",
+            "sasl.kerberos.service.name",
             "ssl.providers",
             "ssl.engine.location",
             "ssl.engine.id",
@@ -185,7 +254,7 @@ mod tests {
         assert_eq!(
             error,
             "Kafka setting \"sasl.kerberos.kinit.cmd\" may not be set here: \
-             it runs a command; get the ticket before the host starts"
+             it goes into a shell command of librdkafka's; use SCRAM, PLAIN or certificates instead"
         );
     }
 
@@ -232,6 +301,12 @@ mod tests {
         let error = check_client_setting("security.protokol").unwrap_err();
         assert!(error.ends_with("did you mean \"security.protocol\"?"), "{error}");
         assert!(check_client_setting("socket.").is_err());
+        for unknown in
+            ["", " security.protocol", "SECURITY.PROTOCOL", "security.protocol\0", "ssl.engine", "new.setting"]
+        {
+            let error = check_client_setting(unknown).unwrap_err();
+            assert!(error.contains("is not one that may be set here"), "{error}");
+        }
         assert!(check_client_setting(&"x".repeat(100_000)).unwrap_err().len() < 300);
     }
 }
