@@ -293,7 +293,7 @@ fn the_other_pipeline_of_a_process_is_unharmed() {
         ("good", plugin("flatten"), "fields = [{ from = \"a_b\" }]", "csv:good"),
     ] {
         let text = format!(
-            "[source]\nuri = \"file:in.jsonl\"\n[[plugin]]\nfile = {plugin:?}\n[plugin.settings]\n{settings}\n\
+            "failures.policy = \"stop\"\n[source]\nuri = \"file:in.jsonl\"\n[[plugin]]\nfile = {plugin:?}\n[plugin.settings]\n{settings}\n\
              [plugin.limits]\ncall = \"300ms\"\n[sink]\nuri = {sink:?}\n"
         );
         std::fs::write(path.join(format!("{name}.toml")), text).unwrap();

@@ -70,7 +70,7 @@ fn mend(file: &mut File) -> io::Result<()> {
         let start = if end == length { end - 1 } else { end.saturating_sub(STEP) };
         file.seek(SeekFrom::Start(start))?;
         bytes.clear();
-        (&mut *file).take(end - start).read_to_end(&mut bytes)?;
+        Read::by_ref(file).take(end - start).read_to_end(&mut bytes)?;
         if let Some(at) = memchr::memrchr(b'\n', &bytes) {
             end = start + at as u64 + 1;
             break;
