@@ -12,6 +12,7 @@ mod show;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -21,6 +22,7 @@ use crate::message::Batch;
 use crate::plugin::Output;
 
 use align::align;
+use fields::{Field, Fields};
 use latency::Latency;
 use messages::{Message, Messages};
 
@@ -101,7 +103,7 @@ impl Report {
     }
 
     /// Remembers a difference, if there were only few before.
-    fn show(&mut self, (partition, offset): Place, what: &str, fields: impl FnOnce() -> Vec<fields::Field>) {
+    fn show(&mut self, (partition, offset): Place, what: &str, fields: impl FnOnce() -> Vec<Field>) {
         if self.differences.len() < SHOWN {
             let mut fields = fields();
             fields.truncate(FIELDS_SHOWN);
@@ -119,14 +121,14 @@ impl Report {
     }
 
     /// What came of the same, in order, from the old one and from the new one.
-    fn outputs(&mut self, place: Place, old: &[Message<'_>], new: &[Message<'_>]) {
+    fn outputs(&mut self, place: Place, old: &[Message<'_>], new: &[Message<'_>], fields: &mut Fields) {
         for pair in align(old, new) {
             match pair {
                 (Some(old), Some(new)) if old == new => self.equal += 1,
                 (Some(old), Some(new)) => {
                     self.changed += 1;
                     let shown = self.differences.len() < SHOWN;
-                    let mut differing = fields::differing(old, new, shown);
+                    let mut differing = fields.differing(old, new, shown);
                     differing.iter().for_each(|(name, _, _)| self.count_field(name));
                     // Where no message came in, the key tells which one it is.
                     if place.1.is_none() && old.key == new.key {
@@ -171,10 +173,10 @@ impl Comparison {
             return;
         }
         let (old_reasons, new_reasons) = (reasons(old, batch.len()), reasons(new, batch.len()));
-        let (mut old, mut new) = (ByOrigin::new(old), ByOrigin::new(new));
+        let (mut old, mut new, mut fields) = (ByOrigin::new(old), ByOrigin::new(new), Fields::new());
         for (origin, &offset) in (0..).zip(offsets.iter().take(batch.len())) {
             let place = (partition, Some(offset));
-            let (old_made, new_made) = (old.take(origin), new.take(origin));
+            let (by_old, by_new) = (old.take(origin), new.take(origin));
             let rejection = |old: Option<&str>, new: Option<&str>| {
                 let text = |reason: &str| excerpt(reason, TEXT);
                 vec![("<rejected>".to_owned(), old.map(text), new.map(text))]
@@ -190,7 +192,12 @@ impl Comparison {
                 }
                 (both, _) => {
                     report.rejected_by_both += u64::from(both.is_some());
-                    report.outputs(place, &old_made, &new_made);
+                    if old.made(&by_old).eq(new.made(&by_new)) {
+                        report.equal += by_old.len() as u64;
+                        continue;
+                    }
+                    let (by_old, by_new): (Vec<_>, Vec<_>) = (old.made(&by_old).collect(), new.made(&by_new).collect());
+                    report.outputs(place, &by_old, &by_new, &mut fields);
                 }
             }
         }
@@ -206,8 +213,9 @@ impl Comparison {
         let mut by_key: BTreeMap<Option<&[u8]>, (Vec<Message<'_>>, Vec<Message<'_>>)> = BTreeMap::new();
         old.iter().for_each(|message| by_key.entry(message.key).or_default().0.push(message));
         new.iter().for_each(|message| by_key.entry(message.key).or_default().1.push(message));
+        let mut fields = Fields::new();
         for (old, new) in by_key.values() {
-            self.report.outputs((partition, None), old, new);
+            self.report.outputs((partition, None), old, new, &mut fields);
         }
     }
 
@@ -276,11 +284,15 @@ impl<'a> ByOrigin<'a> {
         Self { messages: Messages::new(&output.messages), origins: &output.origins, order, taken: 0 }
     }
 
-    /// What came of that message; they are asked for one after the other.
-    fn take(&mut self, origin: usize) -> Vec<Message<'_>> {
-        let rest = &self.order[self.taken..];
-        let count = rest.iter().take_while(|&&number| self.origins[number] as usize == origin).count();
-        self.taken += count;
-        rest[..count].iter().map(|&number| self.messages.get(number)).collect()
+    /// Where in the order that is which came of a message; to be asked for each, one after the other.
+    fn take(&mut self, origin: usize) -> Range<usize> {
+        let start = self.taken;
+        let rest = &self.order[start..];
+        self.taken += rest.iter().take_while(|&&number| self.origins[number] as usize == origin).count();
+        start..self.taken
+    }
+
+    fn made(&self, range: &Range<usize>) -> impl Iterator<Item = Message<'_>> {
+        self.order[range.clone()].iter().map(|&number| self.messages.get(number))
     }
 }

@@ -344,3 +344,37 @@ fn dead_letters_are_listed_counted_and_shown() {
         assert!(wrong.status.code() == Some(2) && said.contains("is no dead letter of this host"), "{said}");
     }
 }
+
+#[test]
+fn what_a_pipeline_wrote_down_is_done_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    std::fs::create_dir(folder.join("plugins")).unwrap();
+    for name in ["flatten", "hostile"] {
+        std::fs::copy(plugin(name), folder.join(format!("plugins/{name}.wasm"))).unwrap();
+    }
+    let lines = ["{\"a\":{\"b\":1}}", "not JSON", "{\"a\":{\"b\":\"poison\"}}", "{\"a\":{\"b\":2}}"];
+    std::fs::write(folder.join("in.jsonl"), lines.join("\n")).unwrap();
+    let plugins = ["--plugin", "plugins/flatten.wasm", "plugins/hostile.wasm"];
+    let settings = ["--set", "flatten.separator=.", "--set", "hostile.how=trap", "--set", "hostile.marked=true"];
+    let out = run_ok(folder, &[&plugins[..], &settings, &["--from", "file:in.jsonl", "--name", "p"]].concat());
+    assert_eq!(out, "{\"a.b\":1}\n{\"a.b\":2}\n");
+
+    let list = run_ok(folder, &["dead", "list", "kafka:///p.dead", "--by", "cause"]);
+    assert_eq!(list, "         1  rejected\n         1  trap\n");
+    let again = |cause: &str, more: &[&str]| {
+        let list = run_ok(folder, &["dead", "list", "kafka:///p.dead"]);
+        let line = list.lines().find(|line| line.contains(&format!("  {cause}: "))).expect("a letter");
+        let at = format!("kafka:///p.dead{}", line.split(' ').next().unwrap());
+        let output = run(folder, &[&["dead", "replay", &at], more].concat());
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
+    };
+    let (code, _, said) = again("rejected", &[]);
+    let same = "error: it is rejected again, for the same reason, by flatten 0.1.0: not a JSON object";
+    assert!(code == 1 && said.contains(same), "{said}");
+    // Through flatten, with its settings, and then through the one that failed.
+    let (code, _, said) = again("trap", &[]);
+    assert!(code == 1 && said.contains("error: it fails in the same way: plugin hostile"), "{said}");
+    assert_eq!(again("trap", &["--set", "marked=false", "--set", "how=echo"]).1, "{\"a.b\":\"poison\"}\n");
+}

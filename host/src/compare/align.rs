@@ -3,7 +3,7 @@
 use super::messages::Message;
 
 /// Largest table that is filled to find the fewest differences; beyond it, messages are paired as they come.
-const CELLS: usize = 1 << 20;
+const CELLS: usize = 1 << 16;
 
 /// A message of the old one, and the one of the new one that took its place.
 pub(super) type Pair<'a, 'm> = (Option<&'a Message<'m>>, Option<&'a Message<'m>>);

@@ -1,48 +1,84 @@
 //! Where two messages differ: fields by their path where both values are JSON objects, else the whole of it.
 //!
-//! Numbers are compared as they are written: `1.0` is not `1`, and no digit is too small to count.
+//! Numbers are compared as they are written, for `1.0` is not `1` and no digit is too small to count; so are arrays.
+//! Strings are compared by what they say.
 
-use std::collections::BTreeMap;
-
-use serde_json::value::RawValue;
+use apogee_json::{Reader, Token};
 
 use super::messages::Message;
 use crate::config::text::excerpt;
 use crate::message::Header;
 
-/// How deep objects are looked into; what is deeper is compared as text.
-const DEPTH: usize = 32;
 /// Most characters of a text that is shown.
 const TEXT: usize = 200;
 
 /// A name, what the old message has there, what the new one has.
 pub(super) type Field = (String, Option<String>, Option<String>);
 
-type Object<'a> = BTreeMap<String, &'a RawValue>;
+/// Looks into messages one after the other; fast where they have the same fields.
+pub(super) struct Fields {
+    old: Reader,
+    new: Reader,
+}
 
-/// The fields in which two messages differ, one at least; their texts only where they are asked for.
-pub(super) fn differing(old: &Message<'_>, new: &Message<'_>, texts: bool) -> Vec<Field> {
-    let mut found = Found { texts, fields: Vec::new() };
-    if old.key != new.key {
-        found.add("<key>", old.key.map(text), new.key.map(text));
+impl Fields {
+    pub fn new() -> Self {
+        Self { old: Reader::deep("."), new: Reader::deep(".") }
     }
-    if old.value != new.value {
-        match (old.value.and_then(object), new.value.and_then(object)) {
-            (Some(one), Some(other)) => found.objects("", &one, &other, DEPTH),
-            _ => found.add("<value>", old.value.map(text), new.value.map(text)),
+
+    /// The fields in which two messages differ, one at least; their texts only where they are asked for.
+    pub fn differing(&mut self, old: &Message<'_>, new: &Message<'_>, texts: bool) -> Vec<Field> {
+        let mut found = Vec::new();
+        let mut add = |name: &str, old: Option<&[u8]>, new: Option<&[u8]>| {
+            let text = |bytes: Option<&[u8]>| bytes.filter(|_| texts).map(text);
+            found.push((excerpt(name, TEXT), text(old), text(new)));
+        };
+        if old.key != new.key {
+            add("<key>", old.key, new.key);
+        }
+        if old.value != new.value {
+            match (old.value, new.value) {
+                (Some(one), Some(other)) if self.old.read(one).is_ok() && self.new.read(other).is_ok() => {
+                    self.members(one, other, &mut add);
+                }
+                _ => add("<value>", old.value, new.value),
+            }
+        }
+        if old.timestamp != new.timestamp {
+            let (one, other) = (old.timestamp.to_string(), new.timestamp.to_string());
+            add("<timestamp>", Some(one.as_bytes()), Some(other.as_bytes()));
+        }
+        if !old.same_headers(new) {
+            add("<headers>", Some(headers(old.headers).as_bytes()), Some(headers(new.headers).as_bytes()));
+        }
+        if found.is_empty() {
+            // The same fields in another order, or written in another way.
+            found.push(("<value>".to_owned(), old.value.map(text), new.value.map(text)));
+        }
+        found
+    }
+
+    /// The members of two objects that were just read.
+    fn members(&self, old: &[u8], new: &[u8], add: &mut dyn FnMut(&str, Option<&[u8]>, Option<&[u8]>)) {
+        for (index, token) in self.old.tokens().iter().enumerate() {
+            let name = self.old.name(index);
+            match self.new.find(name).map(|index| &self.new.tokens()[index]) {
+                Some(other) if same(token, old, other, new) => {}
+                other => add(name, Some(token.raw(old)), other.map(|other| other.raw(new))),
+            }
+        }
+        for (index, token) in self.new.tokens().iter().enumerate() {
+            let name = self.new.name(index);
+            if self.old.find(name).is_none() {
+                add(name, None, Some(token.raw(new)));
+            }
         }
     }
-    if old.timestamp != new.timestamp {
-        found.add("<timestamp>", Some(old.timestamp.to_string()), Some(new.timestamp.to_string()));
-    }
-    if !old.same_headers(new) {
-        found.add("<headers>", Some(headers(old.headers)), Some(headers(new.headers)));
-    }
-    if found.fields.is_empty() {
-        // The same fields in another order, or written in another way.
-        found.add("<value>", old.value.map(text), new.value.map(text));
-    }
-    found.fields
+}
+
+fn same(one: &Token, text: &[u8], other: &Token, other_text: &[u8]) -> bool {
+    one.raw(text) == other.raw(other_text)
+        || (one.is_text() && other.is_text() && one.content(text) == other.content(other_text))
 }
 
 /// All of a message that only one of them has.
@@ -56,70 +92,6 @@ pub(super) fn key(old: Option<&Message<'_>>, new: Option<&Message<'_>>) -> Field
     ("<key>".to_owned(), old.and_then(key), new.and_then(key))
 }
 
-struct Found {
-    texts: bool,
-    fields: Vec<Field>,
-}
-
-impl Found {
-    fn add(&mut self, name: &str, old: Option<String>, new: Option<String>) {
-        self.fields.push((excerpt(name, TEXT), old, new));
-    }
-
-    fn objects<'a>(&mut self, path: &str, old: &Object<'a>, new: &Object<'a>, depth: usize) {
-        let added = new.iter().filter(|(name, _)| !old.contains_key(*name)).map(|(name, new)| (name, None, Some(*new)));
-        let kept = old.iter().map(|(name, old)| (name, Some(*old), new.get(name).copied()));
-        for (name, old, new) in kept.chain(added) {
-            if old.map(RawValue::get) == new.map(RawValue::get) {
-                continue;
-            }
-            let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
-            let inner = |value: Option<&'a RawValue>| value.and_then(|value| object(value.get().as_bytes()));
-            match (inner(old), inner(new)) {
-                (Some(old), Some(new)) if depth > 0 => self.objects(&path, &old, &new, depth - 1),
-                _ if matches!((old, new), (Some(old), Some(new)) if same(old, new, depth)) => {}
-                _ => {
-                    let text = |value: &RawValue| self.texts.then(|| text(value.get().as_bytes()));
-                    let (old, new) = (old.and_then(text), new.and_then(text));
-                    self.add(&path, old, new);
-                }
-            }
-        }
-    }
-}
-
-/// Whether two values are the same, whatever space is between their parts and however their strings are escaped.
-fn same(one: &RawValue, other: &RawValue, depth: usize) -> bool {
-    let (text, other_text) = (one.get(), other.get());
-    if text == other_text {
-        return true;
-    }
-    if depth == 0 || text.as_bytes()[0] != other_text.as_bytes()[0] {
-        return false;
-    }
-    match text.as_bytes()[0] {
-        b'"' => {
-            let string = |text| serde_json::from_str::<String>(text).ok();
-            matches!((string(text), string(other_text)), (Some(one), Some(other)) if one == other)
-        }
-        b'[' => {
-            let list = |text| serde_json::from_str::<Vec<&RawValue>>(text).ok();
-            matches!((list(text), list(other_text)), (Some(one), Some(other)) if one.len() == other.len()
-                && one.iter().zip(&other).all(|(one, other)| same(one, other, depth - 1)))
-        }
-        b'{' => {
-            let both = (object(text.as_bytes()), object(other_text.as_bytes()));
-            matches!(both, (Some(one), Some(other)) if one.len() == other.len()
-                && one.iter().all(|(name, one)| other.get(name).is_some_and(|other| same(one, other, depth - 1))))
-        }
-        _ => false,
-    }
-}
-
-fn object(json: &[u8]) -> Option<Object<'_>> {
-    json.trim_ascii_start().starts_with(b"{").then(|| serde_json::from_slice(json).ok()).flatten()
-}
-
 /// The beginning of what may be anything.
 fn text(bytes: &[u8]) -> String {
     // A character has four bytes at most.
@@ -128,10 +100,7 @@ fn text(bytes: &[u8]) -> String {
 }
 
 fn headers(headers: &[&Header]) -> String {
-    let list: Vec<String> = headers
-        .iter()
-        .take(10)
-        .map(|header| format!("{}={}", excerpt(&header.name, 50), text(&header.value)))
-        .collect();
-    excerpt(&list.join(", "), TEXT)
+    let list: Vec<String> =
+        headers.iter().take(10).map(|header| format!("{}={}", header.name, text(&header.value))).collect();
+    list.join(", ")
 }

@@ -65,7 +65,7 @@ fn each_kind_of_difference_is_told_with_its_place() {
 
 #[test]
 fn fields_are_named_by_their_path_and_numbers_compared_by_their_text() {
-    let old = r#"{"a":{"b":1.0,"c":"x","only":null},"n":12345678901234567890.1,"list":[1, 2],"s":"\u0041","t":[1]}"#;
+    let old = r#"{"a":{"b": 1.0,"c":"x","only":null},"n":12345678901234567890.1,"list":[1,2],"s":"\u0041","t":[1]}"#;
     let new = r#"{"a":{"b":1,"c":"x"},"n":12345678901234567890.2,"list":[1,2],"s":"A","t":[2],"more":true}"#;
     let report = compare(1, &output(&[(0, None, old)], &[]), &output(&[(0, None, new)], &[]));
     let text = |text: &str| Some(text.to_owned());
