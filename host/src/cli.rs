@@ -3,6 +3,7 @@
 //! Results go to standard output; log lines, progress, summaries and errors to standard error.
 
 mod check;
+mod compile;
 mod control;
 mod inspect;
 mod logging;
@@ -100,6 +101,9 @@ enum Command {
     /// Serve a simulated feed over HTTP
     #[command(subcommand)]
     Simulate(simulate::Simulate),
+    /// Compile a component from standard input into the cache, for a host that was handed one
+    #[command(hide = true)]
+    Compile(compile::Compile),
 }
 
 /// The whole program.
@@ -146,6 +150,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         (Some(Command::Plugin(command)), _) => command.run(cli.global),
         (Some(Command::Topics(command)), _) => command.run(cli.global),
         (Some(Command::Simulate(command)), _) => command.run(),
+        (Some(Command::Compile(command)), _) => command.run(),
     }
 }
 

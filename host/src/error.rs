@@ -71,6 +71,7 @@ fn known(error: &(dyn std::error::Error + 'static)) -> Option<Fault> {
             PluginError::Read { .. } | PluginError::Engine(_) => Fault::Environment,
             PluginError::Trap { .. } | PluginError::Limit { .. } | PluginError::Nonsense { .. } => Fault::RunTime,
             PluginError::NotAComponent { .. }
+            | PluginError::Uncompiled { .. }
             | PluginError::Imports { .. }
             | PluginError::Exports { .. }
             | PluginError::Mismatch { .. }

@@ -2,6 +2,7 @@
 
 mod chaos;
 mod cli;
+mod compile;
 mod config;
 mod conformance;
 mod control;

@@ -22,6 +22,9 @@ pub enum PluginError {
     #[error("{} is not a WebAssembly component: {what}", path.display())]
     NotAComponent { path: PathBuf, what: String },
 
+    #[error("{component} was not compiled: {why}; nothing of it was used")]
+    Uncompiled { component: String, why: Uncompiled },
+
     #[error("{} imports {}, which no plugin gets: plugins compute, and have no network, no files and no host of their own; \
              build it without what needs that", path.display(), cut(&imports.join(", ")))]
     Imports { path: PathBuf, imports: Vec<String> },
@@ -117,6 +120,19 @@ fn told(said: &[String]) -> String {
         [] => String::new(),
         said => format!("; it said: {}", quote(&said.join(" / "))),
     }
+}
+
+/// Why a component that was handed in was not compiled. Texts of the compiler are cut and escaped.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Uncompiled {
+    #[error("the compiler was stopped after {0:?}")]
+    Time(Duration),
+    #[error("the compiler needed more than {0} bytes of memory")]
+    Memory(u64),
+    #[error("the compiler refuses it: {0}")]
+    Refused(String),
+    #[error("the compiler died of it ({status}): {said}")]
+    Died { status: String, said: String },
 }
 
 /// A limit of `[plugin.limits]` that an instance ran into.
