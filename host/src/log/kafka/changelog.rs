@@ -2,11 +2,8 @@
 //! each key, compacted, and the checkpoint that it belongs to.
 
 use std::ops::ControlFlow;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use rdkafka::consumer::BaseConsumer;
-
-use super::client::Context;
 use super::scan::Scan;
 use super::{Kafka, transaction};
 use crate::log::LogError;
@@ -26,9 +23,6 @@ const BYTES: usize = 1 << 20;
 #[derive(Clone)]
 pub(crate) struct Changelog {
     kafka: Arc<Kafka>,
-    /// The consumer of the last scan: to begin and end one takes longer than most scans. A scan that finds none, because
-    /// another thread has it, makes its own.
-    idle: Arc<Mutex<Option<BaseConsumer<Context>>>>,
     topic: String,
 }
 
@@ -42,7 +36,7 @@ pub(crate) struct State {
 
 impl Changelog {
     pub(super) fn new(kafka: Arc<Kafka>, topic: &str) -> Self {
-        Self { kafka, idle: Arc::default(), topic: topic.to_owned() }
+        Self { kafka, topic: topic.to_owned() }
     }
 
     /// As a person writes it: `kafka://HOST:PORT/TOPIC`.
@@ -99,19 +93,15 @@ impl Changelog {
     ) -> Result<(), LogError> {
         let cluster = &self.kafka.cluster;
         let patience = transaction::settled(cluster);
-        let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = idle().take();
-        let consumer = found.map_or_else(|| cluster.scanning(), Ok)?;
-        let mut scan = Scan::new(&consumer, cluster, &self.topic, partition, from, Some(end), patience)?;
-        loop {
-            let fetch = scan.take(ENTRIES, BYTES)?;
-            if fetch.batch.is_empty() || each(&fetch).is_break() {
-                break;
+        self.kafka.scanning(|consumer| {
+            let mut scan = Scan::new(consumer, cluster, &self.topic, partition, from, Some(end), patience)?;
+            loop {
+                let fetch = scan.take(ENTRIES, BYTES)?;
+                if fetch.batch.is_empty() || each(&fetch).is_break() {
+                    return Ok(());
+                }
             }
-        }
-        drop(scan);
-        idle().get_or_insert(consumer);
-        Ok(())
+        })
     }
 }
 

@@ -279,16 +279,16 @@ fn transactions() -> BaseProducer {
 fn state_is_not_kept_in_a_topic_that_forgets() {
     let log = connect();
     let name = unique("changelog");
-    assert!(log.create_changelog(&name, 2).unwrap());
-    assert!(!log.create_changelog(&name, 2).unwrap());
-    let error = log.create_changelog(&name, 3).unwrap_err();
+    assert!(log.create_compacted(&name, 2).unwrap());
+    assert!(!log.create_compacted(&name, 2).unwrap());
+    let error = log.create_compacted(&name, 3).unwrap_err();
     assert!(matches!(error, LogError::Partitions { actual: 2, asked: 3, .. }), "{error}");
     let topic = topic(&log, 2);
-    let error = log.create_changelog(&topic, 2).unwrap_err().to_string();
+    let error = log.create_compacted(&topic, 2).unwrap_err().to_string();
     assert!(
         error.ends_with(&format!(
-            "topic {topic:?} is to keep state, but its cleanup.policy is \"delete\", which would lose some; set it: \
-             kafka-configs --alter --entity-type topics --entity-name {topic} --add-config cleanup.policy=compact"
+            "topic {topic:?} is to keep the last value of each key, but its cleanup.policy is \"delete\", which \
+             loses some; set it: kafka-configs --alter --entity-type topics --entity-name {topic} --add-config cleanup.policy=compact"
         )),
         "{error}"
     );
