@@ -5,8 +5,10 @@
 mod check;
 mod compile;
 mod control;
+mod dead;
 mod inspect;
 mod logging;
+mod replay;
 mod run;
 mod simulate;
 mod status;
@@ -95,6 +97,11 @@ enum Command {
     /// Look at plugins
     #[command(subcommand)]
     Plugin(inspect::Plugin),
+    /// Compare two versions of a plugin on messages that were kept, or put a dead letter through again
+    Replay(replay::Replay),
+    /// Look at dead letters
+    #[command(subcommand)]
+    Dead(dead::Dead),
     /// Look at topics of the embedded log and of Kafka
     #[command(subcommand)]
     Topics(topics::Topics),
@@ -151,6 +158,8 @@ fn dispatch(cli: Cli) -> anyhow::Result<()> {
         (Some(Command::Topics(command)), _) => command.run(cli.global),
         (Some(Command::Simulate(command)), _) => command.run(),
         (Some(Command::Compile(command)), _) => command.run(),
+        (Some(Command::Replay(command)), _) => command.run(cli.global),
+        (Some(Command::Dead(command)), _) => command.run(cli.global),
     }
 }
 

@@ -88,7 +88,8 @@ impl Sink for StdoutSink {
     }
 }
 
-fn line(value: Option<&[u8]>, lines: &mut Vec<u8>) {
+/// Appends a value as one line of JSON, fit for a terminal.
+pub fn line(value: Option<&[u8]>, lines: &mut Vec<u8>) {
     let value = value.unwrap_or(b"null");
     let plain = !value.iter().any(|b| matches!(b, b'\n' | b'\r'));
     if plain && serde_json::from_slice::<&RawValue>(value).is_ok() {
