@@ -54,17 +54,50 @@ fn a_swap_shows_what_changes_tells_its_pause_and_stays_in_force() {
 fn a_version_that_fails_its_trial_is_rolled_back() {
     let stream = Stream::start(&[]);
     let (hostile, flatten) = (plugin("hostile"), plugin("flatten"));
-    for (component, set) in
-        [(&hostile, "how=trap"), (&flatten, r#"fields=[{"from":"nowhere","name":"nowhere","type":"float"}]"#)]
-    {
+    for (component, set, code, said) in [
+        // Rejects everything.
+        (&flatten, r#"fields=[{"from":"name","type":"float"}]"#, 1, "rolled back, the version before"),
+        // May keep state, where there is none.
+        (&hostile, "how=trap", 2, "flatten 0.1.0 runs on"),
+        (&flatten, "separater=.", 2, "separater"),
+        (&flatten, "separator", 2, "write KEY=VALUE"),
+    ] {
         let output = stream.command(&["swap", "flatten", component.to_str().unwrap(), "--plugin", "1", "--set", set]);
         let text = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(1), "{set}: {text}");
-        assert!(text.contains("rolled back, the version before runs on: "), "{text}");
-        assert_eq!(stream.status()["last_change"]["outcome"], "rolled-back");
+        assert_eq!(output.status.code(), Some(code), "{set}: {text}");
+        assert!(text.contains(said), "{text}");
         assert!(stream.status()["plugins"][0]["swapped"].is_null());
     }
+    assert_eq!(stream.status()["last_change"]["outcome"], "rolled-back");
     assert_eq!(runs(&stream.end_well()), [false]);
+}
+
+#[test]
+fn every_host_of_a_pipeline_is_changed() {
+    let stream = Stream::start(&[]);
+    let elsewhere = tempfile::tempdir().unwrap();
+    let flatten = plugin("flatten");
+    let arguments = ["--plugin", flatten.to_str().unwrap(), "--from", "sim:iss?shape=wheretheiss", "--every", "10ms"];
+    let mut other = command(stream.directory.path(), &[&arguments[..], &["--to", "kafka:///flat"]].concat());
+    other.current_dir(elsewhere.path()).stdout(Stdio::null()).stderr(Stdio::null());
+    let other = Running::start(other);
+    let versions = || {
+        let text = stream.ok(&["status", "flatten", "--json"]);
+        let version = |line: &str| {
+            let status: Value = serde_json::from_str(line).unwrap();
+            status["pipelines"][0]["plugins"][0]["version"].as_str().unwrap().to_owned()
+        };
+        text.lines().map(version).collect::<Vec<_>>()
+    };
+    let running =
+        || stream.command(&["status", "flatten", "--json"]).stdout.iter().filter(|byte| **byte == b'\n').count();
+    wait_for("both hosts", || (running() == 2).then_some(()));
+    assert_eq!(versions(), ["0.1.0", "0.1.0"]);
+    let text = stream.ok(&["swap", "flatten", plugin("flatten-changed").to_str().unwrap(), "--trial", "10"]);
+    assert_eq!(text.matches("adopted after ").count(), 2, "{text}");
+    assert_eq!(versions(), ["0.1.1", "0.1.1"]);
+    assert!(other.stop("INT").success());
+    stream.end_well();
 }
 
 #[test]
