@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::ops::ControlFlow;
 
 use super::*;
 use crate::checkpoint::{Identity, Tally};
 use crate::log::embedded::Embedded;
 use crate::log::{Log, Reading, Start};
+use crate::plugin::Entries;
 use crate::sink::csv::Csv;
 use crate::source::Source;
 
