@@ -44,8 +44,24 @@ fn mistakes_get_their_exact_error_and_exit_code() {
 
 #[test]
 fn every_command_has_help_with_examples() {
-    for command in ["", "run", "check", "plugin inspect", "topics list", "topics create", "topics read", "simulate iss"]
-    {
+    for command in [
+        "",
+        "run",
+        "check",
+        "plugin inspect",
+        "plugin list",
+        "topics list",
+        "topics create",
+        "topics read",
+        "simulate iss",
+        "status",
+        "swap",
+        "canary",
+        "promote",
+        "drop",
+        "pause",
+        "resume",
+    ] {
         let output = host(&format!("{command} --help")).output().unwrap();
         let text = String::from_utf8(output.stdout).unwrap();
         assert!(

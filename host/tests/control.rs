@@ -4,6 +4,7 @@ mod commands;
 mod guards;
 mod network;
 mod sockets;
+mod swaps;
 mod uploads;
 
 use std::io::{Read, Write};
@@ -29,12 +30,15 @@ struct Stream {
 
 impl Stream {
     fn start(arguments: &[&str]) -> Self {
+        Self::of(&plugin("flatten"), arguments)
+    }
+
+    fn of(plugin: &Path, arguments: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         write_private(&directory.path().join("token"), TOKEN);
-        let flatten = plugin("flatten");
-        let pipeline =
-            ["--from", "sim:iss?step=1s", "--every", "10ms", "--to", "kafka:///flat", "--control-token", "token"];
-        let plugin = ["--plugin", flatten.to_str().unwrap()];
+        let feed = "sim:iss?shape=wheretheiss&step=1s";
+        let pipeline = ["--name", "flatten", "--from", feed, "--every", "10ms", "--to", "kafka:///flat"];
+        let plugin = ["--plugin", plugin.to_str().unwrap(), "--control-token", "token"];
         let control = if arguments.contains(&"--control") { &[][..] } else { &["--control", "127.0.0.1:0"] };
         let mut command = command(directory.path(), &[&plugin[..], &pipeline, control, arguments].concat());
         let log = directory.path().join("stderr");
@@ -98,20 +102,24 @@ impl Stream {
         answer(&mut stream)
     }
 
-    /// Ends the host, whose output must be exact: each second once, in order, and no less than was counted.
-    fn end_well(self) {
+    /// What it has said.
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.directory.path().join("stderr")).unwrap()
+    }
+
+    /// Ends the host, whose output must be exact: each second once, in order, and no less than was counted. Gives it.
+    fn end_well(self) -> Vec<Value> {
         self.goes_on();
         let counted = self.out();
         assert!(self.process.stop("INT").success());
         let read = ["topics", "read", "kafka:///flat", "--raw", "--limit", "1000000"];
         let output = command(self.directory.path(), &read).output().unwrap();
         let text = String::from_utf8(output.stdout).unwrap();
-        let times: Vec<i64> = text
-            .lines()
-            .map(|line| serde_json::from_str::<Value>(line).unwrap()["timestamp"].as_i64().unwrap())
-            .collect();
+        let messages: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let times: Vec<i64> = messages.iter().map(|message| message["timestamp"].as_i64().unwrap()).collect();
         assert!(times.len() as u64 >= counted, "{} of {counted} messages", times.len());
         assert!(times.windows(2).all(|pair| pair[1] == pair[0] + 1), "not each second once: {times:?}");
+        messages
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use axum::http::uri::Authority;
 use clap::Args;
-use native_tls::{Identity, TlsAcceptor};
+use native_tls::{Identity, Protocol, TlsAcceptor};
 use url::{Host, Url};
 
 use crate::config::Error;
@@ -61,7 +61,8 @@ impl Listen {
         let (Some(certificate), Some(key)) = (&self.control_cert, &self.control_key) else { return Ok(None) };
         let read = |path: &PathBuf| std::fs::read(path).map_err(|error| unreadable(path, &error));
         let identity = Identity::from_pkcs8(&read(certificate)?, &read(key)?);
-        identity.and_then(TlsAcceptor::new).map(Some).map_err(|error| {
+        let build = |identity| TlsAcceptor::builder(identity).min_protocol_version(Some(Protocol::Tlsv12)).build();
+        identity.and_then(build).map(Some).map_err(|error| {
             Error::Arguments(format!(
                 "--control-cert {}, --control-key {}: no certificate with its key in PEM ({error}); a key is converted \
                  with: openssl pkcs8 -topk8 -nodes",

@@ -20,8 +20,8 @@ fn a_socket_is_its_owners_and_goes_with_its_host() {
     let stream = Stream::start(&[]);
     let directory = stream.directory.path().join("apogee");
     assert_eq!(std::fs::metadata(&directory).unwrap().mode() & 0o777, 0o700);
-    let sockets = || std::fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
-    let [socket] = &sockets()[..] else { panic!("{:?}", sockets()) };
+    let sockets: Vec<_> = std::fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let [socket] = &sockets[..] else { panic!("{sockets:?}") };
     assert_eq!(std::fs::metadata(socket).unwrap().mode() & 0o777, 0o600);
     assert_eq!(ask(socket, ""), 200);
     assert_eq!(ask(socket, "Origin: http://localhost\r\n"), 403);
@@ -35,10 +35,9 @@ fn a_socket_is_its_owners_and_goes_with_its_host() {
     assert!(!directory.join("999999999.sock").exists() && directory.join("notes").exists());
     assert!(socket.exists(), "another host takes nothing from this one");
     stream.goes_on();
-    let (kept, socket) = (stream.directory.path().to_owned(), socket.clone());
-    assert!(stream.process.stop("INT").success());
+    let Stream { directory: _directory, process, .. } = stream;
+    assert!(process.stop("INT").success());
     assert!(!socket.exists(), "it is gone with its host");
-    drop((kept, stream.directory));
 }
 
 #[test]
