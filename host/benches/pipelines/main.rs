@@ -1,7 +1,7 @@
 //! Whole pipelines on a real broker: the host as its user runs it, beside a native program that does the same without
 //! sandbox, checks or checkpoints. CPU time and peak memory are the operating system's.
 //!
-//! Run by `cargo xtask bench`; a word after it picks what contains it: csv, windows, delivery, workers, state, latency.
+//! Run by `cargo xtask bench`; a word after it picks what contains it: csv, windows, delivery, workers, state, latency, swap, hostile.
 //! `BENCH_MESSAGES` sets how many messages (2,000,000).
 
 mod csv;
@@ -10,6 +10,7 @@ mod native;
 mod process;
 mod program;
 mod state;
+mod swap;
 mod topic;
 mod windows;
 
@@ -23,6 +24,8 @@ const PARTS: &[Part] = &[
     ("workers", windows::by_workers),
     ("state", state::run),
     ("latency", latency::run),
+    ("swap", swap::pauses),
+    ("hostile", swap::beside_hostile_ones),
 ];
 
 fn main() {
