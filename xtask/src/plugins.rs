@@ -17,17 +17,23 @@ const PROFILE: &str = "plugin";
 /// Crates in `plugins/` whose library is a component.
 const CRATES: &[&str] = &["flatten", "hostile", "hostile_socket", "max-altitude", "window-counts"];
 
+/// The examples of `plugins/versions`, each a component.
+const VERSIONS: &[&str] = &["flatten-changed", "stamp-1", "stamp-2", "stamp-3", "window-counts-1"];
+
 /// Builds the plugins in Rust; with `all` also the one in JavaScript.
 pub fn build(all: bool) -> Result<()> {
     setup::wasm_target(TARGET)?;
     let mut cargo = Command::new("cargo");
-    cargo.current_dir(root()).args(["build", "--profile", PROFILE, "--target", TARGET]);
-    for name in CRATES {
+    cargo.current_dir(root()).args(["build", "--profile", PROFILE, "--target", TARGET, "--lib", "--examples"]);
+    for name in CRATES.iter().chain(&["versions"]) {
         cargo.args(["--package", name]);
     }
     command::run(&mut cargo)?;
-    for name in CRATES {
-        let built = target().join(TARGET).join(PROFILE).join(format!("{}.wasm", name.replace('-', "_")));
+    let folder = target().join(TARGET).join(PROFILE);
+    let libraries = CRATES.iter().map(|name| (folder.clone(), name));
+    let examples = VERSIONS.iter().map(|name| (folder.join("examples"), name));
+    for (folder, name) in libraries.chain(examples) {
+        let built = folder.join(format!("{}.wasm", name.replace('-', "_")));
         replace(&built, &root().join("plugins").join(format!("{name}.wasm")))?;
     }
     if all { javascript() } else { Ok(()) }

@@ -2,10 +2,12 @@
 //! a setting here that runs into it.
 //!
 //! It is written against the bare interface, without the SDK, so that it can lie. `{"how": "echo"}` behaves
-//! well, to compare with. Settings are in `settings.rs`.
+//! well, to compare with; with `"keep": true` it does so with state. `"marked": true` makes poison of single messages.
+//! Settings are in `settings.rs`.
 
 wit_bindgen::generate!({ path: "../../wit", world: "stateful" });
 
+mod count;
 mod keep;
 mod lie;
 mod look;
@@ -21,7 +23,8 @@ use exports::apogee::plugin::{state, timer, transform};
 use settings::{How, SCHEMA, Settings};
 
 std::thread_local! {
-    static SETTINGS: Cell<Settings> = const { Cell::new(Settings { how: How::Echo, count: None }) };
+    static SETTINGS: Cell<Settings> =
+        const { Cell::new(Settings { how: How::Echo, count: None, marked: false, keep: false }) };
 }
 
 /// Misbehaves as its settings say.
@@ -42,6 +45,7 @@ impl transform::Guest for Hostile {
         SETTINGS.set(settings);
         match settings.how {
             How::LoopInOpen => take::time(),
+            How::TrapInOpen => panic!("it does not open"),
             How::BadFields => Ok(opened((0..settings.count_or(10_001)).map(|i| field(format!("field{i}"))).collect())),
             How::DuplicateFields => Ok(opened(["\u{1b}[31mred"; 2].map(|name| field(name.to_owned())).into())),
             _ => Ok(opened(Vec::new())),
@@ -51,6 +55,9 @@ impl transform::Guest for Hostile {
     fn process(batch: Batch) -> Output {
         let settings = SETTINGS.get();
         let count = |default| settings.count_or(default);
+        if settings.marked && !count::is_marked(&batch) {
+            return behave(batch, settings);
+        }
         match settings.how {
             How::LoopInProcess => take::time(),
             How::Allocate => take::memory(),
@@ -68,6 +75,7 @@ impl transform::Guest for Hostile {
             How::HeadersOutOfRange => lie::with(batch, lie::header_of_nothing),
             How::OriginsOutOfRange => lie::with(batch, |output| output.origins.fill(u32::MAX)),
             How::OriginsMissing => lie::with(batch, |output| output.origins.clear()),
+            How::Reject => count::reject(behave(batch, settings), count(1)),
             How::RejectedOutOfRange => lie::with(batch, |output| lie::reject(output, &[u32::MAX], "out of range")),
             How::RejectedTwice => lie::with(batch, |output| lie::reject(output, &[0, 0], "twice")),
             How::GiantReason => {
@@ -77,7 +85,7 @@ impl transform::Guest for Hostile {
             How::MillionMessages => lie::many(count(1_000_000)),
             How::GiantOutput => lie::giant(count(1 << 30)),
             How::ClockRandomEnv => lie::note(look::around(), batch),
-            _ => lie::echo(batch),
+            _ => behave(batch, settings),
         }
     }
 }
@@ -88,6 +96,7 @@ impl timer::Guest for Hostile {
         let without_origins = |count| Output { origins: Vec::new(), ..lie::many(count) };
         match settings.how {
             How::LoopInAdvance => take::time(),
+            How::TrapInAdvance => panic!("the time is not right"),
             How::MillionInAdvance => without_origins(settings.count_or(1_000_000)),
             How::OriginsInAdvance => lie::many(1),
             _ => without_origins(0),
@@ -100,6 +109,7 @@ impl state::Guest for Hostile {
         let settings = SETTINGS.get();
         match settings.how {
             How::LoopInChanges => take::time(),
+            How::TrapInChanges => panic!("nothing ever changes"),
             How::ChangesTooLong => keep::entries(&[1_000_000], &[-1], 1),
             How::ChangesUneven => keep::entries(&[1, 0], &[-1], 1),
             How::ChangesWithoutKey => keep::entries(&[-1], &[-1], 0),
@@ -108,18 +118,23 @@ impl state::Guest for Hostile {
                 keep::entries(&[i32::try_from(bytes).unwrap_or(i32::MAX)], &[-1], bytes as usize)
             }
             How::NothingWithoutEnd => keep::entries(&[0], &[-1], 0),
-            _ => keep::entries(&[], &[], 0),
+            _ => count::changes(),
         }
     }
 
-    fn restore(_version: String, _entries: Entries) -> Result<(), String> {
+    fn restore(_version: String, entries: Entries) -> Result<(), String> {
         match SETTINGS.get().how {
             How::LoopInRestore => take::time(),
             How::TrapInRestore => panic!("the state is not to my taste"),
             How::RefuseState => Err("\u{1b}[31mnot mine".to_owned()),
-            _ => Ok(()),
+            _ => count::restore(&entries),
         }
     }
+}
+
+/// What is put out where nothing is wrong.
+fn behave(batch: Batch, settings: Settings) -> Output {
+    if settings.keep { count::put_out(batch) } else { lie::echo(batch) }
 }
 
 fn opened(fields: Vec<Field>) -> Opened {

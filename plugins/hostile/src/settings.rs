@@ -1,4 +1,4 @@
-//! How to misbehave, as the settings say: `{"how": "trap"}`, for some with a `count`.
+//! How to misbehave, as the settings say: `{"how": "trap"}`, for some with a `count`; and when.
 
 use serde::Deserialize;
 
@@ -9,7 +9,16 @@ pub struct Settings {
     pub how: How,
     /// How many bytes, messages, lines or fields, where the way has a number; its default is with it.
     pub count: Option<u64>,
+    /// Misbehaves in `process` only when a message comes whose value has [`MARK`] in it; all others go through.
+    #[serde(default)]
+    pub marked: bool,
+    /// Where it behaves, it counts messages by key, and puts out `{"count":3,"message":…}` with the value as it came.
+    #[serde(default)]
+    pub keep: bool,
 }
+
+/// What marks a message.
+pub const MARK: &[u8] = b"poison";
 
 impl Settings {
     pub fn count_or(&self, default: u64) -> u64 {
@@ -26,6 +35,8 @@ pub enum How {
     Echo,
     /// Never returns from `open`.
     LoopInOpen,
+    /// Panics in `open`.
+    TrapInOpen,
     /// Never returns.
     LoopInProcess,
     /// Takes memory, and writes to it, until there is none.
@@ -50,6 +61,8 @@ pub enum How {
     OriginsOutOfRange,
     /// No origins at all.
     OriginsMissing,
+    /// Rejects each message; with a `count` about one in so many, by their values.
+    Reject,
     /// Rejects a message that did not come in.
     RejectedOutOfRange,
     /// Rejects the first message twice.
@@ -76,6 +89,10 @@ pub enum How {
     DuplicateFields,
     /// Never returns from `restore`.
     LoopInRestore,
+    /// Panics in `advance`.
+    TrapInAdvance,
+    /// Panics in `changes`.
+    TrapInChanges,
     /// Panics in `restore`.
     TrapInRestore,
     /// Refuses any state, for a reason with an escape in it.
@@ -105,7 +122,9 @@ pub const SCHEMA: &str = r#"{
     "type": "object",
     "properties": {
         "how": {"type": "string"},
-        "count": {"type": "integer", "minimum": 0}
+        "count": {"type": "integer", "minimum": 0},
+        "marked": {"type": "boolean"},
+        "keep": {"type": "boolean"}
     },
     "required": ["how"],
     "additionalProperties": false
@@ -119,6 +138,7 @@ mod tests {
     fn settings_say_how() {
         let settings: Settings = serde_json::from_str(r#"{"how":"log-flood","count":3}"#).expect("settings");
         assert_eq!((settings.how, settings.count_or(9)), (How::LogFlood, 3));
+        assert!(!settings.marked && !settings.keep);
         assert!(serde_json::from_str::<Settings>(r#"{"how":"nicely"}"#).is_err());
         assert!(serde_json::from_str::<serde_json::Value>(SCHEMA).is_ok_and(|schema| schema["required"][0] == "how"));
     }

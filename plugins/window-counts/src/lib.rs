@@ -48,7 +48,7 @@ struct Leaf {
 }
 
 impl Transform for WindowCounts {
-    const NAME: &'static str = env!("CARGO_PKG_NAME");
+    const NAME: &'static str = "window-counts";
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
     const SUMMARY: &'static str = "Counts and aggregates messages by group and window of event time.";
     type Settings = Settings;

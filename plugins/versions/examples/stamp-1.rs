@@ -1,0 +1,9 @@
+//! `stamp` 1.0.0: the first version.
+
+struct First;
+
+impl versions::Release for First {
+    const VERSION: &'static str = "1.0.0";
+}
+
+apogee_sdk::export_stateful!(versions::Stamp<First>);
