@@ -9,7 +9,7 @@ use std::time::Instant;
 use crate::beside::Beside;
 use crate::checkpoint::{self, Checkpoint, Tally};
 use crate::message::Batch;
-use crate::plugin::{Entries, Instance, Output, Plugin, PluginError, Rejection};
+use crate::plugin::{Entries, Instance, Output, PluginError, Rejection};
 use crate::sink::Kept;
 use crate::versions::Version;
 
@@ -28,10 +28,10 @@ pub struct Chain {
 
 /// Where what comes out of a chain goes.
 pub trait Outlet {
-    /// Messages of `batch` that `plugin` cannot use; `offsets` has, for each message, that of the one it came from.
+    /// Messages of `batch` that a plugin cannot use; `offsets` has, for each message, that of the one it came from.
     fn rejected(
         &mut self,
-        plugin: &Plugin,
+        version: &Version,
         rejected: &[Rejection],
         batch: &Batch,
         offsets: &[i64],
@@ -45,7 +45,7 @@ pub trait Outlet {
 pub struct Nowhere;
 
 impl Outlet for Nowhere {
-    fn rejected(&mut self, _: &Plugin, _: &[Rejection], _: &Batch, _: &[i64]) -> anyhow::Result<()> {
+    fn rejected(&mut self, _: &Version, _: &[Rejection], _: &Batch, _: &[i64]) -> anyhow::Result<()> {
         Ok(())
     }
 
@@ -148,7 +148,7 @@ impl Chain {
                 return Ok(());
             }
             let output = stage.process(&batch, &offsets).map_err(|error| Failed { stage: number, error })?;
-            out.rejected(&stage.version.plugin, &output.rejected, &batch, &offsets)?;
+            out.rejected(&stage.version, &output.rejected, &batch, &offsets)?;
             offsets = output.origins.iter().map(|&origin| offsets[origin as usize]).collect();
             batch = output.messages;
         }

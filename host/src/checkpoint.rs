@@ -107,14 +107,6 @@ pub struct Refusal {
     pub what: String,
 }
 
-impl Checkpoint {
-    /// The version of the plugin whose state has that number.
-    pub fn keeper(&self, number: u8) -> Option<&str> {
-        let mut with_state = self.plugins.iter().filter(|mark| mark.has_state);
-        with_state.nth(number.into()).map(|mark| mark.version.as_str())
-    }
-}
-
 impl Identity {
     /// The same pipeline with these plugins.
     pub fn with(&self, versions: &[Version]) -> Self {

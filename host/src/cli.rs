@@ -3,12 +3,19 @@
 //! Results go to standard output; log lines, progress, summaries and errors to standard error.
 
 mod check;
+mod compile;
+mod control;
+mod dead;
 mod inspect;
 mod logging;
+mod replay;
 mod run;
 mod simulate;
+mod status;
 mod stream;
+mod swap;
 mod topics;
+mod watch;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -44,6 +51,8 @@ struct Cli {
     #[command(flatten)]
     stream: Option<stream::Stream>,
     #[command(flatten)]
+    listen: Option<control::Listen>,
+    #[command(flatten)]
     global: Global,
 }
 
@@ -67,15 +76,41 @@ enum Command {
     Run(run::Run),
     /// Say what pipeline files would do, without doing it
     Check(check::Check),
+    /// Show what the hosts of this machine run
+    Status(status::Status),
+    /// Put another version of a plugin in the place of the one that runs
+    Swap(swap::Swap),
+    /// Show how a new version compares with the one that runs
+    #[command(after_help = "Examples:\n  host canary iss-csv\n  host canary iss-csv --json")]
+    Canary(swap::OfCanary),
+    /// Swap in the version of the canary
+    Promote(swap::Promote),
+    /// End the canary
+    #[command(after_help = "Examples:\n  host drop iss-csv\n  host drop iss-csv --json")]
+    Drop(swap::OfCanary),
+    /// Process no more messages of a pipeline, until it is resumed
+    #[command(after_help = "Examples:\n  host pause iss-csv\n  host pause iss-csv --json")]
+    Pause(status::Pause),
+    /// Let a paused pipeline go on
+    #[command(after_help = "Examples:\n  host resume iss-csv\n  host resume iss-csv --json")]
+    Resume(status::Pause),
     /// Look at plugins
     #[command(subcommand)]
     Plugin(inspect::Plugin),
+    /// Compare two versions of a plugin on messages that were kept, or put a dead letter through again
+    Replay(replay::Replay),
+    /// Look at dead letters
+    #[command(subcommand)]
+    Dead(dead::Dead),
     /// Look at topics of the embedded log and of Kafka
     #[command(subcommand)]
     Topics(topics::Topics),
     /// Serve a simulated feed over HTTP
     #[command(subcommand)]
     Simulate(simulate::Simulate),
+    /// Compile a component from standard input into the cache, for a host that was handed one
+    #[command(hide = true)]
+    Compile(compile::Compile),
 }
 
 /// The whole program.
@@ -100,20 +135,32 @@ pub fn main() -> ExitCode {
 
 fn dispatch(cli: Cli) -> anyhow::Result<()> {
     logging::start(cli.global)?;
-    match (cli.command, cli.stream) {
-        (Some(_), Some(_)) => Err(Cli::command()
-            .error(
-                ErrorKind::ArgumentConflict,
-                "options of a run without a file stand before a command; put those that the command takes after it",
-            )
-            .into()),
-        (None, None) => Err(Cli::command().error(ErrorKind::MissingRequiredArgument, "--plugin is missing").into()),
-        (None, Some(stream)) => stream.run(cli.global),
-        (Some(Command::Run(command)), None) => command.run(cli.global),
-        (Some(Command::Check(command)), None) => command.run(cli.global),
-        (Some(Command::Plugin(command)), None) => command.run(cli.global),
-        (Some(Command::Topics(command)), None) => command.run(cli.global),
-        (Some(Command::Simulate(command)), None) => command.run(),
+    let Some(command) = cli.command else {
+        return match cli.stream {
+            Some(stream) => stream.run(&cli.listen.unwrap_or_default(), cli.global),
+            None => Err(Cli::command().error(ErrorKind::MissingRequiredArgument, "--plugin is missing").into()),
+        };
+    };
+    if cli.stream.is_some() || cli.listen.is_some() {
+        let what = "options of a run without a file stand before a command; put those that the command takes after it";
+        return Err(Cli::command().error(ErrorKind::ArgumentConflict, what).into());
+    }
+    match command {
+        Command::Run(command) => command.run(cli.global),
+        Command::Check(command) => command.run(cli.global),
+        Command::Status(command) => command.run(cli.global),
+        Command::Swap(command) => command.run(cli.global),
+        Command::Canary(command) => command.report(cli.global),
+        Command::Promote(command) => command.run(cli.global),
+        Command::Drop(command) => command.end(cli.global),
+        Command::Pause(command) => command.run(true, cli.global),
+        Command::Resume(command) => command.run(false, cli.global),
+        Command::Plugin(command) => command.run(cli.global),
+        Command::Replay(command) => command.run(cli.global),
+        Command::Dead(command) => command.run(cli.global),
+        Command::Topics(command) => command.run(cli.global),
+        Command::Simulate(command) => command.run(),
+        Command::Compile(command) => command.run(),
     }
 }
 

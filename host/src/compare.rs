@@ -1,17 +1,44 @@
 //! Compares what two versions of a plugin make of the same messages: by message, and field by field where they differ.
+//!
+//! What comes of one message is aligned, in its order, so that the fewest differences are told. A message that only one
+//! of them rejects is counted as that and as nothing else. Messages are equal where all of their bytes are.
+
+mod align;
+mod fields;
+mod latency;
+mod messages;
+mod show;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::text::excerpt;
 use crate::message::Batch;
 use crate::plugin::Output;
+
+use align::align;
+use latency::Latency;
+use messages::{Message, Messages};
+
+/// How many differences are shown.
+const SHOWN: usize = 10;
+/// Most fields of one difference that are shown.
+const FIELDS_SHOWN: usize = 32;
+/// Most names of fields that are counted, each for itself; the others are counted as `<other fields>`.
+const NAMES: usize = 1_000;
+/// Most characters of a name or of a reason.
+const TEXT: usize = 200;
 
 /// Counts what is the same and what is not, and remembers the first differences.
 #[derive(Debug, Clone, Default)]
 pub struct Comparison {
     report: Report,
+    old: Latency,
+    new: Latency,
 }
 
 /// What one version cost.
@@ -66,6 +93,64 @@ pub struct Difference {
     pub fields: Vec<(String, Option<String>, Option<String>)>,
 }
 
+impl Report {
+    /// Whether the two do not agree about something, or the new one failed.
+    pub fn differs(&self) -> bool {
+        let Self { changed, added, missing, rejected_by_old_only, rejected_by_new_only, .. } = self;
+        changed + added + missing + rejected_by_old_only + rejected_by_new_only > 0 || self.failed.is_some()
+    }
+
+    /// Remembers a difference, if there were only few before.
+    fn show(&mut self, (partition, offset): Place, what: &str, fields: impl FnOnce() -> Vec<fields::Field>) {
+        if self.differences.len() < SHOWN {
+            let mut fields = fields();
+            fields.truncate(FIELDS_SHOWN);
+            self.differences.push(Difference { partition, offset, what: what.to_owned(), fields });
+        }
+    }
+
+    fn count_field(&mut self, name: &str) {
+        let name = excerpt(name, TEXT);
+        let name = if self.fields.len() < NAMES || self.fields.contains_key(&name) { &name } else { "<other fields>" };
+        match self.fields.get_mut(name) {
+            Some(count) => *count += 1,
+            None => drop(self.fields.insert(name.to_owned(), 1)),
+        }
+    }
+
+    /// What came of the same, in order, from the old one and from the new one.
+    fn outputs(&mut self, place: Place, old: &[Message<'_>], new: &[Message<'_>]) {
+        for pair in align(old, new) {
+            match pair {
+                (Some(old), Some(new)) if old == new => self.equal += 1,
+                (Some(old), Some(new)) => {
+                    self.changed += 1;
+                    let shown = self.differences.len() < SHOWN;
+                    let mut differing = fields::differing(old, new, shown);
+                    differing.iter().for_each(|(name, _, _)| self.count_field(name));
+                    // Where no message came in, the key tells which one it is.
+                    if place.1.is_none() && old.key == new.key {
+                        differing.insert(0, fields::key(Some(old), Some(new)));
+                    }
+                    self.show(place, "changed", || differing);
+                }
+                (Some(old), None) => {
+                    self.missing += 1;
+                    self.show(place, "missing", || fields::all(Some(old), None));
+                }
+                (None, Some(new)) => {
+                    self.added += 1;
+                    self.show(place, "added", || fields::all(None, Some(new)));
+                }
+                (None, None) => {}
+            }
+        }
+    }
+}
+
+/// A partition, and the offset of what went in.
+type Place = (i32, Option<i64>);
+
 impl Comparison {
     pub fn new() -> Self {
         Self::default()
@@ -73,20 +158,63 @@ impl Comparison {
 
     /// What both made of a batch; `offsets` has that of each message.
     pub fn output(&mut self, partition: i32, batch: &Batch, offsets: &[i64], old: &Output, new: &Output) {
-        let _ = (partition, batch, offsets, old, new);
-        todo!()
+        let report = &mut self.report;
+        report.messages += batch.len() as u64;
+        let rejected = |output: &Output| output.rejected.iter().map(|rejection| rejection.message).collect::<Vec<_>>();
+        if old.origins == new.origins
+            && messages::same(&old.messages, &new.messages)
+            && old.rejected.len() == new.rejected.len()
+            && rejected(old) == rejected(new)
+        {
+            report.equal += old.messages.len() as u64;
+            report.rejected_by_both += old.rejected.len() as u64;
+            return;
+        }
+        let (old_reasons, new_reasons) = (reasons(old, batch.len()), reasons(new, batch.len()));
+        let (mut old, mut new) = (ByOrigin::new(old), ByOrigin::new(new));
+        for (origin, &offset) in (0..).zip(offsets.iter().take(batch.len())) {
+            let place = (partition, Some(offset));
+            let (old_made, new_made) = (old.take(origin), new.take(origin));
+            let rejection = |old: Option<&str>, new: Option<&str>| {
+                let text = |reason: &str| excerpt(reason, TEXT);
+                vec![("<rejected>".to_owned(), old.map(text), new.map(text))]
+            };
+            match (old_reasons[origin], new_reasons[origin]) {
+                (Some(reason), None) => {
+                    report.rejected_by_old_only += 1;
+                    report.show(place, "rejected by old only", || rejection(Some(reason), None));
+                }
+                (None, Some(reason)) => {
+                    report.rejected_by_new_only += 1;
+                    report.show(place, "rejected by new only", || rejection(None, Some(reason)));
+                }
+                (both, _) => {
+                    report.rejected_by_both += u64::from(both.is_some());
+                    report.outputs(place, &old_made, &new_made);
+                }
+            }
+        }
     }
 
-    /// What both put out when time passed.
+    /// What both put out when time passed. Messages of one key are compared with each other, in their order.
     pub fn advanced(&mut self, partition: i32, old: &Batch, new: &Batch) {
-        let _ = (partition, old, new);
-        todo!()
+        if messages::same(old, new) {
+            self.report.equal += old.len() as u64;
+            return;
+        }
+        let (old, new) = (Messages::new(old), Messages::new(new));
+        let mut by_key: BTreeMap<Option<&[u8]>, (Vec<Message<'_>>, Vec<Message<'_>>)> = BTreeMap::new();
+        old.iter().for_each(|message| by_key.entry(message.key).or_default().0.push(message));
+        new.iter().for_each(|message| by_key.entry(message.key).or_default().1.push(message));
+        for (old, new) in by_key.values() {
+            self.report.outputs((partition, None), old, new);
+        }
     }
 
     /// How long a call took each of them, for so many messages.
     pub fn took(&mut self, messages: usize, old: Duration, new: Duration) {
-        let _ = (messages, old, new);
-        todo!()
+        self.old.add(messages, old);
+        self.new.add(messages, new);
     }
 
     /// How much memory each has.
@@ -116,6 +244,43 @@ impl Comparison {
     }
 
     pub fn report(&self) -> Report {
-        todo!()
+        let mut report = self.report.clone();
+        self.old.tell(&mut report.old);
+        self.new.tell(&mut report.new);
+        report
+    }
+}
+
+/// For each of the messages that went in, why it was rejected, if it was.
+fn reasons(output: &Output, came_in: usize) -> Vec<Option<&str>> {
+    let mut reasons = vec![None; came_in];
+    for rejection in &output.rejected {
+        reasons[rejection.message as usize] = Some(rejection.reason.as_str());
+    }
+    reasons
+}
+
+/// What was made of each message of a batch.
+struct ByOrigin<'a> {
+    messages: Messages<'a>,
+    origins: &'a [u32],
+    /// The numbers of what came out, by what it came from.
+    order: Vec<usize>,
+    taken: usize,
+}
+
+impl<'a> ByOrigin<'a> {
+    fn new(output: &'a Output) -> Self {
+        let mut order: Vec<usize> = (0..output.origins.len()).collect();
+        order.sort_by_key(|&number| output.origins[number]);
+        Self { messages: Messages::new(&output.messages), origins: &output.origins, order, taken: 0 }
+    }
+
+    /// What came of that message; they are asked for one after the other.
+    fn take(&mut self, origin: usize) -> Vec<Message<'_>> {
+        let rest = &self.order[self.taken..];
+        let count = rest.iter().take_while(|&&number| self.origins[number] as usize == origin).count();
+        self.taken += count;
+        rest[..count].iter().map(|&number| self.messages.get(number)).collect()
     }
 }

@@ -8,6 +8,7 @@ pub mod error;
 pub mod overrides;
 mod resolve;
 mod rules;
+pub mod set;
 pub mod text;
 pub mod values;
 mod written;
@@ -27,7 +28,7 @@ use crate::failures::Rule;
 use crate::log::Start;
 use crate::plugin::Limits;
 use crate::source::file::Format;
-use crate::uri::{Shape, Simulate, SinkUri, SourceUri, TopicUri};
+use crate::uri::{LettersUri, Shape, Simulate, SinkUri, SourceUri, TopicUri};
 use crate::{sink, source};
 
 /// Open Notify's position of the ISS: the source when none is named.
@@ -60,7 +61,7 @@ pub struct Pipeline {
     pub interval: Duration,
     /// The pipeline that fills the topic which this one reads, where a plugin has `through`.
     pub upstream: Option<Box<Pipeline>>,
-    pub dead_letters: TopicUri,
+    pub dead_letters: LettersUri,
     /// What becomes of messages that a plugin fails on.
     pub failures: Rule,
     /// The file of the embedded log.
@@ -158,9 +159,9 @@ impl Pipeline {
 
     /// Whether dead letters are in the same log as the output, and so in the same step.
     pub fn letters_with_sink(&self) -> bool {
-        match &self.sink {
-            Sink::Topic(topic) => topic.brokers == self.dead_letters.brokers,
-            Sink::Csv(_) | Sink::Stdout => false,
+        match (&self.sink, &self.dead_letters) {
+            (Sink::Topic(topic), LettersUri::Topic(letters)) => topic.brokers == letters.brokers,
+            _ => false,
         }
     }
 
@@ -242,6 +243,20 @@ impl Source {
     /// Whether what was read can be read again. What cannot goes through a topic first.
     pub fn goes_back(&self) -> bool {
         matches!(self, Self::Topic(..) | Self::File(_))
+    }
+
+    /// As others may see it: without what is often secret in a URL.
+    pub fn shown(&self) -> String {
+        match self {
+            Self::Http(options) => {
+                let mut url = options.url.clone();
+                url.set_query(None);
+                // Only a URL that has no host has none of these.
+                let _ = url.set_username("").and_then(|()| url.set_password(None));
+                url.to_string()
+            }
+            source => source.to_string(),
+        }
     }
 
     /// The polling options of a source that is polled.

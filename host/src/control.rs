@@ -1,6 +1,12 @@
 //! What is asked of a running host, and by whom: over a Unix socket that is its owner's only and, when asked, over HTTP.
 
 pub mod api;
+pub mod client;
+mod guard;
 pub mod handle;
 mod plan;
+mod routes;
 pub mod server;
+mod socket;
+pub mod token;
+mod upload;

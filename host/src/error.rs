@@ -2,6 +2,7 @@
 
 use std::io;
 
+use crate::control::client::ClientError;
 use crate::log::LogError;
 use crate::plugin::PluginError;
 use crate::sink::SinkError;
@@ -70,6 +71,7 @@ fn known(error: &(dyn std::error::Error + 'static)) -> Option<Fault> {
             PluginError::Read { .. } | PluginError::Engine(_) => Fault::Environment,
             PluginError::Trap { .. } | PluginError::Limit { .. } | PluginError::Nonsense { .. } => Fault::RunTime,
             PluginError::NotAComponent { .. }
+            | PluginError::Uncompiled { .. }
             | PluginError::Imports { .. }
             | PluginError::Exports { .. }
             | PluginError::Mismatch { .. }
@@ -77,6 +79,12 @@ fn known(error: &(dyn std::error::Error + 'static)) -> Option<Fault> {
             | PluginError::Settings { .. }
             | PluginError::Refused { .. }
             | PluginError::State { .. } => Fault::Configuration,
+        });
+    }
+    if let Some(error) = error.downcast_ref() {
+        return Some(match error {
+            ClientError::Refused(_) => Fault::Configuration,
+            ClientError::Nobody(_) | ClientError::Unreachable(_) => Fault::Environment,
         });
     }
     if error.is::<checkpoint::Refusal>() || error.is::<uri::UriError>() {

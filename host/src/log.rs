@@ -73,6 +73,9 @@ pub trait Log: Send + Sync {
     /// partitions: [`LogError::Partitions`] where they are fewer than asked.
     fn create_topic(&self, topic: &str, partitions: u32) -> Result<bool, LogError>;
 
+    /// The same for a topic that keeps the last value of each key, however old. One that forgets by time is refused.
+    fn create_compacted(&self, topic: &str, partitions: u32) -> Result<bool, LogError>;
+
     fn topics(&self) -> Result<Vec<Topic>, LogError>;
 
     /// One topic, which exists.

@@ -5,6 +5,7 @@
 
 pub mod bindings;
 mod check;
+mod compile;
 mod engine;
 mod error;
 mod guest_log;
@@ -15,8 +16,9 @@ mod wasi;
 pub use bindings::messages::{Output, Rejection};
 pub use bindings::state::Entries;
 pub use bindings::transform::{Description, Field, Kind, Opened};
+pub use compile::{CompilerLimits, MOST_BYTES, compile};
 pub use engine::{Engine, Plugin};
-pub use error::{PluginError, Reached};
+pub use error::{PluginError, Reached, Uncompiled};
 pub use guest_log::quote;
 pub use instance::Instance;
 pub use limits::{Limits, MOST_MEMORY, MOST_TABLE_ELEMENTS};

@@ -15,9 +15,8 @@ use crate::versions::Version;
 
 /// Instances that are being made ready, one for each partition.
 pub struct Preparing {
-    pub slot: usize,
-    pub version: Version,
-    partitions: Vec<i32>,
+    /// By which the plugin's state is kept; `None` where it keeps none.
+    number: Option<u8>,
     news: Option<Sender<(i32, Entries)>>,
     /// How many pieces of work the thread has before it: the copies, then what it was told of.
     left: Arc<AtomicUsize>,
@@ -27,32 +26,27 @@ pub struct Preparing {
 /// What a partition's instance is made of.
 pub struct Origin {
     pub partition: i32,
-    /// The version that kept the state, and the state; `None` where there is none.
-    pub state: Option<(String, Kept)>,
+    /// The version that keeps the state.
+    pub kept_by: String,
+    /// What it has kept; `None` where that is nothing.
+    pub kept: Option<Kept>,
 }
 
 impl Preparing {
-    pub fn start(slot: usize, version: Version, origins: Vec<Origin>) -> anyhow::Result<Self> {
-        let partitions = origins.iter().map(|origin| origin.partition).collect();
+    pub fn start(version: &Version, origins: Vec<Origin>) -> anyhow::Result<Self> {
+        let number = version.plugin.has_state().then_some(version.number);
         let left = Arc::new(AtomicUsize::new(1));
         let (news, heard) = channel();
         let (of, counter) = (version.clone(), left.clone());
         let thread = std::thread::Builder::new().name("prepare".to_owned());
         let thread = thread.spawn(move || prepare(&of, origins, &heard, &counter))?;
-        Ok(Self { slot, version, partitions, news: Some(news), left, thread: Some(thread) })
-    }
-
-    /// The partitions that it makes ready.
-    pub fn partitions(&self) -> &[i32] {
-        &self.partitions
+        Ok(Self { number, news: Some(news), left, thread: Some(thread) })
     }
 
     /// Tells of what was kept since the copy was asked for, in the order in which it was.
     pub fn kept(&mut self, part: &Part) {
-        if !self.version.plugin.has_state() || part.changes.is_empty() {
-            return;
-        }
-        let own = own(&part.changes, self.version.number);
+        let Some(number) = self.number else { return };
+        let own = own(&part.changes, number);
         if let Some(news) = &self.news
             && !own.is_empty()
         {
@@ -84,24 +78,21 @@ fn prepare(
     left: &AtomicUsize,
 ) -> anyhow::Result<BTreeMap<i32, Instance>> {
     let mut instances = BTreeMap::new();
-    let mut before = BTreeMap::new();
-    for Origin { partition, state } in origins {
+    for Origin { partition, kept_by, kept } in origins {
         let mut instance = version.open()?;
-        if let Some((kept_by, kept)) = state {
+        if let Some(kept) = kept {
             copy(&mut instance, &kept_by, version.number, kept)?;
-            before.insert(partition, kept_by);
         }
-        instances.insert(partition, instance);
+        instances.insert(partition, (instance, kept_by));
     }
     left.fetch_sub(1, Ordering::AcqRel);
     for (partition, entries) in news {
-        let kept_by = before.entry(partition).or_insert_with(|| version.plugin.description.version.clone());
-        if let Some(instance) = instances.get_mut(&partition) {
+        if let Some((instance, kept_by)) = instances.get_mut(&partition) {
             instance.restore(kept_by, &entries)?;
         }
         left.fetch_sub(1, Ordering::AcqRel);
     }
-    Ok(instances)
+    Ok(instances.into_iter().map(|(partition, (instance, _))| (partition, instance)).collect())
 }
 
 fn copy(instance: &mut Instance, version: &str, number: u8, kept: Kept) -> anyhow::Result<()> {

@@ -1,17 +1,20 @@
 //! What becomes of messages that cannot be used: a count by cause, and a dead letter each (Invariant 2).
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use crate::chain::Failed;
-use crate::dead_letter::{DeadLetters, HEADERS, Letter, Text};
-use crate::failures::Policy;
+use crate::dead_letter::{DeadLetters, Letter, Ran, Text};
 use crate::message::{Batch, Fetch, Rejected};
 use crate::metrics::Tentative;
-use crate::plugin::{Description, Plugin, Rejection};
+use crate::plugin::{Description, Rejection};
+use crate::versions::Version;
 
 /// Where messages go that cannot be used, and who counts them.
 pub struct Rejects {
     pub pipeline: String,
+    /// What the pipeline reads, as a URI.
+    pub source: String,
     pub counters: Tentative,
     pub dead_letters: DeadLetters,
 }
@@ -22,20 +25,19 @@ impl Rejects {
         self.counters.add("messages in", rejected.len() as u64);
         for rejected in rejected {
             self.counters.add(&format!("rejected by source: {}", rejected.cause), 1);
-            self.dead_letters.put(&Letter {
-                pipeline: &self.pipeline,
-                by: "source",
-                version: None,
-                hash: None,
-                cause: rejected.cause,
-                reason: &rejected.reason,
-                partition,
-                offset: rejected.offset,
-                timestamp: None,
+            let letter = Letter {
                 key: rejected.key.as_deref().map(Text::key),
                 value: Some(Text::value(&rejected.value)),
-                headers: Vec::new(),
-            })?;
+                ..Letter::new(
+                    &self.pipeline,
+                    &self.source,
+                    partition,
+                    rejected.offset,
+                    rejected.cause,
+                    &rejected.reason,
+                )
+            };
+            self.dead_letters.put(&letter)?;
         }
         Ok(())
     }
@@ -46,24 +48,42 @@ impl Rejects {
         self.dead_letters.undo();
     }
 
-    /// Takes a message, the `index`-th of what was fetched, that a plugin failed on; what becomes of it is `policy`.
+    /// Takes a message, alone in what was fetched, that one of the plugins of a chain failed on. Without a letter it is
+    /// only counted.
     pub fn by_failure(
         &mut self,
         failed: &Failed,
-        plugin: &Plugin,
-        policy: Policy,
+        versions: &[Version],
         fetch: &Fetch,
-        index: usize,
+        letter: bool,
     ) -> anyhow::Result<()> {
-        let _ = (failed, plugin, policy, fetch, index);
-        todo!()
+        let (by, cause) = (Ran::of(&versions[failed.stage]), failed.error.cause());
+        self.counters.add("messages in", 1);
+        let skipped = if letter { "" } else { ", skipped" };
+        self.counters.add(&format!("rejected by {}: {cause}{skipped}", by.name), 1);
+        if !letter {
+            return Ok(());
+        }
+        let (reason, batch) = (failed.error.to_string(), &fetch.batch);
+        let (key, value) = (batch.keys.iter().next().flatten(), batch.values.iter().next().flatten());
+        let letter = Letter {
+            timestamp: batch.timestamps.first().copied(),
+            before: versions[..failed.stage].iter().map(Ran::of).collect(),
+            said: failed.error.said().iter().map(|line| Cow::Borrowed(line.as_str())).collect(),
+            backtrace: failed.error.backtrace().into_iter().map(Cow::Owned).collect(),
+            key: key.map(Text::key),
+            value: value.map(Text::value),
+            headers: Text::headers(batch, 0),
+            ..Letter::new(&self.pipeline, &self.source, fetch.partition, fetch.offsets[0], cause, &reason).by(by)
+        };
+        self.dead_letters.put(&letter)
     }
 
     /// Takes the messages of `batch` that a plugin rejected, each as the plugin saw it.
     pub fn by_plugin(
         &mut self,
         rejected: &[Rejection],
-        plugin: &Plugin,
+        version: &Version,
         batch: &Batch,
         offsets: &[i64],
         partition: i32,
@@ -71,29 +91,21 @@ impl Rejects {
         if rejected.is_empty() {
             return Ok(());
         }
-        let Description { name, version, .. } = &plugin.description;
+        let Description { name, .. } = &version.plugin.description;
         self.counters.add(&format!("rejected by {name}"), rejected.len() as u64);
         let reasons: BTreeMap<u32, &str> =
             rejected.iter().map(|rejection| (rejection.message, rejection.reason.as_str())).collect();
         for (index, (key, value)) in (0_u32..).zip(batch.keys.iter().zip(&batch.values)) {
             let Some(reason) = reasons.get(&index) else { continue };
-            let headers = batch.headers.iter().filter(|header| header.message == index).take(HEADERS);
-            self.dead_letters.put(&Letter {
-                pipeline: &self.pipeline,
-                by: name,
-                version: Some(version),
-                hash: Some(&plugin.hash),
-                cause: "rejected",
-                reason,
-                partition,
-                offset: offsets[index as usize],
+            let offset = offsets[index as usize];
+            let letter = Letter {
                 timestamp: Some(batch.timestamps[index as usize]),
                 key: key.map(Text::key),
                 value: value.map(Text::value),
-                headers: headers
-                    .map(|header| (Text::header(header.name.as_bytes()), Text::header(&header.value)))
-                    .collect(),
-            })?;
+                headers: Text::headers(batch, index),
+                ..Letter::new(&self.pipeline, &self.source, partition, offset, "rejected", reason).by(Ran::of(version))
+            };
+            self.dead_letters.put(&letter)?;
         }
         Ok(())
     }

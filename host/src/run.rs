@@ -38,7 +38,7 @@ use crate::source::http::HttpSource;
 use crate::stop::Stop;
 use crate::store::Store;
 use crate::supervise::supervise;
-use crate::uri::TopicUri;
+use crate::uri::{LettersUri, TopicUri};
 use crate::versions::{Version, Versions};
 use crate::worker::{self, Order, Worker};
 
@@ -275,8 +275,8 @@ impl<'a> Running<'a> {
         // Declared in this order so that the simulator outlives who polls it.
         let (_simulator, mut source) = self.feed()?;
         let mut writer = self.logs.of(via)?.writer(&via.topic)?;
-        let letters = DeadLetters::apart(self.logs.clone(), self.pipeline.dead_letters.clone());
-        pump::run(source.as_mut(), writer.as_mut(), &via.to_string(), self.rejects(letters), order)
+        let rejects = self.rejects(self.pipeline.source.shown(), self.letters());
+        pump::run(source.as_mut(), writer.as_mut(), &via.to_string(), rejects, order)
     }
 
     /// Runs the workers, until all have ended; when one fails, the others end too.
@@ -319,11 +319,8 @@ impl<'a> Running<'a> {
         let pipeline = self.pipeline;
         // Before the source: whatever a former self left under way is ended by then.
         let sink = self.sink(member)?;
-        let letters = if pipeline.letters_with_sink() {
-            DeadLetters::with_the_sink()
-        } else {
-            DeadLetters::apart(self.logs.clone(), pipeline.dead_letters.clone())
-        };
+        let letters = if pipeline.letters_with_sink() { DeadLetters::with_the_sink() } else { self.letters() };
+        let origin = pipeline.reads().map_or_else(|| pipeline.source.shown(), TopicUri::to_string);
         let (_simulator, source) = self.source(member)?;
         let worker = Worker {
             number,
@@ -331,7 +328,7 @@ impl<'a> Running<'a> {
             identity: self.identity(sink.as_ref())?,
             source,
             sink,
-            rejects: self.rejects(letters),
+            rejects: self.rejects(origin, letters),
             failures,
             idle: pipeline.idle,
             close: pipeline.close,
@@ -339,8 +336,18 @@ impl<'a> Running<'a> {
         worker::run(worker, order)
     }
 
-    fn rejects(&self, dead_letters: DeadLetters) -> Rejects {
-        Rejects { pipeline: self.pipeline.name.clone(), counters: Tentative::new(self.counters.clone()), dead_letters }
+    /// `source` is what is read, as a URI.
+    fn rejects(&self, source: String, dead_letters: DeadLetters) -> Rejects {
+        let counters = Tentative::new(self.counters.clone());
+        Rejects { pipeline: self.pipeline.name.clone(), source, counters, dead_letters }
+    }
+
+    /// Dead letters apart from the output.
+    fn letters(&self) -> DeadLetters {
+        match &self.pipeline.dead_letters {
+            LettersUri::Topic(topic) => DeadLetters::to_topic(self.logs.clone(), topic.clone()),
+            LettersUri::Lines(path) => DeadLetters::to_file(path.clone()),
+        }
     }
 
     fn identity(&self, sink: &dyn Sink) -> anyhow::Result<Identity> {
@@ -405,7 +412,10 @@ impl<'a> Running<'a> {
 
     fn sink(&self, member: &Member) -> anyhow::Result<Box<dyn Sink>> {
         let pipeline = self.pipeline;
-        let letters = pipeline.letters_with_sink().then_some(pipeline.dead_letters.topic.as_str());
+        let letters = match &pipeline.dead_letters {
+            LettersUri::Topic(letters) if pipeline.letters_with_sink() => Some(letters.topic.as_str()),
+            _ => None,
+        };
         match &pipeline.sink {
             config::Sink::Topic(topic) => self.topic_sink(topic, Some(&topic.topic), letters, member),
             config::Sink::Csv(options) => {

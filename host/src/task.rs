@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::chain::{Chain, Outlet, Stage};
 use crate::checkpoint::{Checkpoint, Identity, Part, Tally};
 use crate::message::{Batch, Fetch};
-use crate::plugin::{Plugin, Rejection};
+use crate::plugin::Rejection;
 use crate::rejects::Rejects;
 use crate::sink::{Kept, Sink};
 use crate::versions::Version;
@@ -47,12 +47,12 @@ pub struct Effect<'a> {
 impl Outlet for Effect<'_> {
     fn rejected(
         &mut self,
-        plugin: &Plugin,
+        version: &Version,
         rejected: &[Rejection],
         batch: &Batch,
         offsets: &[i64],
     ) -> anyhow::Result<()> {
-        self.rejects.by_plugin(rejected, plugin, batch, offsets, self.partition)
+        self.rejects.by_plugin(rejected, version, batch, offsets, self.partition)
     }
 
     fn output(&mut self, batch: &Batch, first: i64) -> anyhow::Result<()> {
@@ -142,16 +142,21 @@ impl Task {
     /// Puts what was fetched through the plugins and writes what comes out.
     pub fn process(&mut self, fetch: Fetch, sink: &mut dyn Sink, rejects: &mut Rejects) -> anyhow::Result<()> {
         let Fetch { partition, batch, offsets, rejected, next } = fetch;
-        let now = Instant::now();
-        self.heard = now;
-        self.silence = Silence::new(now);
-        self.open.get_or_insert(now);
-        self.next = Some(next);
+        self.pass(next);
         self.time = self.time.max(batch.timestamps.iter().copied().max());
         rejects.counters.add("messages in", batch.len() as u64);
         rejects.input(partition, &rejected)?;
         let first = offsets.first().copied().unwrap_or(next);
         self.chain.put_through(0, batch, offsets, first, &mut Effect { partition, sink, rejects })
+    }
+
+    /// Goes on to `next`, whatever became of what is before. Event time does not: no plugin has seen it.
+    pub fn pass(&mut self, next: i64) {
+        let now = Instant::now();
+        self.heard = now;
+        self.silence = Silence::new(now);
+        self.open.get_or_insert(now);
+        self.next = Some(next);
     }
 
     /// Moves event time on to `watermark` without a message, so that what waits for it comes out.

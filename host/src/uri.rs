@@ -56,6 +56,14 @@ pub enum SinkUri {
     Stdout,
 }
 
+/// Where dead letters go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LettersUri {
+    Topic(TopicUri),
+    /// `jsonl:PATH`: a file, to which lines are appended.
+    Lines(PathBuf),
+}
+
 /// An address that could not be read; the text says what is wrong and what to write.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -124,6 +132,18 @@ impl FromStr for TopicUri {
                 "no scheme; for a topic of the embedded log write ",
                 &format!("\"kafka:///{}\"", excerpt(uri, 80)),
             )),
+        }
+    }
+}
+
+impl FromStr for LettersUri {
+    type Err = UriError;
+
+    fn from_str(uri: &str) -> Result<Self, UriError> {
+        match split(uri) {
+            Some((scheme, rest)) if scheme == "jsonl" => path(uri, "jsonl", rest).map(Self::Lines),
+            Some((scheme, rest)) if scheme != "kafka" => Err(unknown(uri, &scheme, rest, &["kafka", "jsonl"])),
+            _ => uri.parse().map(Self::Topic),
         }
     }
 }
@@ -277,6 +297,15 @@ fn unknown(uri: &str, scheme: &str, rest: &str, known: &[&str]) -> UriError {
 impl fmt::Display for TopicUri {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "kafka://{}/{}", self.brokers.as_deref().unwrap_or_default(), self.topic)
+    }
+}
+
+impl fmt::Display for LettersUri {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Topic(topic) => write!(f, "{topic}"),
+            Self::Lines(path) => write!(f, "jsonl:{}", path.display()),
+        }
     }
 }
 

@@ -56,10 +56,8 @@ pub struct Worker<'a> {
 /// Runs a worker until its source ends or it is told to. On an error, what is not committed is dropped, to be read
 /// again.
 pub fn run(worker: Worker<'_>, order: impl Fn() -> Order) -> anyhow::Result<()> {
-    let seen = worker.handle.versions.changes().wrapping_sub(1);
-    let change = Change::None;
-    let (tasks, suspects) = (BTreeMap::new(), Suspects::default());
-    Loop { worker, tasks, draining: false, held: false, change, seen, unfit: None, suspects }.run(order)
+    let (tasks, change, suspects) = (BTreeMap::new(), Change::None, Suspects::default());
+    Loop { worker, tasks, draining: false, held: false, change, seen: None, unfit: None, suspects }.run(order)
 }
 
 struct Loop<'a> {
@@ -69,8 +67,8 @@ struct Loop<'a> {
     held: bool,
     /// The change of versions that this worker is at.
     change: Change,
-    /// Which changes of versions it has looked at.
-    seen: u64,
+    /// Which changes of versions it has looked at; `None` where it is to look again.
+    seen: Option<u64>,
     /// When the version was swapped in elsewhere that could not be put to work here.
     unfit: Option<i64>,
     suspects: Suspects,
@@ -94,7 +92,7 @@ impl Loop<'_> {
                 Err(error) => self.recover(error)?,
             }
         }
-        self.commit().or_else(|error| self.recover(error))
+        self.settle()
     }
 
     /// One poll and what follows from it. Says whether there is more to come.
@@ -109,7 +107,7 @@ impl Loop<'_> {
             Poll::Idle => {}
             Poll::Assigned(assigned) => {
                 // To restore state takes a while, for which nothing is to stay open.
-                self.commit()?;
+                self.settle()?;
                 assigned.iter().try_for_each(|assigned| self.take(assigned))?;
                 self.tasks_changed();
             }
@@ -120,7 +118,8 @@ impl Loop<'_> {
                 if self.worker.close {
                     self.advance(|_| Some(END))?;
                 }
-                return Ok(false);
+                // Where a version on trial was taken back, its messages come again.
+                return Ok(!self.commit()?);
             }
         }
         if !self.held {
@@ -139,7 +138,7 @@ impl Loop<'_> {
         if held != self.held {
             self.worker.source.hold(held);
             self.held = held;
-            self.commit()?;
+            self.settle()?;
         }
         Ok(())
     }
@@ -184,7 +183,7 @@ impl Loop<'_> {
 
     /// Commits what these partitions have, and gives them up.
     fn give(&mut self, partitions: &[i32]) -> anyhow::Result<()> {
-        self.commit()?;
+        self.settle()?;
         for partition in partitions {
             if self.tasks.remove(partition).is_some() {
                 self.worker.sink.close(*partition)?;
@@ -265,11 +264,20 @@ impl Loop<'_> {
         due.map_or(WAIT, |due| due.min(WAIT))
     }
 
+    /// Leaves nothing open: what was processed has taken effect, or is undone, to be read again.
+    fn settle(&mut self) -> anyhow::Result<()> {
+        match self.commit() {
+            Ok(_) => Ok(()),
+            Err(error) => self.recover(error),
+        }
+    }
+
     /// Makes everything that was processed take effect (Invariant 1); or nothing of it, where a new version is on trial
-    /// and has failed it.
-    fn commit(&mut self) -> anyhow::Result<()> {
+    /// and has failed it. Says which.
+    fn commit(&mut self) -> anyhow::Result<bool> {
         if let Some(reason) = self.change.failed() {
-            return self.roll_back(reason);
+            self.roll_back(reason)?;
+            return Ok(false);
         }
         let ready = self.change.is_ready();
         let Worker { source, sink, rejects, identity, failures, .. } = &mut self.worker;
@@ -290,7 +298,8 @@ impl Loop<'_> {
             failures.went_well(rejects.counters.pending("messages in"));
             rejects.counters.commit();
         }
-        self.committed(parts, ready)
+        self.committed(parts, ready)?;
+        Ok(true)
     }
 }
 

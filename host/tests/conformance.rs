@@ -3,6 +3,7 @@
 mod log;
 mod sink;
 mod source;
+mod store;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

@@ -76,12 +76,16 @@ fn each_is_stopped_with_a_text_that_says_what_to_do() {
 }
 
 /// What is not stopped; the first is a comparison, the others have a test of their own.
-const UNSTOPPED: [&str; 3] = ["echo", "log-flood", "clock-random-env"];
+const UNSTOPPED: [&str; 4] = ["echo", "log-flood", "clock-random-env", "reject"];
 
-const TEXTS: [(&str, &str); 35] = [
+const TEXTS: [(&str, &str); 38] = [
     (
         "loop-in-open",
         "plugin hostile 0.1.0 was stopped in open: it ran longer than 300ms; if it needs longer, raise `call` in [plugin.limits]",
+    ),
+    (
+        "trap-in-open",
+        "plugin hostile 0.1.0 failed in open: it gave up (a panic, an abort or an uncaught exception); it said: thread '<unnamed>' (1) panicked at plugins/hostile/src/lib.rs:48:32: / it does not open / note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace",
     ),
     (
         "loop-in-process",
@@ -97,7 +101,7 @@ const TEXTS: [(&str, &str); 35] = [
     ),
     (
         "trap",
-        "plugin hostile 0.1.0 failed in process: it gave up (a panic, an abort or an uncaught exception); it said: thread '<unnamed>' (1) panicked at plugins/hostile/src/lib.rs:58:26: / the plugin said so / note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace",
+        "plugin hostile 0.1.0 failed in process: it gave up (a panic, an abort or an uncaught exception); it said: thread '<unnamed>' (1) panicked at plugins/hostile/src/lib.rs:65:26: / the plugin said so / note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace",
     ),
     ("abort", "plugin hostile 0.1.0 failed in process: it gave up (a panic, an abort or an uncaught exception)"),
     (
@@ -171,7 +175,7 @@ const TEXTS: [(&str, &str); 35] = [
     ),
     (
         "trap-in-restore",
-        "plugin hostile 0.1.0 failed in restore: it gave up (a panic, an abort or an uncaught exception); it said: thread '<unnamed>' (1) panicked at plugins/hostile/src/lib.rs:118:35: / the state is not to my taste / note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace",
+        "plugin hostile 0.1.0 failed in restore: it gave up (a panic, an abort or an uncaught exception); it said: thread '<unnamed>' (1) panicked at plugins/hostile/src/lib.rs:128:35: / the state is not to my taste / note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace",
     ),
     (
         "refuse-state",
@@ -180,6 +184,10 @@ const TEXTS: [(&str, &str); 35] = [
     (
         "loop-in-advance",
         "plugin hostile 0.1.0 was stopped in advance: it ran longer than 300ms; if it needs longer, raise `call` in [plugin.limits]",
+    ),
+    (
+        "trap-in-advance",
+        "plugin hostile 0.1.0 failed in advance: it gave up (a panic, an abort or an uncaught exception); it said: thread '<unnamed>' (1) panicked at plugins/hostile/src/lib.rs:99:35: / the time is not right / note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace",
     ),
     (
         "million-in-advance",
@@ -192,6 +200,10 @@ const TEXTS: [(&str, &str); 35] = [
     (
         "loop-in-changes",
         "plugin hostile 0.1.0 was stopped in changes: it ran longer than 300ms; if it needs longer, raise `call` in [plugin.limits]",
+    ),
+    (
+        "trap-in-changes",
+        "plugin hostile 0.1.0 failed in changes: it gave up (a panic, an abort or an uncaught exception); it said: thread '<unnamed>' (1) panicked at plugins/hostile/src/lib.rs:112:35: / nothing ever changes / note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace",
     ),
     (
         "changes-too-long",
@@ -214,6 +226,41 @@ const TEXTS: [(&str, &str); 35] = [
         "plugin hostile 0.1.0 gave back nonsense from changes: more than 67108864 bytes of state; nothing of it was used, and this is the plugin's fault",
     ),
 ];
+
+/// What is poison does no harm until it comes, and its plugin keeps counts, by which the host shows what it lost.
+#[test]
+fn poison_is_one_message_and_the_others_are_counted() {
+    let engine = Engine::new().unwrap();
+    let plugin = engine.load(&plugin("hostile")).unwrap();
+    let open = |how: &str| plugin.open(&json!({ "how": how, "marked": true, "keep": true }), &limits()).unwrap();
+    let values = |output: &Output| output.messages.values.iter().map(|it| it.map(<[u8]>::to_vec)).collect::<Vec<_>>();
+    let mut kept = Entries::default();
+    for (how, failure) in [
+        ("trap", "failed in process: it gave up"),
+        ("loop-in-process", "was stopped in process: it ran longer"),
+        ("allocate", "was stopped in process: it asked for"),
+    ] {
+        let mut instance = open(how);
+        let output = instance.process(&batch()).unwrap();
+        assert_eq!(values(&output)[2].as_deref(), Some(&br#"{"count":3,"message":three}"#[..]));
+        assert!(instance.memory() > 1 << 20 && instance.memory() <= limits().memory, "{}", instance.memory());
+        kept = instance.changes().unwrap().expect("a count");
+        assert!(instance.changes().unwrap().is_none());
+        let mut poison = batch();
+        poison.push(None, Some(b"a poison"), 0);
+        let error = instance.process(&poison).unwrap_err().to_string();
+        assert!(error.contains(failure), "{error}");
+    }
+    let mut other = open("loop-in-process");
+    other.restore("0.1.0", &kept).unwrap();
+    assert_eq!(values(&other.process(&batch()).unwrap())[0].as_deref(), Some(&br#"{"count":4,"message":one}"#[..]));
+    // A shorter time for a call holds from the next one on.
+    other.limit_calls(Duration::from_millis(30));
+    let mut poison = Batch::new();
+    poison.push(None, Some(b"poison"), 0);
+    let error = other.process(&poison).unwrap_err().to_string();
+    assert!(error.contains("it ran longer than 30ms"), "{error}");
+}
 
 #[test]
 fn a_flood_of_log_lines_is_cut_escaped_and_counted() {

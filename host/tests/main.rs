@@ -2,8 +2,10 @@
 
 mod chaos;
 mod cli;
+mod compile;
 mod config;
 mod conformance;
+mod control;
 #[cfg(target_os = "linux")]
 mod crash;
 mod file;
@@ -13,9 +15,12 @@ mod iss;
 mod kafka;
 mod kill;
 mod operator;
+mod poison;
 mod program;
 mod readme;
+mod replay;
 mod simulate;
 mod stream;
 mod swap;
+mod versions;
 mod windows;

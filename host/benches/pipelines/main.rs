@@ -1,12 +1,14 @@
 //! Whole pipelines on a real broker: the host as its user runs it, beside a native program that does the same without
 //! sandbox, checks or checkpoints. CPU time and peak memory are the operating system's.
 //!
-//! Run by `cargo xtask bench`; a word after it picks what contains it: csv, windows, delivery, workers, state, latency, swap, hostile.
+//! Run by `cargo xtask bench`; a word after it picks what contains it: csv, windows, delivery, workers, state, latency,
+//! poison, swap, hostile.
 //! `BENCH_MESSAGES` sets how many messages (2,000,000).
 
 mod csv;
 mod latency;
 mod native;
+mod poison;
 mod process;
 mod program;
 mod state;
@@ -24,6 +26,7 @@ const PARTS: &[Part] = &[
     ("workers", windows::by_workers),
     ("state", state::run),
     ("latency", latency::run),
+    ("poison", poison::run),
     ("swap", swap::pauses),
     ("hostile", swap::beside_hostile_ones),
 ];

@@ -1,14 +1,18 @@
 //! `host run`: pipeline files, a thread for each, until all of them have ended.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Args;
 
+use crate::cli::control::Listen;
+use crate::cli::watch::Watching;
 use crate::cli::{Global, error_line, worse};
 use crate::config::values::{Period, Via};
 use crate::config::{Delivery, Error, Overrides, Pipeline, Sink, Until, error};
 use crate::control::handle::Registry;
+use crate::control::server::Server;
 use crate::error::is_broken_pipe;
 use crate::metrics::Counters;
 use crate::plugin::Engine;
@@ -57,6 +61,8 @@ pub(super) struct Run {
     delivery: Option<Delivery>,
     #[command(flatten)]
     length: Length,
+    #[command(flatten)]
+    listen: Listen,
 }
 
 /// How long to run; by default what the file says.
@@ -113,7 +119,7 @@ impl Run {
                 .into());
             }
         }
-        run(&pipelines, global)
+        run(&pipelines, &self.listen, global)
     }
 }
 
@@ -126,7 +132,8 @@ impl Length {
 }
 
 /// Runs pipelines side by side. When one fails the others go on; the worst error is returned.
-pub(super) fn run(pipelines: &[Pipeline], global: Global) -> anyhow::Result<()> {
+pub(super) fn run(pipelines: &[Pipeline], listen: &Listen, global: Global) -> anyhow::Result<()> {
+    let network = listen.network()?;
     pipelines.iter().try_for_each(plugins_exist)?;
     let engine = Engine::new()?;
     let runs: Vec<_> = pipelines.iter().map(|pipeline| (pipeline, Counters::default(), Stop::default())).collect();
@@ -139,7 +146,9 @@ pub(super) fn run(pipelines: &[Pipeline], global: Global) -> anyhow::Result<()> 
     let shown = runs.iter().map(|(pipeline, counters, _)| (pipeline.name.clone(), counters.clone())).collect();
     let progress = Progress::start(shown, style)?;
 
-    let registry = Registry::default();
+    let registry = Arc::new(Registry::default());
+    let _server = Server::start(&registry, network)?;
+    let _watching = listen.watch.then(|| Watching::start(pipelines, &registry)).transpose()?;
     let start = Instant::now();
     let results = together(&runs, &engine, &registry);
     drop(progress);

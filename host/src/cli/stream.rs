@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::Args;
 
-use crate::cli::{Global, printable, run};
+use crate::cli::control::Listen;
+use crate::cli::{Global, run};
+use crate::config::set::Set;
 use crate::config::text::{did_you_mean, nearest};
 use crate::config::values::{Period, Via};
 use crate::config::{DEFAULT_SOURCE, Delivery, Error, Overrides, Pipeline, PluginSpec, Sink, Source, Until};
@@ -55,14 +57,14 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    pub(super) fn run(self, global: Global) -> anyhow::Result<()> {
+    pub(super) fn run(self, listen: &Listen, global: Global) -> anyhow::Result<()> {
         let by_default = self.from.is_none();
         let pipeline = self.pipeline()?;
         run::plugins_exist(&pipeline)?;
         if let (true, Source::Http(options)) = (by_default, &pipeline.source) {
             http::probe(options).context("no --from is given, so the source is Open Notify")?;
         }
-        run::run(&[pipeline], global)
+        run::run(&[pipeline], listen, global)
     }
 
     fn pipeline(self) -> Result<Pipeline, Error> {
@@ -93,31 +95,28 @@ fn settings(paths: &[PathBuf], set: &[String]) -> Result<Vec<PluginSpec>, Error>
     let names: Vec<String> = paths.iter().map(|path| stem(path)).collect();
     let mut settings = vec![serde_json::Map::new(); paths.len()];
     for set in set {
-        let wrong = |what: String| Error::Arguments(format!("--set {}: {what}", printable(set)));
-        let (key, value) = set.split_once('=').ok_or_else(|| wrong("no value; write KEY=VALUE".into()))?;
+        let mut set = Set::read(set)?;
+        let key = set.key;
         let named =
             key.split_once('.').and_then(|(name, key)| Some((names.iter().position(|known| known == name)?, key)));
-        let (plugin, key) = match named {
-            Some((plugin, key)) => (plugin, key),
-            None if names.len() == 1 => (0, key),
+        let plugin = match named {
+            Some((plugin, key)) => {
+                set.key = key;
+                plugin
+            }
+            None if names.len() == 1 => 0,
             None => {
                 let name = key.split('.').next().unwrap_or_default();
                 let near = nearest(name, names.iter().map(String::as_str)).filter(|_| key.contains('.'));
                 let what =
                     format!("there are several plugins, so write NAME.KEY=VALUE with NAME one of {}", names.join(", "));
-                return Err(wrong(what + &did_you_mean(near)));
+                return Err(set.wrong(&(what + &did_you_mean(near))));
             }
         };
-        if key.is_empty() {
-            return Err(wrong("no key; write KEY=VALUE".into()));
-        }
         if names.iter().filter(|name| **name == names[plugin]).count() > 1 {
-            return Err(wrong(format!("there are several plugins \"{}\"; use a pipeline file", names[plugin])));
+            return Err(set.wrong(&format!("there are several plugins \"{}\"; use a pipeline file", names[plugin])));
         }
-        let value = serde_json::from_str(value).unwrap_or_else(|_| value.into());
-        if settings[plugin].insert(key.to_owned(), value).is_some() {
-            return Err(wrong("this key is set twice; remove one".into()));
-        }
+        set.put(&mut settings[plugin])?;
     }
     let spec = |(path, settings): (&PathBuf, _)| PluginSpec {
         path: path.clone(),

@@ -71,7 +71,7 @@ pub(super) enum Topics {
 pub(super) struct LogFile {
     /// The file of the embedded log
     #[arg(long, value_name = "FILE", default_value = "apogee.db")]
-    log: PathBuf,
+    pub(super) log: PathBuf,
 }
 
 impl Topics {
@@ -101,7 +101,7 @@ impl Topics {
 }
 
 /// The log; the embedded one's file is made only where something is to be written to it.
-fn open(brokers: Option<&str>, file: &Path, create: bool) -> anyhow::Result<Box<dyn Log>> {
+pub(super) fn open(brokers: Option<&str>, file: &Path, create: bool) -> anyhow::Result<Box<dyn Log>> {
     if let Some(brokers) = brokers {
         return Ok(Box::new(Kafka::connect(brokers, &BTreeMap::new())?));
     }

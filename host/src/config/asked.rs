@@ -12,7 +12,7 @@ use crate::config::values::Via;
 use crate::config::{Delivery, Error, Pipeline, PluginSpec, Sink, Source, Until};
 use crate::failures::Rule;
 use crate::log::{BATCH_MESSAGES, Start};
-use crate::uri::TopicUri;
+use crate::uri::{LettersUri, TopicUri};
 
 /// A pipeline as it was asked for; `None` leaves a choice to the host.
 #[derive(Debug, Clone)]
@@ -34,7 +34,7 @@ pub(super) struct Asked {
     pub sink: Sink,
     pub delivery: Option<Delivery>,
     pub interval: Option<Duration>,
-    pub dead_letters: Option<TopicUri>,
+    pub dead_letters: Option<LettersUri>,
     pub failures: Rule,
     pub log: Option<PathBuf>,
     pub client: BTreeMap<String, String>,
@@ -188,12 +188,13 @@ impl Asked {
     }
 
     /// Beside the output, where one step can hold both.
-    fn dead_letters(&self) -> TopicUri {
+    fn dead_letters(&self) -> LettersUri {
         let brokers = match &self.sink {
             Sink::Topic(topic) => topic.brokers.clone(),
             Sink::Csv(_) | Sink::Stdout => None,
         };
-        self.dead_letters.clone().unwrap_or_else(|| TopicUri { brokers, topic: format!("{}.dead", self.name) })
+        let topic = TopicUri { brokers, topic: format!("{}.dead", self.name) };
+        self.dead_letters.clone().unwrap_or(LettersUri::Topic(topic))
     }
 }
 

@@ -13,6 +13,7 @@ use crate::config::rules::{Contradiction, Key, LONGEST_NAME};
 use crate::config::text::{did_you_mean, excerpt, nearest};
 use crate::config::written::{self, Given, List};
 use crate::config::{PluginSpec, Sink, Source, format_of};
+use crate::failures::{Policy, Rule};
 use crate::log::Start;
 use crate::plugin::{Limits, MOST_MEMORY, MOST_TABLE_ELEMENTS};
 use crate::source;
@@ -52,7 +53,8 @@ pub(super) fn resolve(written: written::Pipeline, path: &Path) -> Result<(Asked,
     asked.partitions = from_one(&source.partitions, u32::MAX, "a topic has at least one partition")?;
     asked.batch = from_one(&source.batch, LARGEST_BATCH, "a batch has 1 to 100000 messages")?.map(|n| n as usize);
     asked.workers = from_one(&written.workers, MOST_WORKERS, "there are 1 to 1000 workers")?.map(|n| n as usize);
-    asked.dead_letters = written.dead_letters.map(|topic| topic.into_inner().0);
+    asked.dead_letters = written.dead_letters.map(|letters| letters.into_inner().0);
+    asked.failures = failures(&written.failures)?;
     if let Some(log) = written.log {
         if log.get_ref().as_os_str().is_empty() {
             return Err(fault(Some(log.span()), "no path; name the file of the embedded log, such as \"apogee.db\""));
@@ -61,6 +63,30 @@ pub(super) fn resolve(written: written::Pipeline, path: &Path) -> Result<(Asked,
     }
     asked.client = client(written.client)?;
     Ok((asked, places))
+}
+
+fn failures(keys: &written::Failures) -> Result<Rule, Fault> {
+    let policies = [("dead-letter", Policy::DeadLetter), ("stop", Policy::Stop), ("skip", Policy::Skip)];
+    let mut rule = Rule::default();
+    if let Some(policy) = &keys.policy {
+        rule.policy = choice(policy, &policies)?;
+    }
+    let rate = span(&keys.most).or(span(&keys.of));
+    if rule.policy == Policy::Stop && rate.is_some() {
+        let what = "with policy = \"stop\" the first failure stops the pipeline; leave `most` and `of` out";
+        return Err(fault(rate, what));
+    }
+    set(&mut rule.most, &keys.most, |most| *most);
+    set(&mut rule.of, &keys.of, |of| *of);
+    if rule.most >= rule.of {
+        let what = format!(
+            "`most` of `of` messages may fail, and with {} of {} a plugin that always does would never stop its pipeline; \
+             write a smaller `most`, or a larger `of`",
+            rule.most, rule.of
+        );
+        return Err(fault(rate, what));
+    }
+    Ok(rule)
 }
 
 fn group(group: Given<String>) -> Result<Option<String>, Fault> {

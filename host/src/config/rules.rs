@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::config::asked::Asked;
 use crate::config::text::excerpt;
 use crate::config::{Delivery, Error, Pipeline, Sink, Source, Until};
+use crate::uri::LettersUri;
 
 /// Of a pipeline's name and of its group: what the host adds to name topics must fit, too.
 pub(super) const LONGEST_NAME: usize = 230;
@@ -143,9 +144,14 @@ fn rounds(line: &[&Pipeline]) -> Broken {
                 format!("{sink} is what this pipeline reads, so it would go round for ever; write to another topic");
             return Some((key, what));
         }
-        if pipeline.reads() == Some(&pipeline.dead_letters) {
+        let read = match (&pipeline.dead_letters, &pipeline.source) {
+            (LettersUri::Topic(letters), _) => pipeline.reads() == Some(letters),
+            (LettersUri::Lines(letters), Source::File(file)) => file.path == *letters,
+            _ => false,
+        };
+        if read {
             let what = format!(
-                "{} is what this pipeline reads, so it would go round for ever; use another topic",
+                "{} is what this pipeline reads, so it would go round for ever; write them elsewhere",
                 pipeline.dead_letters
             );
             return Some((Key::DeadLetters, what));

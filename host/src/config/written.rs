@@ -15,7 +15,7 @@ use crate::config::error::{Fault, fault};
 use crate::config::text::{did_you_mean, excerpt, nearest};
 use crate::config::values::{Period, Size, Via};
 use crate::config::{Delivery, Until};
-use crate::uri::{SinkUri, SourceUri, TopicUri};
+use crate::uri::{LettersUri, SinkUri, SourceUri, TopicUri};
 
 /// A value and its place, where the key is there.
 pub(super) type Given<T> = Option<Spanned<T>>;
@@ -26,11 +26,13 @@ pub(super) struct Pipeline {
     pub name: Given<String>,
     pub log: Given<PathBuf>,
     pub workers: Given<u32>,
-    pub dead_letters: Given<Text<TopicUri>>,
+    pub dead_letters: Given<Text<LettersUri>>,
     pub source: Given<Source>,
     #[serde(default)]
     pub client: BTreeMap<Spanned<String>, Spanned<toml::Value>>,
     pub plugin: Option<List<Spanned<Plugin>>>,
+    #[serde(default)]
+    pub failures: Failures,
     pub sink: Given<Sink>,
 }
 
@@ -77,6 +79,14 @@ pub(super) struct Limits {
     pub table_elements: Given<u32>,
     pub resources: Given<u32>,
     pub log_lines: Given<u32>,
+}
+
+#[derive(Default, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Failures {
+    pub policy: Given<String>,
+    pub most: Given<u32>,
+    pub of: Given<u32>,
 }
 
 #[derive(serde::Deserialize)]
@@ -148,6 +158,7 @@ fn elsewhere(key: &str) -> Option<String> {
         ("[source]", keys::<Source>()),
         ("[sink]", keys::<Sink>()),
         ("[plugin.limits]", keys::<Limits>()),
+        ("[failures]", keys::<Failures>()),
         ("[[plugin]]", keys::<Plugin>()),
         ("the top of the file", keys::<Pipeline>()),
     ];

@@ -59,6 +59,30 @@ pub struct TaskStatus {
     pub plugins: Vec<String>,
 }
 
+/// What runs, and what is kept so that it can run again.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Plugins {
+    pub running: Vec<Running>,
+    pub kept: Vec<Kept>,
+}
+
+/// A plugin in force, with the pipeline that it is part of.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Running {
+    pub pipeline: String,
+    #[serde(flatten)]
+    pub plugin: PluginStatus,
+}
+
+/// A component that was swapped in or tried.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Kept {
+    pub pipeline: String,
+    /// SHA-256, in hexadecimal.
+    pub hash: String,
+    pub bytes: usize,
+}
+
 /// What a swap would change.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Plan {

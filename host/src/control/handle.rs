@@ -182,7 +182,7 @@ impl Handle {
         Ok(Answer { plan, outcome: Some(outcome) })
     }
 
-    fn no_canary(&self) -> Refused {
+    pub(super) fn no_canary(&self) -> Refused {
         let name = &self.of;
         Refused::Unknown(format!(
             "pipeline {name} has no canary; begin one with: host swap {name} NEW.wasm --canary 10000"

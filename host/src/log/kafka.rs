@@ -16,7 +16,7 @@ mod transaction;
 mod writer;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
@@ -47,6 +47,8 @@ pub struct Kafka {
     cluster: Cluster,
     /// For questions about topics; in no group.
     asking: BaseConsumer<Context>,
+    /// Those that have nothing to scan: to begin and end one takes longer than most scans.
+    idle: Mutex<Vec<BaseConsumer<Context>>>,
 }
 
 impl Kafka {
@@ -58,7 +60,7 @@ impl Kafka {
         let answer = asking.fetch_metadata(None, CONNECT);
         serve(&asking);
         match answer {
-            Ok(_) => Ok(Self { cluster, asking }),
+            Ok(_) => Ok(Self { cluster, asking, idle: Mutex::default() }),
             Err(e) => Err(LogError::Unreachable(format!(
                 "{} does not answer within {} s: {}; check the address, that the broker runs and that it advertises \
                  an address that this machine reaches, and the security settings under [kafka]",
@@ -88,6 +90,16 @@ impl Kafka {
 
     fn watermarks(&self, topic: &str, partition: i32) -> Result<(i64, i64), LogError> {
         self.asking.fetch_watermarks(topic, partition, ANSWER).map_err(|e| self.cluster.error(topic, &e))
+    }
+
+    /// Does something with a consumer for one scan, from whichever thread.
+    fn scanning<T>(&self, scan: impl FnOnce(&BaseConsumer<Context>) -> Result<T, LogError>) -> Result<T, LogError> {
+        let idle = || self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = idle().pop();
+        let consumer = found.map_or_else(|| self.cluster.scanning(), Ok)?;
+        let scanned = scan(&consumer)?;
+        idle().push(consumer);
+        Ok(scanned)
     }
 
     fn admin(&self) -> Result<AdminClient<Context>, LogError> {
@@ -161,25 +173,8 @@ impl Kafka {
 
     /// The topic that keeps the state of as many partitions, created where it is absent.
     pub(crate) fn changelog(self: &Arc<Self>, topic: &str, partitions: u32) -> Result<Changelog, LogError> {
-        self.create_changelog(topic, partitions)?;
-        Changelog::new(self.clone(), topic)
-    }
-
-    /// Creates a topic that keeps the last value of each key, where it is absent. One that forgets by time is refused.
-    pub fn create_changelog(&self, topic: &str, partitions: u32) -> Result<bool, LogError> {
-        // Small segments, because the one that is being written is not compacted.
-        let settings =
-            [("cleanup.policy", "compact"), ("segment.bytes", "33554432"), ("min.cleanable.dirty.ratio", "0.2")];
-        if self.create(topic, partitions, &settings)? {
-            return Ok(true);
-        }
-        match self.setting(topic, "cleanup.policy")? {
-            Some(policy) if policy != "compact" => Err(self.cluster.broken(format!(
-                "topic {topic:?} is to keep state, but its cleanup.policy is {policy:?}, which would lose some; set it: \
-                 kafka-configs --alter --entity-type topics --entity-name {topic} --add-config cleanup.policy=compact"
-            ))),
-            _ => Ok(false),
-        }
+        self.create_compacted(topic, partitions)?;
+        Ok(Changelog::new(self.clone(), topic))
     }
 
     /// Whether a topic exists.
@@ -200,6 +195,22 @@ impl Kafka {
 impl Log for Kafka {
     fn create_topic(&self, topic: &str, partitions: u32) -> Result<bool, LogError> {
         self.create(topic, partitions, &[])
+    }
+
+    fn create_compacted(&self, topic: &str, partitions: u32) -> Result<bool, LogError> {
+        // Small segments, because the one that is being written is not compacted.
+        let settings =
+            [("cleanup.policy", "compact"), ("segment.bytes", "33554432"), ("min.cleanable.dirty.ratio", "0.2")];
+        if self.create(topic, partitions, &settings)? {
+            return Ok(true);
+        }
+        match self.setting(topic, "cleanup.policy")? {
+            Some(policy) if policy != "compact" => Err(self.cluster.broken(format!(
+                "topic {topic:?} is to keep the last value of each key, but its cleanup.policy is {policy:?}, which \
+                 loses some; set it: kafka-configs --alter --entity-type topics --entity-name {topic} --add-config cleanup.policy=compact"
+            ))),
+            _ => Ok(false),
+        }
     }
 
     fn topics(&self) -> Result<Vec<Topic>, LogError> {
@@ -237,8 +248,9 @@ impl Log for Kafka {
         if limit == 0 {
             return Ok(Fetch::new(partition, offset));
         }
-        let consumer = self.cluster.scanning()?;
-        Scan::new(&consumer, &self.cluster, topic, partition, offset, None, ANSWER)?.take(limit, READ_BYTES)
+        self.scanning(|consumer| {
+            Scan::new(consumer, &self.cluster, topic, partition, offset, None, ANSWER)?.take(limit, READ_BYTES)
+        })
     }
 }
 

@@ -1,28 +1,36 @@
-//! Compiles components, keeps the result on disk, and checks them before any of their code runs.
+//! Loads components, and checks them before any of their code runs.
 
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sha2::{Digest, Sha256};
 use wasmtime::component::{Component, InstancePre, Linker};
-use wasmtime::{Cache, CacheConfig, Config, InstanceAllocationStrategy, PoolingAllocationConfig};
+use wasmtime::{InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use crate::plugin::bindings::transform::Description;
+use crate::plugin::compile::{self, Compiler, CompilerLimits, MOST_BYTES};
 use crate::plugin::error::PluginError;
 use crate::plugin::guest_log::cut;
 use crate::plugin::instance::{Instance, Running};
-use crate::plugin::limits::{Limits, MOST_MEMORY, MOST_TABLE_ELEMENTS, STACK, TICK};
+use crate::plugin::limits::{Limits, MOST_MEMORY, MOST_TABLE_ELEMENTS, TICK};
 use crate::plugin::wasi::{self, Guest};
 
 /// The interfaces that a component may export.
 const TRANSFORM: &str = "apogee:plugin/transform@0.1.0";
 const INTERFACES: &str = "apogee:plugin/";
 
+/// How many components are at hand without looking for them on the disk.
+const AT_HAND: usize = 16;
+
 /// Compiles components; one for the whole process. Clones share everything.
 #[derive(Clone)]
 pub struct Engine {
     wasmtime: wasmtime::Engine,
     linker: Arc<Linker<Guest>>,
+    compiler: Compiler,
+    /// What was loaded last, so that swapping there and back costs nothing.
+    loaded: Arc<Mutex<VecDeque<Plugin>>>,
 }
 
 /// A compiled component, checked against the interface. Clones share the code.
@@ -43,23 +51,63 @@ pub struct Plugin {
 }
 
 impl Engine {
-    /// An engine that keeps compiled code in the user's cache directory, by content, wasmtime's
-    /// version and its settings.
+    /// An engine that keeps compiled code in the user's cache directory (without one, for as long as it lives), and
+    /// compiles what is handed in with this program.
     pub fn new() -> Result<Self, PluginError> {
+        let program = compile::program().map_err(|error| PluginError::Engine(error.to_string()))?;
+        Self::with_compiler(program, CompilerLimits::default())
+    }
+
+    /// The same, with another `host` program of the same build to compile what is handed in.
+    pub fn with_compiler(program: PathBuf, limits: CompilerLimits) -> Result<Self, PluginError> {
         let error = |error: wasmtime::Error| PluginError::Engine(format!("{error:#}"));
-        let wasmtime = wasmtime::Engine::new(&settings()).map_err(error)?;
+        let compiler = Compiler::new(program, limits)?;
+        let mut config = compile::settings(Some(compiler.cache.clone()));
+        let wasmtime = wasmtime::Engine::new(config.allocation_strategy(pool())).map_err(error)?;
         let mut linker = Linker::new(&wasmtime);
         wasi::link(&mut linker).map_err(error)?;
         keep_time(&wasmtime).map_err(|e| PluginError::Engine(e.to_string()))?;
-        Ok(Self { wasmtime, linker: Arc::new(linker) })
+        Ok(Self { wasmtime, linker: Arc::new(linker), compiler, loaded: Arc::default() })
+    }
+
+    /// How many components this process itself has compiled, instead of taking them from the cache.
+    pub fn compiled(&self) -> usize {
+        self.compiler.cache.cache_misses()
     }
 
     /// Compiles a component (or takes its code from the cache), checks its imports, exports and types,
     /// and asks it to describe itself.
     pub fn load(&self, path: &Path) -> Result<Plugin, PluginError> {
         let bytes = std::fs::read(path).map_err(|error| PluginError::Read { path: path.to_owned(), error })?;
+        let hash = hash(&bytes);
+        if let Some(plugin) = self.at_hand(&hash) {
+            return Ok(Plugin { path: path.to_owned(), ..plugin });
+        }
         refuse_other_formats(path, &bytes)?;
-        let component = Component::from_binary(&self.wasmtime, &bytes)
+        self.finish(path, &bytes, hash)
+    }
+
+    /// A component that somebody handed in, of [`MOST_BYTES`] at most: compiled in a process of its own first, which has
+    /// limits, so that one made to blow up the compiler harms nobody. Its path is `sha256:` and the start of its hash,
+    /// whatever it was called.
+    pub fn take_in(&self, component: &[u8]) -> Result<Plugin, PluginError> {
+        if component.len() > MOST_BYTES {
+            let what = format!("it has {} bytes, and {MOST_BYTES} are the most", component.len());
+            return Err(not_a_component(Path::new("what was handed in"), what));
+        }
+        let hash = hash(component);
+        if let Some(plugin) = self.at_hand(&hash) {
+            return Ok(plugin);
+        }
+        let path = PathBuf::from(format!("sha256:{}", &hash[..16]));
+        refuse_other_formats(&path, component)?;
+        self.compiler.compile(&path, component)?;
+        self.finish(&path, component, hash)
+    }
+
+    /// Makes a plugin of a component, and keeps it at hand.
+    fn finish(&self, path: &Path, bytes: &[u8], hash: Arc<str>) -> Result<Plugin, PluginError> {
+        let component = Component::from_binary(&self.wasmtime, bytes)
             .map_err(|error| not_a_component(path, format!("{error:#}")))?;
         let imports = self.check_imports(path, &component)?;
         let exports = self.check_exports(path, &component)?;
@@ -68,17 +116,25 @@ impl Engine {
             what: cut(&format!("{error:#}")),
         })?;
         let description = self.describe(path, &pre)?;
-        let settings = compile_schema(path, &description.settings)?;
-        let hash = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>().into();
-        let size = bytes.len();
-        Ok(Plugin { path: path.to_owned(), description, hash, size, imports, exports, pre, settings: settings.into() })
+        let settings = compile_schema(path, &description.settings)?.into();
+        let (path, size) = (path.to_owned(), bytes.len());
+        let plugin = Plugin { path, description, hash, size, imports, exports, pre, settings };
+        let mut loaded = self.loaded();
+        loaded.truncate(AT_HAND - 1);
+        loaded.push_front(plugin.clone());
+        Ok(plugin)
     }
 
-    /// A component that somebody handed in: compiled in a process of its own first, which has limits, so that one made to
-    /// blow up the compiler harms nobody.
-    pub fn take_in(&self, component: &[u8]) -> Result<Plugin, PluginError> {
-        let _ = component;
-        todo!()
+    fn at_hand(&self, hash: &str) -> Option<Plugin> {
+        let mut loaded = self.loaded();
+        let place = loaded.iter().position(|plugin| &*plugin.hash == hash)?;
+        let plugin = loaded.remove(place)?;
+        loaded.push_front(plugin.clone());
+        Some(plugin)
+    }
+
+    fn loaded(&self) -> MutexGuard<'_, VecDeque<Plugin>> {
+        self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn check_imports(&self, path: &Path, component: &Component) -> Result<Vec<String>, PluginError> {
@@ -159,7 +215,12 @@ impl Plugin {
     }
 }
 
-fn settings() -> Config {
+/// SHA-256 in hexadecimal.
+fn hash(bytes: &[u8]) -> Arc<str> {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>().into()
+}
+
+fn pool() -> InstanceAllocationStrategy {
     let mut pool = PoolingAllocationConfig::new();
     // The limits of each instance are kept by `limits::Keeper`; these only make room for the largest.
     pool.total_component_instances(1_000)
@@ -173,25 +234,7 @@ fn settings() -> Config {
         .total_tables(2_000)
         .table_elements(MOST_TABLE_ELEMENTS)
         .max_memory_size(MOST_MEMORY);
-    let mut config = Config::new();
-    config
-        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
-        .cache(cache())
-        .epoch_interruption(true)
-        .max_wasm_stack(STACK)
-        // The same input gives the same output, on every machine (Invariant 4).
-        .cranelift_nan_canonicalization(true)
-        .wasm_relaxed_simd(false);
-    config
-}
-
-/// Compiled code in the user's cache directory; without one every start compiles anew.
-fn cache() -> Option<Cache> {
-    let base = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
-    let base = base.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")))?;
-    let mut config = CacheConfig::new();
-    config.with_directory(base.join("apogee/compiled"));
-    Cache::new(config).inspect_err(|error| tracing::warn!("compiled plugins are not kept: {error:#}")).ok()
+    InstanceAllocationStrategy::Pooling(pool)
 }
 
 /// Moves the epoch on for as long as the engine lives.

@@ -3,7 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::config::text::excerpt;
 use crate::plugin::guest_log::{cut, quote};
+
+/// Most lines of a backtrace that are told, and characters of each.
+const FRAMES: usize = 50;
+const FRAME: usize = 200;
 
 /// What went wrong with a plugin. Texts that a guest wrote are cut and escaped.
 #[derive(Debug, thiserror::Error)]
@@ -16,6 +21,9 @@ pub enum PluginError {
 
     #[error("{} is not a WebAssembly component: {what}", path.display())]
     NotAComponent { path: PathBuf, what: String },
+
+    #[error("{component} was not compiled: {why}; nothing of it was used")]
+    Uncompiled { component: String, why: Uncompiled },
 
     #[error("{} imports {}, which no plugin gets: plugins compute, and have no network, no files and no host of their own; \
              build it without what needs that", path.display(), cut(&imports.join(", ")))]
@@ -57,7 +65,13 @@ pub enum PluginError {
     },
 
     #[error("plugin {plugin} was stopped in {call}: {limit}")]
-    Limit { plugin: String, call: &'static str, limit: Reached },
+    Limit {
+        plugin: String,
+        call: &'static str,
+        limit: Reached,
+        /// The WebAssembly stack, innermost first; empty where it had ended.
+        backtrace: String,
+    },
 
     #[error(
         "plugin {plugin} gave back nonsense from {call}: {what}; nothing of it was used, and this is the plugin's fault"
@@ -74,6 +88,31 @@ impl PluginError {
             _ => None,
         }
     }
+
+    /// What a failure is counted as.
+    pub fn cause(&self) -> &'static str {
+        match self {
+            Self::Trap { .. } => "trap",
+            Self::Limit { .. } => "limit",
+            Self::Nonsense { .. } => "nonsense",
+            _ => "error",
+        }
+    }
+
+    /// The last lines that the plugin wrote before it failed.
+    pub fn said(&self) -> &[String] {
+        match self {
+            Self::Trap { said, .. } => said,
+            _ => &[],
+        }
+    }
+
+    /// The WebAssembly stack when the plugin failed, innermost first; bounded, and escaped, for the names are the
+    /// plugin's.
+    pub fn backtrace(&self) -> Vec<String> {
+        let (Self::Trap { backtrace, .. } | Self::Limit { backtrace, .. }) = self else { return Vec::new() };
+        backtrace.lines().take(FRAMES).map(|line| excerpt(line.trim(), FRAME)).collect()
+    }
 }
 
 fn told(said: &[String]) -> String {
@@ -81,6 +120,19 @@ fn told(said: &[String]) -> String {
         [] => String::new(),
         said => format!("; it said: {}", quote(&said.join(" / "))),
     }
+}
+
+/// Why a component that was handed in was not compiled. Texts of the compiler are cut and escaped.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Uncompiled {
+    #[error("the compiler was stopped after {0:?}")]
+    Time(Duration),
+    #[error("the compiler needed more than {0} bytes of memory")]
+    Memory(u64),
+    #[error("the compiler refuses it: {0}")]
+    Refused(String),
+    #[error("the compiler died of it ({status}): {said}")]
+    Died { status: String, said: String },
 }
 
 /// A limit of `[plugin.limits]` that an instance ran into.

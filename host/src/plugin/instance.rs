@@ -206,7 +206,7 @@ impl Running {
     }
 
     fn stopped(&self, call: &'static str, limit: Reached) -> PluginError {
-        PluginError::Limit { plugin: self.plugin.clone(), call, limit }
+        PluginError::Limit { plugin: self.plugin.clone(), call, limit, backtrace: String::new() }
     }
 }
 
@@ -230,10 +230,10 @@ fn explain(
     let limit = limit
         .or_else(|| too_many_handles(&error).then_some(Reached::Resources(limits.resources)))
         .or_else(|| copied_too_much().then(|| too_much(limits)));
-    if let Some(limit) = limit {
-        return PluginError::Limit { plugin, call, limit };
-    }
     let backtrace = error.downcast_ref::<WasmBacktrace>().map(ToString::to_string).unwrap_or_default();
+    if let Some(limit) = limit {
+        return PluginError::Limit { plugin, call, limit, backtrace };
+    }
     let cause = match trap {
         // A panic, an abort and an exception of any language all end this way.
         Some(Trap::UnreachableCodeReached) => "it gave up (a panic, an abort or an uncaught exception)".to_owned(),

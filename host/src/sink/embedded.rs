@@ -85,8 +85,9 @@ impl Sink for EmbeddedSink {
         })
     }
 
-    fn kept(&self, _last: &Checkpoint) -> Result<Kept, SinkError> {
-        todo!()
+    fn kept(&self, last: &Checkpoint) -> Result<Kept, SinkError> {
+        let state = self.log.state(self.claim(last.partition)?)?;
+        Ok(Box::new(move |each| Ok(state.read(each)?)))
     }
 
     fn write(&mut self, partition: i32, batch: &Batch, _first: i64) -> Result<(), SinkError> {
@@ -100,16 +101,17 @@ impl Sink for EmbeddedSink {
     }
 
     fn due(&self, since: Instant) -> Instant {
-        let (messages, bytes) = self.pending.iter().fold((0, 0), |(m, b), batch| (m + batch.len(), b + batch.bytes()));
-        if bytes > PENDING_BYTES || messages > PENDING_MESSAGES { since } else { since + self.interval }
+        if self.full() { since } else { since + self.interval }
     }
 
     fn full(&self) -> bool {
-        todo!()
+        let (messages, bytes) = self.pending.iter().fold((0, 0), |(m, b), batch| (m + batch.len(), b + batch.bytes()));
+        bytes > PENDING_BYTES || messages > PENDING_MESSAGES
     }
 
     fn abort(&mut self) -> Result<(), SinkError> {
-        todo!()
+        self.pending.clear();
+        Ok(())
     }
 
     fn commit(&mut self, step: Step<'_>) -> Result<Positions, SinkError> {

@@ -28,6 +28,7 @@ use crate::sink::{Kept, Positions, Sink, SinkError, Step};
 use disk::{NewFile, at};
 use folder::{Folder, PART};
 use manifest::{Manifest, Output};
+use segment::State;
 
 /// When a file is complete, and when a checkpoint is due.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -112,6 +113,10 @@ impl<F: Format> FileSink<F> {
         Self { counters, ..self }
     }
 
+    fn open_files(&self) -> impl Iterator<Item = &Open<F::File>> {
+        self.partitions.values().filter_map(|partition| partition.open.as_ref())
+    }
+
     /// Begins a file in the name of the partition's next manifest.
     fn begin(&mut self, partition: i32, first: i64) -> Result<(), SinkError> {
         let Some(Partition { folder, last, open }) = self.partitions.get_mut(&partition) else {
@@ -174,8 +179,13 @@ impl<F: Format> Sink for FileSink<F> {
         Ok(checkpoint)
     }
 
-    fn kept(&self, _last: &Checkpoint) -> Result<Kept, SinkError> {
-        todo!()
+    fn kept(&self, last: &Checkpoint) -> Result<Kept, SinkError> {
+        let number = last.partition;
+        let Some(Partition { folder, last, .. }) = self.partitions.get(&number) else {
+            return Err(not_open(&self.place, number));
+        };
+        let state = State::open(&folder.path, &last.segments).map_err(|error| folder.explain(last, error))?;
+        Ok(Box::new(|each| state.read(each)))
     }
 
     fn write(&mut self, partition: i32, batch: &Batch, first: i64) -> Result<(), SinkError> {
@@ -198,20 +208,17 @@ impl<F: Format> Sink for FileSink<F> {
     }
 
     fn due(&self, since: Instant) -> Instant {
-        let open = self.partitions.values().filter_map(|partition| partition.open.as_ref());
-        let due = |open: &Open<F::File>| {
-            let full = open.part.bytes() >= self.rolling.size;
-            if full { since } else { open.started + self.rolling.every }
-        };
-        open.map(due).min().unwrap_or(since + self.rolling.interval)
+        let due = self.open_files().map(|open| open.started + self.rolling.every).min();
+        if self.full() { since } else { due.unwrap_or(since + self.rolling.interval) }
     }
 
     fn full(&self) -> bool {
-        todo!()
+        self.open_files().any(|open| open.part.bytes() >= self.rolling.size)
     }
 
     fn abort(&mut self) -> Result<(), SinkError> {
-        todo!()
+        self.partitions.values_mut().for_each(|partition| partition.open = None);
+        Ok(())
     }
 
     fn commit(&mut self, step: Step<'_>) -> Result<Positions, SinkError> {

@@ -104,8 +104,13 @@ impl Sink for KafkaSink {
         serde_json::from_slice(&last).map(Some).map_err(damaged)
     }
 
-    fn kept(&self, _last: &Checkpoint) -> Result<Kept, SinkError> {
-        todo!()
+    fn kept(&self, last: &Checkpoint) -> Result<Kept, SinkError> {
+        if last.exactly_once && last.state.entries == 0 {
+            // Not to read through all the checkpoints of plugins without state.
+            return Ok(Box::new(|_| Ok(())));
+        }
+        let state = self.changelog.state(last.partition)?;
+        Ok(Box::new(move |each| Ok(state.read(each)?)))
     }
 
     fn write(&mut self, _partition: i32, batch: &Batch, _first: i64) -> Result<(), SinkError> {
@@ -115,15 +120,16 @@ impl Sink for KafkaSink {
     }
 
     fn due(&self, since: Instant) -> Instant {
-        if self.written > FULL { since } else { since + self.options.interval }
+        if self.full() { since } else { since + self.options.interval }
     }
 
     fn full(&self) -> bool {
-        todo!()
+        self.written > FULL
     }
 
     fn abort(&mut self) -> Result<(), SinkError> {
-        todo!()
+        self.written = 0;
+        Ok(self.producer.abort()?)
     }
 
     fn commit(&mut self, step: Step<'_>) -> Result<Positions, SinkError> {

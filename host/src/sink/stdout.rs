@@ -9,6 +9,9 @@ use crate::checkpoint::Checkpoint;
 use crate::message::Batch;
 use crate::sink::{Kept, Positions, Sink, SinkError, Step};
 
+/// A commit is due when so many bytes of lines wait for it, whatever it is held up for.
+const FULL: usize = 1 << 20;
+
 /// Writes to standard output, visible at each commit. A value that is not JSON becomes a JSON string, and the control
 /// characters that JSON allows in strings (U+007F to U+009F) are escaped, so that nothing in a message can steer the
 /// terminal. What was shown cannot be taken back, so a message has its effect at least once.
@@ -37,8 +40,11 @@ impl Sink for StdoutSink {
         self.store.as_mut().map_or(Ok(None), |store| store.open(partition))
     }
 
-    fn kept(&self, _last: &Checkpoint) -> Result<Kept, SinkError> {
-        todo!()
+    fn kept(&self, last: &Checkpoint) -> Result<Kept, SinkError> {
+        match &self.store {
+            Some(store) => store.kept(last),
+            None => Ok(Box::new(|_| Ok(()))),
+        }
     }
 
     fn write(&mut self, _partition: i32, batch: &Batch, _first: i64) -> Result<(), SinkError> {
@@ -57,11 +63,12 @@ impl Sink for StdoutSink {
     }
 
     fn full(&self) -> bool {
-        todo!()
+        self.lines.len() > FULL || self.store.as_ref().is_some_and(|store| store.full())
     }
 
     fn abort(&mut self) -> Result<(), SinkError> {
-        todo!()
+        self.lines.clear();
+        self.store.as_mut().map_or(Ok(()), |store| store.abort())
     }
 
     fn commit(&mut self, step: Step<'_>) -> Result<Positions, SinkError> {
@@ -81,7 +88,8 @@ impl Sink for StdoutSink {
     }
 }
 
-fn line(value: Option<&[u8]>, lines: &mut Vec<u8>) {
+/// Appends a value as one line of JSON, fit for a terminal.
+pub fn line(value: Option<&[u8]>, lines: &mut Vec<u8>) {
     let value = value.unwrap_or(b"null");
     let plain = !value.iter().any(|b| matches!(b, b'\n' | b'\r'));
     if plain && serde_json::from_slice::<&RawValue>(value).is_ok() {

@@ -58,7 +58,9 @@ pub struct FileSource {
     /// How far the group had come when this was opened.
     position: Option<Position>,
     assigned: bool,
-    started: bool,
+    /// Where it was started.
+    began: Option<u64>,
+    held: bool,
     draining: bool,
     /// The file that was read is no longer there, and with it what its positions mean.
     gone: bool,
@@ -86,7 +88,8 @@ impl FileSource {
             source,
             position,
             assigned: false,
-            started: false,
+            began: None,
+            held: false,
             draining: false,
             gone: false,
             _lock: lock,
@@ -99,8 +102,8 @@ impl FileSource {
         self
     }
 
-    /// Goes on behind what has had its effect, by the sink's own checkpoint.
-    fn go_on(&mut self, next: i64) -> Result<(), SourceError> {
+    /// Where what has had its effect ends, by the sink's own checkpoint.
+    fn behind(&self, next: i64) -> Result<u64, SourceError> {
         let length = self.reader.length()?;
         let replaced = next > 0 && self.position.as_ref().is_some_and(|position| position.next == REPLACED);
         let another = if replaced {
@@ -111,14 +114,14 @@ impl FileSource {
             if !self.follow && length == offset(next) {
                 tracing::info!("{} was read to its end before; another `group` reads it again", self.source);
             }
-            return self.reader.go_to(offset(next));
+            return Ok(offset(next));
         };
         let way_out = "so it is another file now; read it under another `group`";
         Err(self.reader.error(Error::new(ErrorKind::InvalidData, format!("{another}, {way_out}"))))
     }
 
-    /// Goes on where the group stands.
-    fn go_on_as_group(&mut self) -> Result<(), SourceError> {
+    /// Where the group goes on.
+    fn as_group(&mut self) -> Result<u64, SourceError> {
         let position = offset(self.position.as_ref().map_or(0, |position| position.next));
         let length = self.reader.length()?;
         if length < position {
@@ -126,11 +129,11 @@ impl FileSource {
             tracing::warn!(
                 "{source} has {length} bytes, and was read up to {position} before; it is read from its start"
             );
-            return self.reader.go_to(0);
+            return Ok(0);
         }
         self.reader.go_to(position)?;
         let more = self.follow || self.reader.fetch()?.is_some();
-        self.reader.go_to(if more { position } else { 0 })
+        Ok(if more { position } else { 0 })
     }
 }
 
@@ -144,7 +147,8 @@ impl Source for FileSource {
         if !std::mem::replace(&mut self.assigned, true) {
             return Ok(Poll::Assigned(vec![Assigned { partition: 0, position: self.position.clone() }]));
         }
-        if !self.started {
+        if self.began.is_none() || self.held {
+            std::thread::sleep(wait);
             return Ok(Poll::Idle);
         }
         let deadline = Instant::now() + wait;
@@ -170,11 +174,13 @@ impl Source for FileSource {
     }
 
     fn start(&mut self, _partition: i32, next: Option<i64>) -> Result<(), SourceError> {
-        self.started = true;
-        match next {
-            Some(next) => self.go_on(next),
-            None => self.go_on_as_group(),
-        }
+        let began = match (self.began, next) {
+            (Some(began), _) => began,
+            (None, Some(next)) => self.behind(next)?,
+            (None, None) => self.as_group()?,
+        };
+        let back = self.began.replace(began).and(next);
+        self.reader.go_to(back.map_or(began, offset))
     }
 
     fn commit(&mut self, _partition: i32, position: &Position) -> Result<(), SourceError> {
@@ -184,8 +190,8 @@ impl Source for FileSource {
         Ok(())
     }
 
-    fn hold(&mut self, _held: bool) {
-        todo!()
+    fn hold(&mut self, held: bool) {
+        self.held = held;
     }
 
     /// What is in the file now is still handed out.

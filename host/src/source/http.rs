@@ -1,4 +1,5 @@
-//! Polls an HTTP endpoint: one message for each good reply. It cannot go back.
+//! Polls an HTTP endpoint: one message for each good reply. It cannot go back, but to replies of this run that were
+//! handed out and not committed, as far as they are kept.
 //!
 //! A reply is good when it is 2xx, whole, in time, within the bounds of [`Options`], plain or gzip,
 //! and one JSON value; its bytes become the message as they are. Any other reply is counted and
@@ -24,7 +25,8 @@
 //! | `poll abandoned` | was under way, or its reply not yet taken, when the run ended |
 //!
 //! `poll missed tick` counts the ticks of the schedule at which nothing was polled, because the poll
-//! before took longer or the server wanted to be left alone.
+//! before took longer or the server wanted to be left alone; `poll lost` the replies that were to be handed out again and
+//! were no longer kept.
 
 mod client;
 mod failure;
@@ -33,6 +35,7 @@ mod request;
 mod schedule;
 mod warnings;
 
+use std::collections::VecDeque;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -49,6 +52,9 @@ use poller::Poller;
 
 /// How long the end waits for the thread, which takes that long only to decompress a large body.
 const LINGER: Duration = Duration::from_millis(500);
+
+/// Most bytes of replies that are kept until they are committed, the last one not counted.
+const KEPT: usize = 16 << 20;
 
 /// What to poll and what to accept; every bound is set.
 #[derive(Debug, Clone, PartialEq)]
@@ -91,6 +97,8 @@ pub struct HttpSource {
     fetches: mpsc::Receiver<Fetch>,
     assigned: bool,
     started: bool,
+    held: bool,
+    kept: Kept,
     /// Dropped, it ends the thread.
     running: Option<oneshot::Sender<()>>,
     /// The last field: it waits for the thread, which ends once the two above are dropped.
@@ -113,7 +121,18 @@ impl HttpSource {
         let poller = Poller::new(options, counters.clone(), sender, stopped).map_err(|error| broken(&place, &error))?;
         let thread = Thread::start(poller).map_err(|error| broken(&place, &error))?;
         let running = Some(running);
-        Ok(Self { place, counters, fetches, assigned: false, started: false, running, _thread: thread })
+        let kept = Kept::default();
+        Ok(Self {
+            place,
+            counters,
+            fetches,
+            assigned: false,
+            started: false,
+            held: false,
+            kept,
+            running,
+            _thread: thread,
+        })
     }
 }
 
@@ -122,13 +141,18 @@ impl Source for HttpSource {
         if !std::mem::replace(&mut self.assigned, true) {
             return Ok(Poll::Assigned(vec![Assigned { partition: 0, position: None }]));
         }
-        if !self.started {
+        if !self.started || self.held {
+            std::thread::sleep(wait);
             return Ok(Poll::Idle);
+        }
+        if let Some(fetch) = self.kept.next() {
+            return Ok(Poll::Messages(fetch));
         }
         match self.fetches.recv_timeout(wait) {
             Ok(fetch) => {
                 let counter = if fetch.rejected.is_empty() { "poll good".to_owned() } else { Cause::NotJson.counter() };
                 self.counters.add(&counter, 1);
+                self.kept.add(&fetch);
                 Ok(Poll::Messages(fetch))
             }
             Err(mpsc::RecvTimeoutError::Timeout) => Ok(Poll::Idle),
@@ -137,18 +161,28 @@ impl Source for HttpSource {
         }
     }
 
-    /// It goes on with the next reply, wherever it was told to.
+    /// Wherever it is told to: it begins with the next reply, and goes back to the first that is not committed. Offsets
+    /// of another run say nothing about the replies of this one.
     fn start(&mut self, _partition: i32, _next: Option<i64>) -> Result<(), SourceError> {
         self.started = true;
+        let lost = self.kept.go_back();
+        if lost > 0 {
+            self.counters.add("poll lost", lost);
+            tracing::warn!(
+                "{}: {lost} replies cannot be handed out again; read it through a topic (`via`)",
+                self.place
+            );
+        }
         Ok(())
     }
 
-    fn commit(&mut self, _partition: i32, _position: &Position) -> Result<(), SourceError> {
+    fn commit(&mut self, _partition: i32, position: &Position) -> Result<(), SourceError> {
+        self.kept.forget(position.next);
         Ok(())
     }
 
-    fn hold(&mut self, _held: bool) {
-        todo!()
+    fn hold(&mut self, held: bool) {
+        self.held = held;
     }
 
     /// Abandons a request that is under way; a reply that has come is still handed out.
@@ -156,6 +190,61 @@ impl Source for HttpSource {
         self.running = None;
         Ok(())
     }
+}
+
+/// What was handed out and is not committed.
+#[derive(Default)]
+struct Kept {
+    fetches: VecDeque<Fetch>,
+    bytes: usize,
+    /// How many of them were handed out since they were gone back to.
+    handed: usize,
+    /// How many there was no room for.
+    dropped: u64,
+}
+
+impl Kept {
+    fn add(&mut self, fetch: &Fetch) {
+        while self.bytes > KEPT {
+            self.drop_first();
+            self.dropped += 1;
+        }
+        self.bytes += size(fetch);
+        self.fetches.push_back(fetch.clone());
+        self.handed += 1;
+    }
+
+    /// The next one that is to be handed out again.
+    fn next(&mut self) -> Option<Fetch> {
+        let next = self.fetches.get(self.handed)?.clone();
+        self.handed += 1;
+        Some(next)
+    }
+
+    /// Says how many cannot be gone back to.
+    fn go_back(&mut self) -> u64 {
+        self.handed = 0;
+        std::mem::take(&mut self.dropped)
+    }
+
+    /// Everything before `next` has had its effect.
+    fn forget(&mut self, next: i64) {
+        self.dropped = 0;
+        while self.handed > 0 && self.fetches.front().is_some_and(|fetch| fetch.next <= next) {
+            self.drop_first();
+        }
+    }
+
+    fn drop_first(&mut self) {
+        if let Some(fetch) = self.fetches.pop_front() {
+            self.bytes -= size(&fetch);
+            self.handed = self.handed.saturating_sub(1);
+        }
+    }
+}
+
+fn size(fetch: &Fetch) -> usize {
+    fetch.batch.bytes() + fetch.rejected.iter().map(|rejected| rejected.value.len()).sum::<usize>()
 }
 
 /// A poller on a thread and a runtime of its own. Dropped, it waits for their end, no longer than [`LINGER`].

@@ -29,6 +29,23 @@ fn sinks_are_read() {
 }
 
 #[test]
+fn dead_letters_go_to_a_topic_or_a_file() {
+    let read = |uri: &str| uri.parse::<LettersUri>().map_err(|error| error.to_string());
+    for uri in ["kafka:///p.dead", "kafka://a:1/p.dead", "jsonl:dead/p.jsonl", "jsonl:/dead"] {
+        assert_eq!(read(uri).unwrap().to_string(), uri);
+    }
+    let wrong = [
+        ("jsonl:", r#"jsonl:: no path; write "jsonl:PATH""#),
+        ("json:dead", r#"json:dead: unknown scheme "json"; did you mean "jsonl"?"#),
+        ("csv:dead", r#"csv:dead: unknown scheme "csv"; use one of kafka:, jsonl:"#),
+        ("dead", r#"dead: no scheme; for a topic of the embedded log write "kafka:///dead""#),
+    ];
+    for (uri, error) in wrong {
+        assert_eq!(read(uri).unwrap_err(), error);
+    }
+}
+
+#[test]
 fn logs_may_leave_the_topic_out() {
     let read = |uri: &str| uri.parse::<LogUri>().unwrap();
     for uri in ["kafka://a:1,b:2", "kafka://a:1,b:2/"] {

@@ -99,8 +99,8 @@ impl Loop<'_> {
     /// Goes on with the change that is under way, or takes one on.
     pub(super) fn look_for_changes(&mut self) -> anyhow::Result<()> {
         let changes = self.worker.handle.versions.changes();
-        if changes != self.seen || matches!(self.change, Change::Waiting) {
-            self.seen = changes;
+        if self.seen != Some(changes) || matches!(self.change, Change::Waiting) {
+            self.seen = Some(changes);
             self.look()?;
         }
         match std::mem::replace(&mut self.change, Change::None) {
@@ -166,17 +166,12 @@ impl Loop<'_> {
         }
         let mut origins = Vec::new();
         for (&partition, task) in &self.tasks {
-            let state = match task.last().filter(|_| version.plugin.has_state()) {
-                Some(last) => last.keeper(version.number).map(|by| (by.to_owned(), last)),
-                None => None,
-            };
-            let state = match state {
-                Some((by, last)) => Some((by, self.worker.sink.kept(last)?)),
-                None => None,
-            };
-            origins.push(Origin { partition, state });
+            let kept_by = task.version(*slot).plugin.description.version.clone();
+            let last = task.last().filter(|_| version.plugin.has_state());
+            let kept = last.map(|last| self.worker.sink.kept(last)).transpose()?;
+            origins.push(Origin { partition, kept_by, kept });
         }
-        let preparing = Preparing::start(*slot, version.clone(), origins)?;
+        let preparing = Preparing::start(version, origins)?;
         self.change = Change::Preparing(aimed, preparing);
         Ok(())
     }
@@ -266,7 +261,7 @@ impl Loop<'_> {
             }
         };
         // Of several plugins each may be behind.
-        self.seen = self.seen.wrapping_sub(1);
+        self.seen = None;
         Ok(())
     }
 
@@ -331,7 +326,7 @@ impl Loop<'_> {
 
     /// The tasks are other ones than they were: what was prepared for them is prepared anew.
     pub(super) fn tasks_changed(&mut self) {
-        self.seen = self.seen.wrapping_sub(1);
+        self.seen = None;
         self.change = match std::mem::replace(&mut self.change, Change::None) {
             Change::Preparing(aimed, _) => Change::Wanted(aimed),
             Change::Canary(aimed, _, seen) => {

@@ -1,4 +1,5 @@
-//! A plugin that fails in the middle of a batch, with state that has changed (fault 51).
+//! A plugin that fails in the middle of a batch, with state that has changed (fault 51): here on all that comes, so that
+//! its pipeline stops.
 
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -11,10 +12,11 @@ use host::sink::embedded::EmbeddedSink;
 use super::chance::Chance;
 use super::outcome::assert_same;
 use super::pipeline::Work;
+use super::process::tail;
 use super::stream::Stream;
 use crate::program::wait_for;
 
-/// Too little for all the ids of the input: the first one that does not fit is a trap.
+/// Too little for all the ids of the input: none that comes when it is full fits.
 const TOO_LITTLE: &str = "memory = \"4MiB\"\n";
 
 #[test]
@@ -28,6 +30,9 @@ fn what_a_trap_interrupts_is_undone_and_done_again() {
     let mut host = stream.start();
     let status = wait_for("the plugin to run out of memory", || host.ended());
     assert!(!status.success());
+    let said = tail(&stream.path.join("host.log"));
+    assert!(said.contains("messages made a plugin fail, where 10 of 1000 are the most"), "{said}");
+    assert!(said.contains("bytes of memory and may have 4194304; if it needs more, raise `memory`"), "{said}");
     let input = stream.received(sent).remove(0);
 
     // Output and state are those of the last checkpoint, which is behind what the plugin had seen.

@@ -49,6 +49,7 @@ conformance!(
     reads_so_many_bytes_at_a_time,
     refuses_a_message_too_large,
     reads_while_another_thread_writes,
+    goes_back_in_partitions_while_others_go_on,
 );
 
 fn open_embedded(folder: &std::path::Path) -> Embedded {

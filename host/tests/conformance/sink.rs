@@ -33,18 +33,20 @@ macro_rules! exactly_once {
             a_second_owner_fences_the_first,
             commits_without_output,
             goes_on_in_another_sink_after_a_close,
+            an_abort_leaves_nothing_and_the_sink_goes_on,
+            hands_out_what_was_kept_while_it_commits,
             $($check,)*
         ;)+);
     };
 }
 
 exactly_once!(
-    embedded: letters_are_in_the_step, is_due_at_once_when_full;
+    embedded: letters_are_in_the_step, is_full_and_due_at_once;
     kafka: letters_are_in_the_step;
-    csv: is_due_at_once_when_full;
+    csv: is_full_and_due_at_once;
 );
 
 conformance!(
     // What it shows cannot be taken back; what it keeps is that of its store.
-    stdout: is_in_the_same_place_each_time, commits_without_output;
+    stdout: is_in_the_same_place_each_time, commits_without_output, hands_out_what_was_kept_without_output;
 );

@@ -37,7 +37,12 @@ macro_rules! complete {
             ends_when_drained_at_its_end,
             cuts_batches,
             no_commit_moves_the_reader,
-            an_old_commit_loses_nothing;
+            an_old_commit_loses_nothing,
+            goes_back_to_where_it_is_told,
+            goes_back_to_where_it_began,
+            comes_to_its_end_again_after_going_back,
+            going_back_leaves_the_group_where_it_is,
+            hands_out_nothing_while_it_is_held;
         )+);
     };
 }
@@ -56,7 +61,12 @@ conformance!(
         ends_after_what_was_there_when_it_was_drained,
         ends_when_drained_at_its_end,
         cuts_batches,
-        an_old_commit_loses_nothing;
+        an_old_commit_loses_nothing,
+        goes_back_to_where_it_is_told,
+        goes_back_to_where_it_began,
+        comes_to_its_end_again_after_going_back,
+        going_back_leaves_the_group_where_it_is,
+        hands_out_nothing_while_it_is_held;
     csv_once:
         says_first_what_is_its_own_and_waits_for_the_start,
         starts_where_it_is_told,
@@ -67,15 +77,22 @@ conformance!(
         ends_after_what_was_there_when_it_was_drained,
         ends_when_drained_at_its_end,
         cuts_batches,
-        an_old_commit_loses_nothing;
-    // Cannot go back, and what is there is one reply, which is one message.
+        an_old_commit_loses_nothing,
+        goes_back_to_where_it_is_told,
+        goes_back_to_where_it_began,
+        comes_to_its_end_again_after_going_back,
+        going_back_leaves_the_group_where_it_is,
+        hands_out_nothing_while_it_is_held;
+    // Cannot go back but to what it handed out, and what is there is one reply, which is one message.
     http:
         says_first_what_is_its_own_and_waits_for_the_start,
         keeps_order,
         goes_on_as_more_comes,
         waits_about_as_long_as_told,
         ends_when_drained_at_its_end,
-        no_commit_moves_the_reader;
+        no_commit_moves_the_reader,
+        goes_back_to_what_is_not_committed,
+        hands_out_nothing_while_it_is_held;
 );
 
 /// All of a message that must be the same when it comes again.

@@ -32,7 +32,10 @@ pub(super) struct EmbeddedReader {
     /// For each partition, how far the group had come when this reader was opened.
     positions: Vec<Option<Position>>,
     assigned: bool,
-    /// For each partition that was started, the next offset to hand out.
+    held: bool,
+    /// For each partition that was started, where …
+    began: Vec<Option<i64>>,
+    /// … and the next offset to hand out.
     next: Vec<Option<i64>>,
     /// For each partition, where the topic ended when draining began.
     ends: Option<Vec<i64>>,
@@ -73,6 +76,8 @@ impl EmbeddedReader {
             batch,
             positions,
             assigned: false,
+            held: false,
+            began: next.clone(),
             next,
             ends: None,
             turn: 0,
@@ -116,11 +121,13 @@ impl EmbeddedReader {
         loop {
             // Both are taken before the look, so that no write falls between the look and the wait.
             let (commits, version) = (self.shared.commits(), self.data_version()?);
-            if let Some(fetch) = self.take()? {
-                return Ok(Poll::Messages(fetch));
-            }
-            if self.drained() {
-                return Ok(Poll::End);
+            if !self.held {
+                if let Some(fetch) = self.take()? {
+                    return Ok(Poll::Messages(fetch));
+                }
+                if self.drained() {
+                    return Ok(Poll::End);
+                }
             }
             while self.shared.commits() == commits && self.data_version()? == version {
                 let left = deadline.saturating_duration_since(Instant::now());
@@ -147,7 +154,7 @@ impl Source for EmbeddedReader {
     fn start(&mut self, partition: i32, next: Option<i64>) -> Result<(), SourceError> {
         let index = self.index(partition)?;
         let position = self.positions[index].as_ref().map(|position| position.next);
-        let next = next.or(position).unwrap_or(0);
+        let next = next.or(self.began[index]).or(position).unwrap_or(0);
         let (_, end) = bounds(&self.connection, self.topic.id, partition).map_err(|e| self.shared.error(&e))?;
         if next > end {
             let error = format!(
@@ -157,6 +164,7 @@ impl Source for EmbeddedReader {
             );
             return Err(self.shared.broken(error).into());
         }
+        self.began[index].get_or_insert(next);
         self.next[index] = Some(next);
         Ok(())
     }
@@ -172,8 +180,8 @@ impl Source for EmbeddedReader {
         Some(Group::Embedded { file, group: self.group.clone(), topic: self.topic.id })
     }
 
-    fn hold(&mut self, _held: bool) {
-        todo!()
+    fn hold(&mut self, held: bool) {
+        self.held = held;
     }
 
     fn drain(&mut self) -> Result<(), SourceError> {

@@ -3,9 +3,11 @@
 
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::Arc;
 
-use rusqlite::{Transaction, params};
+use rusqlite::{Connection, Transaction, params};
 
+use super::file::Shared;
 use super::reader::{blob, remember};
 use super::writer::{check_sizes, insert};
 use super::{Embedded, TopicRow};
@@ -14,7 +16,7 @@ use crate::log::LogError;
 use crate::message::Batch;
 use crate::plugin::Entries;
 
-/// What [`Embedded::state`] hands out at a time: this many entries …
+/// What [`State::read`] hands out at a time: this many entries …
 const PART_ENTRIES: usize = 4096;
 /// … or this many bytes, except for one entry that is larger.
 const PART_BYTES: usize = 1 << 20;
@@ -24,6 +26,14 @@ const PART_BYTES: usize = 1 << 20;
 pub(crate) struct Claim {
     checkpoint: i64,
     epoch: i64,
+}
+
+/// The state of a partition at one moment.
+pub(crate) struct State {
+    shared: Arc<Shared>,
+    /// In a transaction that sees that moment.
+    connection: Connection,
+    claim: Claim,
 }
 
 /// What takes effect in one transaction.
@@ -69,37 +79,14 @@ impl Embedded {
         })
     }
 
-    /// Hands out the state of a partition by key, a bounded part at a time.
-    pub(crate) fn state(
-        &self,
-        claim: Claim,
-        each: &mut dyn FnMut(&Entries) -> ControlFlow<()>,
-    ) -> Result<(), LogError> {
-        // A connection of its own, because others are not to wait for a long read.
+    /// The state of a partition as it is now, for whichever thread: on a connection of its own, because others are not to
+    /// wait for a long read.
+    pub(crate) fn state(&self, claim: Claim) -> Result<State, LogError> {
         let connection = self.shared.connect()?;
-        let mut read = || {
-            let mut statement =
-                connection.prepare("SELECT key, value FROM state WHERE checkpoint = ?1 ORDER BY key")?;
-            let mut rows = statement.query([claim.checkpoint])?;
-            let mut part = Entries::default();
-            while let Some(row) = rows.next()? {
-                part.keys.push(blob(row, 0)?);
-                part.values.push(blob(row, 1)?);
-                if part.len() >= PART_ENTRIES || part.bytes() >= PART_BYTES {
-                    if each(&part).is_break() {
-                        return Ok(());
-                    }
-                    part.keys.clear();
-                    part.values.clear();
-                }
-            }
-            if !part.is_empty() {
-                // There is nothing after it to be spared.
-                let _ = each(&part);
-            }
-            Ok(())
-        };
-        read().map_err(|error| self.shared.error(&error))
+        // The first look is the moment that all later ones see.
+        let begun = connection.execute_batch("BEGIN; SELECT count(*) FROM log;");
+        begun.map_err(|error| self.shared.error(&error))?;
+        Ok(State { shared: self.shared.clone(), connection, claim })
     }
 
     /// Does all of a change in one transaction, or nothing.
@@ -126,6 +113,36 @@ impl Embedded {
             }
             Ok(Outcome::Done)
         })
+    }
+}
+
+impl State {
+    /// Hands it out by key, a bounded part at a time.
+    pub(crate) fn read(&self, each: &mut dyn FnMut(&Entries) -> ControlFlow<()>) -> Result<(), LogError> {
+        self.try_read(each).map_err(|error| self.shared.error(&error))
+    }
+
+    fn try_read(&self, each: &mut dyn FnMut(&Entries) -> ControlFlow<()>) -> rusqlite::Result<()> {
+        let mut statement =
+            self.connection.prepare("SELECT key, value FROM state WHERE checkpoint = ?1 ORDER BY key")?;
+        let mut rows = statement.query([self.claim.checkpoint])?;
+        let mut part = Entries::default();
+        while let Some(row) = rows.next()? {
+            part.keys.push(blob(row, 0)?);
+            part.values.push(blob(row, 1)?);
+            if part.len() >= PART_ENTRIES || part.bytes() >= PART_BYTES {
+                if each(&part).is_break() {
+                    return Ok(());
+                }
+                part.keys.clear();
+                part.values.clear();
+            }
+        }
+        if !part.is_empty() {
+            // There is nothing after it to be spared.
+            let _ = each(&part);
+        }
+        Ok(())
     }
 }
 

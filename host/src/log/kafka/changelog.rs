@@ -4,9 +4,6 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use rdkafka::consumer::BaseConsumer;
-
-use super::client::Context;
 use super::scan::Scan;
 use super::{Kafka, transaction};
 use crate::log::LogError;
@@ -23,16 +20,23 @@ const BACK: i64 = 64;
 const ENTRIES: usize = 4096;
 const BYTES: usize = 1 << 20;
 
+#[derive(Clone)]
 pub(crate) struct Changelog {
     kafka: Arc<Kafka>,
-    /// One for all scans: to end one takes longer than most scans.
-    consumer: BaseConsumer<Context>,
     topic: String,
 }
 
+/// The state of a partition as it was kept up to one moment.
+pub(crate) struct State {
+    changelog: Changelog,
+    partition: i32,
+    first: i64,
+    end: i64,
+}
+
 impl Changelog {
-    pub(super) fn new(kafka: Arc<Kafka>, topic: &str) -> Result<Self, LogError> {
-        Ok(Self { consumer: kafka.cluster.scanning()?, kafka, topic: topic.to_owned() })
+    pub(super) fn new(kafka: Arc<Kafka>, topic: &str) -> Self {
+        Self { kafka, topic: topic.to_owned() }
     }
 
     /// As a person writes it: `kafka://HOST:PORT/TOPIC`.
@@ -68,23 +72,11 @@ impl Changelog {
         Ok(None)
     }
 
-    /// Hands out the state of a partition, a part at a time and in the order in which it was kept, until `each` breaks.
-    pub(crate) fn state(
-        &self,
-        partition: i32,
-        each: &mut dyn FnMut(&Entries) -> ControlFlow<()>,
-    ) -> Result<(), LogError> {
+    /// The state of a partition, to be read by whichever thread. What is kept from now on is not among it; but what has a
+    /// later value by the time that it is read may be gone.
+    pub(crate) fn state(&self, partition: i32) -> Result<State, LogError> {
         let (first, end) = self.bounds(partition)?;
-        self.scan(partition, first, end, |fetch| {
-            let mut entries = Entries::default();
-            for (key, value) in fetch.batch.keys.iter().zip(&fetch.batch.values) {
-                if key != Some(CHECKPOINT) {
-                    entries.keys.push(key);
-                    entries.values.push(value);
-                }
-            }
-            if entries.is_empty() { ControlFlow::Continue(()) } else { each(&entries) }
-        })
+        Ok(State { changelog: self.clone(), partition, first, end })
     }
 
     /// Where a partition begins and ends, with what is under way there.
@@ -101,12 +93,30 @@ impl Changelog {
     ) -> Result<(), LogError> {
         let cluster = &self.kafka.cluster;
         let patience = transaction::settled(cluster);
-        let mut scan = Scan::new(&self.consumer, cluster, &self.topic, partition, from, Some(end), patience)?;
-        loop {
-            let fetch = scan.take(ENTRIES, BYTES)?;
-            if fetch.batch.is_empty() || each(&fetch).is_break() {
-                return Ok(());
+        self.kafka.scanning(|consumer| {
+            let mut scan = Scan::new(consumer, cluster, &self.topic, partition, from, Some(end), patience)?;
+            loop {
+                let fetch = scan.take(ENTRIES, BYTES)?;
+                if fetch.batch.is_empty() || each(&fetch).is_break() {
+                    return Ok(());
+                }
             }
-        }
+        })
+    }
+}
+
+impl State {
+    /// Hands it out, a part at a time and in the order in which it was kept, until `each` breaks.
+    pub(crate) fn read(&self, each: &mut dyn FnMut(&Entries) -> ControlFlow<()>) -> Result<(), LogError> {
+        self.changelog.scan(self.partition, self.first, self.end, |fetch| {
+            let mut entries = Entries::default();
+            for (key, value) in fetch.batch.keys.iter().zip(&fetch.batch.values) {
+                if key != Some(CHECKPOINT) {
+                    entries.keys.push(key);
+                    entries.values.push(value);
+                }
+            }
+            if entries.is_empty() { ControlFlow::Continue(()) } else { each(&entries) }
+        })
     }
 }

@@ -115,7 +115,8 @@ impl Cluster {
             .set("fetch.max.bytes", "8388608")
             // The default of a second caps a fast reader at 170,000 messages/s.
             .set("fetch.queue.backoff.ms", "1")
-            .set("fetch.wait.max.ms", "100")
+            // Who goes back in a partition waits until the broker has answered what was asked before.
+            .set("fetch.wait.max.ms", "20")
             // The group protocol gives each partition one owner (Invariant 6).
             .set("partition.assignment.strategy", "cooperative-sticky");
         for &(key, value) in defaults {

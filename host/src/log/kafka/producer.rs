@@ -21,7 +21,7 @@ use crate::message::{Batch, Header};
 /// How long to wait for acknowledgements before looking at errors again …
 const WAIT: Duration = Duration::from_millis(100);
 /// … and for room among the messages under way, which comes sooner.
-const ROOM: Duration = Duration::from_millis(1);
+pub(super) const ROOM: Duration = Duration::from_millis(1);
 /// How often a producer that waits says so.
 const WARN_EVERY: Duration = Duration::from_secs(10);
 /// What librdkafka puts into one request, unless a topic takes less.
@@ -195,8 +195,17 @@ impl Producer {
 
     /// The first failure since the last call, if any.
     fn check(&self) -> Result<(), LogError> {
-        let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner).take();
-        failure.map_or(Ok(()), |failure| Err(self.error(&failure)))
+        self.take_failure().map_or(Ok(()), |failure| Err(self.error(&failure)))
+    }
+
+    fn take_failure(&self) -> Option<Failure> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Of a transaction that is undone nothing was to be delivered.
+    pub(super) fn forget_failure(&self) {
+        self.producer.poll(Duration::ZERO);
+        self.take_failure();
     }
 
     fn error(&self, failure: &Failure) -> LogError {

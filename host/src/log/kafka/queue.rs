@@ -142,6 +142,13 @@ impl Queue {
         None
     }
 
+    /// Forgets what was taken and not handed out.
+    pub(super) fn clear(&mut self) {
+        while self.head < self.tail {
+            self.destroy_head();
+        }
+    }
+
     fn refill(&mut self) -> bool {
         // SAFETY: the array has room for as many pointers as we say. Without a timeout nothing blocks.
         let count = unsafe {
@@ -179,9 +186,7 @@ impl Queue {
 
 impl Drop for Queue {
     fn drop(&mut self) {
-        while self.head < self.tail {
-            self.destroy_head();
-        }
+        self.clear();
         // SAFETY: the registration ends under the queue's lock, so `_wake` is not called any more; the
         // consumer's own queue keeps the registration that the crate made.
         unsafe {

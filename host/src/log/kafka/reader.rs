@@ -27,6 +27,8 @@ use crate::source::{Assigned, Group, Poll, Source, SourceError};
 const COMMIT: Duration = Duration::from_secs(30);
 /// How long before what may succeed in a moment is tried again.
 const AGAIN: Duration = Duration::from_millis(50);
+/// How long before it is asked again whether a partition that was given to librdkafka has begun.
+const BEGINNING: Duration = Duration::from_millis(2);
 /// The consumer must be polled now and then, messages or not, to stay in its group.
 const SERVE: Duration = Duration::from_secs(1);
 /// How often a reader to whom nothing comes asks whether its topic is still there: librdkafka does not
@@ -52,6 +54,8 @@ pub(super) struct KafkaReader {
     assigned: BTreeMap<i32, Option<i64>>,
     /// Partitions that are to be read, and from where.
     starting: BTreeMap<i32, i64>,
+    /// Whether nothing is to be handed out for now.
+    held: bool,
     /// Partitions that are to go, and still ours.
     revoked: Vec<i32>,
     /// Whether the group has said, once, what is ours.
@@ -66,6 +70,8 @@ pub(super) struct KafkaReader {
 
 struct Partition {
     queue: Queue,
+    /// Where it was started.
+    began: i64,
     /// Everything before has been handed out …
     handed: i64,
     /// … or is nothing to hand out.
@@ -94,6 +100,7 @@ impl KafkaReader {
             changes: VecDeque::new(),
             assigned: BTreeMap::new(),
             starting: BTreeMap::new(),
+            held: false,
             revoked: Vec::new(),
             joined: false,
             drain: None,
@@ -193,9 +200,37 @@ impl KafkaReader {
             let added = list.add_partition_offset(&self.topic, partition, Offset::Offset(from));
             added.map_err(|e| self.cluster.error(&self.topic, &e))?;
             let heard = Instant::now();
-            self.partitions.insert(partition, Partition { queue, handed: from, position: from, heard });
+            self.partitions.insert(partition, Partition { queue, began: from, handed: from, position: from, heard });
         }
         self.assign(&list)
+    }
+
+    /// Goes back in a partition, or on. What librdkafka has fetched it knows to be outdated from this call on, and hands
+    /// none of it out.
+    fn seek(&mut self, partition: i32, next: Option<i64>) -> Result<(), LogError> {
+        self.begin()?;
+        let Some(reading) = self.partitions.get_mut(&partition) else { return Ok(()) };
+        let next = next.unwrap_or(reading.began);
+        let deadline = Instant::now() + ANSWER;
+        loop {
+            let mut list = TopicPartitionList::new();
+            let added = list.add_partition_offset(&self.topic, partition, Offset::Offset(next));
+            let sought = added.and_then(|()| self.consumer.seek_partitions(list, ANSWER));
+            match sought.and_then(|sought| sought.elements().iter().try_for_each(|element| element.error())) {
+                Ok(()) => break,
+                // It is about to begin.
+                Err(e) if e.rdkafka_error_code() == Some(Code::State) && Instant::now() < deadline => {
+                    self.consumer.context().wake().wait(Instant::now() + BEGINNING);
+                }
+                Err(e) => {
+                    let error = format!("going back to offset {next} of {}-{partition}: {e}", self.topic);
+                    return Err(self.cluster.interrupted(error));
+                }
+            }
+        }
+        reading.queue.clear();
+        (reading.handed, reading.position, reading.heard) = (next, next, Instant::now());
+        Ok(())
     }
 
     fn assign(&self, list: &TopicPartitionList) -> Result<(), LogError> {
@@ -397,11 +432,13 @@ impl Source for KafkaReader {
             {
                 return Ok(told);
             }
-            if let Some(fetch) = self.take()? {
-                return Ok(Poll::Messages(fetch));
-            }
-            if self.drained() {
-                return Ok(Poll::End);
+            if !self.held {
+                if let Some(fetch) = self.take()? {
+                    return Ok(Poll::Messages(fetch));
+                }
+                if self.drained() {
+                    return Ok(Poll::End);
+                }
             }
             self.look()?;
             let now = Instant::now();
@@ -411,11 +448,10 @@ impl Source for KafkaReader {
         }
     }
 
-    /// Takes effect with the next poll, so that the group is answered once for all that it gave.
+    /// A partition begins with the next poll, so that the group is answered once for all that it gave.
     fn start(&mut self, partition: i32, next: Option<i64>) -> Result<(), SourceError> {
-        if let Some(position) = self.assigned.remove(&partition) {
-            self.starting.insert(partition, self.offset(partition, next.or(position))?);
-        }
+        let Some(position) = self.assigned.remove(&partition) else { return Ok(self.seek(partition, next)?) };
+        self.starting.insert(partition, self.offset(partition, next.or(position))?);
         Ok(())
     }
 
@@ -450,8 +486,8 @@ impl Source for KafkaReader {
         Some(Group::Kafka { cluster: self.cluster.name.clone(), topic: self.topic.clone(), metadata })
     }
 
-    fn hold(&mut self, _held: bool) {
-        todo!()
+    fn hold(&mut self, held: bool) {
+        self.held = held;
     }
 
     fn drain(&mut self) -> Result<(), SourceError> {

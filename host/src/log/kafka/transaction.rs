@@ -15,7 +15,7 @@ use rdkafka::producer::Producer as _;
 use super::ANSWER;
 use super::client::{self, Cluster};
 use super::positions;
-use super::producer::{self, Producer};
+use super::producer::{self, Producer, ROOM};
 use crate::checkpoint::Position;
 use crate::log::LogError;
 
@@ -101,6 +101,35 @@ impl Producer {
         Ok(with_positions)
     }
 
+    /// Undoes everything since the last commit. What was handed over outside of transactions is not undone but sent, so
+    /// that it comes before all that follows.
+    pub(crate) fn abort(&mut self) -> Result<(), LogError> {
+        let Some(Transactions { timeout, open }) = self.transactions else { return self.flush() };
+        if !open {
+            return Ok(());
+        }
+        let producer = &*self.producer;
+        // It waits for the reports of what it drops, which come through the producer's queue.
+        let aborted = std::thread::scope(|scope| {
+            let aborting = std::thread::Builder::new()
+                .name("abort".to_owned())
+                .spawn_scoped(scope, move || producer.abort_transaction(timeout))?;
+            while !aborting.is_finished() {
+                producer.poll(ROOM);
+            }
+            Ok(aborting.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        });
+        let aborted = aborted.map_err(|e: std::io::Error| self.no_thread(&e))?;
+        aborted.map_err(|e| self.failed("aborting a transaction", &e))?;
+        self.forget_failure();
+        self.transactions = Some(Transactions { timeout, open: false });
+        Ok(())
+    }
+
+    fn no_thread(&self, error: &std::io::Error) -> LogError {
+        self.cluster.interrupted(format!("the system gives no more threads: {error}"))
+    }
+
     /// librdkafka looks at the time only when an answer comes, or does not come for `socket.timeout.ms`, once and again.
     /// So this waits on another thread, which is left behind when it takes too long, with the producer that nobody is to
     /// use again.
@@ -117,7 +146,7 @@ impl Producer {
             let _ = answer.send(producer.send_offsets_to_transaction(&list, &metadata, timeout));
         };
         let spawned = std::thread::Builder::new().name("positions".to_owned()).spawn(send);
-        spawned.map_err(|e| self.cluster.interrupted(format!("the system gives no more threads: {e}")))?;
+        spawned.map_err(|e| self.no_thread(&e))?;
         match answered.recv_timeout(timeout + ABORT) {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(self.failed("committing positions", &error)),

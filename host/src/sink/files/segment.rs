@@ -56,32 +56,36 @@ pub fn add(folder: &Path, before: &[Segment], changes: &Entries, name: String) -
     Ok(before[..kept].iter().cloned().chain([Segment { name, content }]).collect())
 }
 
-/// Hands out all entries, the oldest first; ends early when `each` breaks.
-pub fn read(
-    folder: &Path,
-    segments: &[Segment],
-    each: &mut dyn FnMut(&Entries) -> ControlFlow<()>,
-) -> Result<(), SinkError> {
-    let mut entries = Entries::default();
-    for segment in segments {
-        let mut run = Run::open(folder, segment)?;
-        loop {
-            if entries.bytes() >= PART || (run.ended && !entries.is_empty()) {
-                if each(&entries).is_break() {
-                    return Ok(());
-                }
-                entries.keys.clear();
-                entries.values.clear();
-            }
-            if run.ended {
-                break;
-            }
-            entries.keys.push(Some(&run.key));
-            entries.values.push(run.value());
-            run.advance()?;
-        }
+/// The state in these segments, which stays there to be read when a later checkpoint removes them: the files are open.
+pub struct State(Vec<Run>);
+
+impl State {
+    pub fn open(folder: &Path, segments: &[Segment]) -> Result<Self, SinkError> {
+        segments.iter().map(|segment| Run::open(folder, segment)).collect::<Result<_, _>>().map(Self)
     }
-    Ok(())
+
+    /// Hands out all entries, the oldest first; ends early when `each` breaks.
+    pub fn read(self, each: &mut dyn FnMut(&Entries) -> ControlFlow<()>) -> Result<(), SinkError> {
+        let mut entries = Entries::default();
+        for mut run in self.0 {
+            loop {
+                if entries.bytes() >= PART || (run.ended && !entries.is_empty()) {
+                    if each(&entries).is_break() {
+                        return Ok(());
+                    }
+                    entries.keys.clear();
+                    entries.values.clear();
+                }
+                if run.ended {
+                    break;
+                }
+                entries.keys.push(Some(&run.key));
+                entries.values.push(run.value());
+                run.advance()?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Sorted by key; of several changes of one key the last.
@@ -126,7 +130,7 @@ fn merge(runs: &mut [Run], drop_deleted: bool, file: &mut NewFile) -> Result<(),
 /// A segment that is being read, at one of its entries.
 struct Run {
     path: PathBuf,
-    reader: Box<dyn Read>,
+    reader: Box<dyn Read + Send>,
     /// Bytes that are not read yet.
     left: u64,
     key: Vec<u8>,
@@ -142,7 +146,7 @@ impl Run {
         Self::new(&path, BufReader::with_capacity(64 << 10, file), segment.content.bytes)
     }
 
-    fn new(path: &Path, reader: impl Read + 'static, left: u64) -> Result<Self, SinkError> {
+    fn new(path: &Path, reader: impl Read + Send + 'static, left: u64) -> Result<Self, SinkError> {
         let (path, reader) = (path.to_owned(), Box::new(reader));
         let (key, value) = (Vec::new(), Vec::new());
         let mut run = Self { path, reader, left, key, value, deleted: false, ended: false };
@@ -189,6 +193,14 @@ fn damaged() -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn read(
+        folder: &Path,
+        segments: &[Segment],
+        each: &mut dyn FnMut(&Entries) -> ControlFlow<()>,
+    ) -> Result<(), SinkError> {
+        State::open(folder, segments)?.read(each)
+    }
 
     type Map = BTreeMap<Vec<u8>, Vec<u8>>;
 

@@ -283,3 +283,45 @@ pub fn reads_while_another_thread_writes(log: &dyn Log) {
         assert_eq!(values(&fetch(&mut *source, 5_000)), texts(0, 5_000));
     });
 }
+
+pub fn goes_back_in_partitions_while_others_go_on(log: &dyn Log) {
+    let seed = fastrand::u64(..);
+    println!("seed {seed}");
+    let mut random = fastrand::Rng::with_seed(seed);
+    let topic = topic(log, 3);
+    write(log, &topic, &keyed(30_000));
+    let ends: Vec<i64> = log.describe(&topic).unwrap().partitions.iter().map(|&(_, end)| end).collect();
+    assert!(ends.iter().all(|&end| end > 5_000), "{ends:?}");
+    let mut source = reader(log, &topic, &unique("group"));
+    let mut expected = vec![0; 3];
+    for round in 0..200 {
+        if round == 100 {
+            source.drain().unwrap();
+        }
+        match next(&mut *source) {
+            Poll::Messages(fetch) => {
+                let (at, count) = (fetch.partition as usize, fetch.offsets.len() as i64);
+                let offsets: Vec<i64> = (expected[at]..expected[at] + count).collect();
+                assert_eq!(fetch.offsets, offsets, "partition {at} in round {round}");
+                expected[at] += count;
+            }
+            Poll::End => assert_eq!(expected, ends),
+            other => panic!("{other:?}"),
+        }
+        for (at, expected) in expected.iter_mut().enumerate() {
+            if random.u8(..3) == 0 || *expected == ends[at] {
+                *expected = random.i64(0..=*expected);
+                source.start(at as i32, Some(*expected)).unwrap();
+            }
+        }
+    }
+}
+
+/// Messages with a key each, so that they are in all partitions.
+fn keyed(count: usize) -> Batch {
+    let mut batch = Batch::new();
+    for number in 0..count {
+        batch.push(Some(number.to_string().as_bytes()), Some(b"value"), 1);
+    }
+    batch
+}

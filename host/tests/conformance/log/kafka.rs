@@ -279,16 +279,16 @@ fn transactions() -> BaseProducer {
 fn state_is_not_kept_in_a_topic_that_forgets() {
     let log = connect();
     let name = unique("changelog");
-    assert!(log.create_changelog(&name, 2).unwrap());
-    assert!(!log.create_changelog(&name, 2).unwrap());
-    let error = log.create_changelog(&name, 3).unwrap_err();
+    assert!(log.create_compacted(&name, 2).unwrap());
+    assert!(!log.create_compacted(&name, 2).unwrap());
+    let error = log.create_compacted(&name, 3).unwrap_err();
     assert!(matches!(error, LogError::Partitions { actual: 2, asked: 3, .. }), "{error}");
     let topic = topic(&log, 2);
-    let error = log.create_changelog(&topic, 2).unwrap_err().to_string();
+    let error = log.create_compacted(&topic, 2).unwrap_err().to_string();
     assert!(
         error.ends_with(&format!(
-            "topic {topic:?} is to keep state, but its cleanup.policy is \"delete\", which would lose some; set it: \
-             kafka-configs --alter --entity-type topics --entity-name {topic} --add-config cleanup.policy=compact"
+            "topic {topic:?} is to keep the last value of each key, but its cleanup.policy is \"delete\", which \
+             loses some; set it: kafka-configs --alter --entity-type topics --entity-name {topic} --add-config cleanup.policy=compact"
         )),
         "{error}"
     );
@@ -412,4 +412,24 @@ fn odd_timestamps_are_the_same_each_time() {
     write(&log, &topic, &batch);
     let read = log.read(&topic, 0, 0, 9).unwrap();
     assert_eq!(read.batch.timestamps, [-86_400_000, 1, 1_700_000_000_000]);
+}
+
+/// A poison message costs it once for each partition.
+#[test]
+fn goes_back_sooner_than_a_broker_that_has_nothing_answers_by_default() {
+    let log = connect();
+    let topic = topic(&log, 1);
+    write(&log, &topic, &numbers(None, 0, 100));
+    let mut source = reader(&log, &topic, &unique("group"));
+    fetch(&mut *source, 100);
+    let mut took: Vec<Duration> = (0..15)
+        .map(|_| {
+            let start = Instant::now();
+            source.start(0, Some(50)).unwrap();
+            assert_eq!(values(&fetch(&mut *source, 50)), texts(50, 100));
+            start.elapsed()
+        })
+        .collect();
+    took.sort();
+    assert!(took[took.len() / 2] < Duration::from_millis(80), "{took:?}");
 }

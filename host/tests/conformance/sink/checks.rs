@@ -1,7 +1,9 @@
 //! The checks themselves, against any sink. Each time that a [`Writer`] takes a partition it finds the output and the
 //! state of its checkpoint, or fails.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
+use std::sync::mpsc::channel;
 use std::time::Instant;
 
 use host::log::LogError;
@@ -9,7 +11,7 @@ use host::message::Batch;
 use host::sink::SinkError;
 
 use super::outputs::{FULL, Output};
-use super::writer::{SILENT, Writer, batch, texts};
+use super::writer::{SILENT, Writer, apply, batch, state, texts};
 
 const NOTHING: [&str; 0] = [];
 
@@ -184,15 +186,97 @@ pub fn goes_on_in_another_sink_after_a_close(output: &dyn Output) {
     assert_eq!([first.next(0), first.next(1)], [20, 20]);
 }
 
-pub fn is_due_at_once_when_full(output: &dyn Output) {
+pub fn is_full_and_due_at_once(output: &dyn Output) {
     let mut writer = Writer::open(output, 0..1);
-    for _ in 0..2 {
+    for undo in [false, true, false] {
         let since = Instant::now();
         writer.write(0, 1);
-        assert!(writer.sink.due(since) > since, "one message makes nothing full");
+        assert!(writer.sink.due(since) > since && !writer.sink.full(), "one message makes nothing full");
         writer.write(0, FULL);
-        assert_eq!(writer.sink.due(since), since);
+        assert!(writer.sink.due(since) == since && writer.sink.full());
+        if undo {
+            writer.abort();
+        } else {
+            writer.commit().unwrap();
+        }
+        assert!(writer.sink.due(since) > since && !writer.sink.full(), "nothing waits for a commit");
+    }
+}
+
+pub fn an_abort_leaves_nothing_and_the_sink_goes_on(output: &dyn Output) {
+    let mut writer = Writer::open(output, 0..3);
+    writer.abort();
+    for (partition, undone, done) in [(0, 30, 10), (1, 20_000, 5), (SILENT, 7, 9), (0, 1, 2), (1, 3, 0)] {
+        writer.write(partition, undone);
+        writer.write(0, 3);
+        writer.abort();
+        writer.abort();
+        writer.write(partition, done);
         writer.commit().unwrap();
-        assert!(writer.sink.due(since) > since, "all is committed");
+    }
+    output.shows(0, &texts(0, 0..12));
+    output.shows(1, &texts(1, 0..5));
+    writer.write(0, 4);
+    writer.abort();
+    drop(writer);
+    // What the writer finds there is compared with what it should be.
+    let writer = Writer::open(output, 0..3);
+    assert_eq!([0, 1, SILENT].map(|partition| writer.next(partition)), [12, 5, 9]);
+}
+
+pub fn hands_out_what_was_kept_while_it_commits(output: &dyn Output) {
+    what_was_kept(output, 0);
+}
+
+pub fn hands_out_what_was_kept_without_output(output: &dyn Output) {
+    what_was_kept(output, SILENT);
+}
+
+/// A copy, with the changes of later commits in their order, is the state: of one that is handed out during these
+/// commits, and of one that is only handed out after them.
+fn what_was_kept(output: &dyn Output, partition: i32) {
+    let mut writer = Writer::open(output, partition..partition + 1);
+    for _ in 0..2 {
+        writer.write(partition, 13_000);
+        writer.commit().unwrap();
+        let (meanwhile, later) = (writer.kept(partition), writer.kept(partition));
+        let (begun, begins) = channel();
+        let (go_on, goes_on) = channel();
+        let reading = std::thread::spawn(move || {
+            let mut copy = BTreeMap::new();
+            let mut first = Some((begun, goes_on));
+            let handed = meanwhile(&mut |entries| {
+                if let Some((begun, goes_on)) = first.take() {
+                    begun.send(()).unwrap();
+                    goes_on.recv().unwrap();
+                }
+                apply(&mut copy, entries);
+                ControlFlow::Continue(())
+            });
+            handed.unwrap();
+            copy
+        });
+        begins.recv().unwrap();
+        let mut changes = Vec::new();
+        for count in [1, 100, 5_000, 1, 13_000, 3] {
+            writer.write(partition, count);
+            changes.extend(writer.changes(partition));
+            writer.commit().unwrap();
+        }
+        go_on.send(()).unwrap();
+        let mut copies = [reading.join().unwrap(), BTreeMap::new()];
+        let read = std::thread::spawn(move || {
+            let mut copy = BTreeMap::new();
+            later(&mut |entries| {
+                apply(&mut copy, entries);
+                ControlFlow::Continue(())
+            })
+            .map(|()| copy)
+        });
+        copies[1] = read.join().unwrap().unwrap();
+        for mut copy in copies {
+            changes.iter().for_each(|changes| apply(&mut copy, changes));
+            assert!(copy == state(partition, writer.next(partition)));
+        }
     }
 }

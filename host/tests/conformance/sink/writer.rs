@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::ops::{ControlFlow, Range};
 
-use host::checkpoint::{Identity, Part, Tally, push};
+use host::checkpoint::{Checkpoint, Identity, Part, Tally, push};
 use host::message::Batch;
 use host::plugin::Entries;
-use host::sink::{Positions, Sink, SinkError, Step};
+use host::sink::{Kept, Positions, Sink, SinkError, Step};
 
 use super::outputs::Output;
 
@@ -19,7 +19,7 @@ fn change(partition: i32, number: usize) -> (Vec<u8>, Option<Vec<u8>>) {
 }
 
 /// The state after the first `messages` messages, by keys as they are kept.
-fn state(partition: i32, messages: usize) -> BTreeMap<Vec<u8>, Vec<u8>> {
+pub fn state(partition: i32, messages: usize) -> BTreeMap<Vec<u8>, Vec<u8>> {
     let mut state = BTreeMap::new();
     for (key, value) in (0..messages).map(|number| change(partition, number)) {
         let key = [&[1], &*key].concat();
@@ -29,6 +29,16 @@ fn state(partition: i32, messages: usize) -> BTreeMap<Vec<u8>, Vec<u8>> {
         };
     }
     state
+}
+
+/// Sets and deletes what these entries say.
+pub fn apply(state: &mut BTreeMap<Vec<u8>, Vec<u8>>, entries: &Entries) {
+    for (key, value) in entries.iter() {
+        match value {
+            Some(value) => state.insert(key.to_vec(), value.to_vec()),
+            None => state.remove(key),
+        };
+    }
 }
 
 /// A partition whose messages change its state, and put nothing out.
@@ -65,6 +75,7 @@ struct Task {
     changes: Entries,
     tally: Tally,
     open: bool,
+    last: Option<Checkpoint>,
 }
 
 impl<'a> Writer<'a> {
@@ -87,18 +98,14 @@ impl<'a> Writer<'a> {
         if let Some(last) = self.sink.open(partition).unwrap() {
             assert_eq!(last.partition, partition);
             let restored = self.sink.state(&last, &mut |entries| {
-                for (key, value) in entries.iter() {
-                    match value {
-                        Some(value) => found.insert(key.to_vec(), value.to_vec()),
-                        None => found.remove(key),
-                    };
-                }
+                apply(&mut found, entries);
                 task.tally.apply_all(entries);
                 ControlFlow::Continue(())
             });
             restored.unwrap();
             assert_eq!(task.tally.sum(), last.state, "the sum of the state");
             task.next = usize::try_from(last.next).unwrap();
+            task.last = Some(last);
         }
         assert!(found == state(partition, task.next), "not the state of the first {} messages", task.next);
         self.output.shows(partition, &texts(partition, 0..task.next));
@@ -122,6 +129,34 @@ impl<'a> Writer<'a> {
         let batch = batch(&texts(partition, numbers.clone()));
         if !batch.is_empty() {
             self.sink.write(partition, &batch, numbers.start as i64).unwrap();
+        }
+    }
+
+    /// What changed in a partition since the last commit.
+    pub fn changes(&self, partition: i32) -> Option<Entries> {
+        self.tasks[&partition].open.then(|| self.tasks[&partition].changes.clone())
+    }
+
+    /// The state of the last commit of a partition.
+    pub fn kept(&self, partition: i32) -> Kept {
+        self.sink.kept(self.tasks[&partition].last.as_ref().unwrap()).unwrap()
+    }
+
+    /// Undoes what is not committed, and sees that the state of each partition is that of its last commit.
+    pub fn abort(&mut self) {
+        self.sink.abort().unwrap();
+        for (&partition, task) in &mut self.tasks {
+            task.next = task.last.as_ref().map_or(0, |last| usize::try_from(last.next).unwrap());
+            (task.changes, task.open) = (Entries::default(), false);
+            let mut found = BTreeMap::new();
+            if let Some(last) = &task.last {
+                let read = self.sink.state(last, &mut |entries| {
+                    apply(&mut found, entries);
+                    ControlFlow::Continue(())
+                });
+                read.unwrap();
+            }
+            assert!(found == state(partition, task.next), "not the state of the first {} messages", task.next);
         }
     }
 
@@ -150,6 +185,7 @@ impl<'a> Writer<'a> {
             task.tally.apply_all(&changes);
             task.open = false;
             let checkpoint = identity.checkpoint(partition, task.next as i64, Some(1), task.tally.sum());
+            task.last = Some(checkpoint.clone());
             parts.push(Part { checkpoint, changes });
         }
         self.sink.commit(Step { parts: &parts, letters, source: self.output.source() })

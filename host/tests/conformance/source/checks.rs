@@ -193,3 +193,113 @@ pub fn an_old_commit_loses_nothing(given: &mut dyn Given) {
     assert!([4, 10].contains(&missing), "the first {missing} did not come again");
     again.assert_is(&texts(missing..12));
 }
+
+/// From anywhere to anywhere in what was fetched, several times in a row.
+pub fn goes_back_to_where_it_is_told(given: &mut dyn Given) {
+    given.put(&texts(0..13_000));
+    let all = read(&mut *open(given), 13_000).messages;
+    let mut source = open(given);
+    for steps in [&[3_000][..], &[4_095, 1, 4_097], &[0, 0], &[9_000, 12_999]] {
+        let Poll::Messages(_) = next(&mut *source) else { panic!("no messages") };
+        steps.iter().for_each(|&to: &usize| source.start(0, Some(all[to].offset)).unwrap());
+        let to = *steps.last().unwrap();
+        let mut reading = Reading::default();
+        while reading.messages.len() < (13_000 - to).min(5_000) {
+            let Poll::Messages(fetch) = next(&mut *source) else { panic!("no messages") };
+            reading.add(fetch);
+        }
+        assert!(reading.messages == all[to..][..reading.messages.len()], "from message {to} on");
+        source.start(0, Some(all[0].offset)).unwrap();
+    }
+}
+
+pub fn goes_back_to_where_it_began(given: &mut dyn Given) {
+    given.put(&texts(0..9_000));
+    let mut source = open(given);
+    let all = read(&mut *source, 9_000);
+    for _ in 0..2 {
+        source.start(0, None).unwrap();
+        assert!(read(&mut *source, 9_000).messages == all.messages);
+    }
+    drop(source);
+    let mut source = given.open();
+    assigned(&mut *source);
+    source.start(0, Some(all.messages[5_000].offset)).unwrap();
+    // Before anything came, and after.
+    source.start(0, None).unwrap();
+    assert!(read(&mut *source, 4_000).messages == all.messages[5_000..]);
+    source.start(0, Some(all.messages[100].offset)).unwrap();
+    source.start(0, None).unwrap();
+    assert!(read(&mut *source, 4_000).messages == all.messages[5_000..]);
+}
+
+pub fn comes_to_its_end_again_after_going_back(given: &mut dyn Given) {
+    given.put(&texts(0..100));
+    let mut source = open(given);
+    source.drain().unwrap();
+    let all = read_to_end(&mut *source).messages;
+    assert_eq!(all.len(), 100);
+    given.put(&texts(100..101));
+    for from in [Some(50), Some(99), None] {
+        source.start(0, from.map(|from: usize| all[from].offset)).unwrap();
+        read_to_end(&mut *source).assert_is(&texts(from.unwrap_or(0)..100));
+    }
+}
+
+pub fn going_back_leaves_the_group_where_it_is(given: &mut dyn Given) {
+    given.put(&texts(0..10));
+    let mut source = open(given);
+    let all = read(&mut *source, 10).messages;
+    source.commit(0, &position(all[5].offset)).unwrap();
+    for to in [8, 2] {
+        source.start(0, Some(all[to].offset)).unwrap();
+        assert_eq!(read(&mut *source, 10 - to).messages, all[to..]);
+    }
+    drop(source);
+    assert_eq!(assigned(&mut *given.open()), [Assigned { partition: 0, position: Some(position(all[5].offset)) }]);
+}
+
+pub fn hands_out_nothing_while_it_is_held(given: &mut dyn Given) {
+    given.put(&texts(0..1));
+    let mut source = open(given);
+    let first = read(&mut *source, 1);
+    source.hold(true);
+    given.put(&texts(1..2));
+    let idles = |source: &mut dyn Source| {
+        for wait in [0, 100].map(Duration::from_millis) {
+            let start = Instant::now();
+            let found = source.poll(wait).unwrap();
+            assert!(matches!(found, Poll::Idle), "{found:?} while it is held");
+            assert!(start.elapsed() >= wait);
+        }
+    };
+    idles(&mut *source);
+    source.hold(false);
+    read(&mut *source, 1).assert_is(&texts(1..2));
+    // It is no end, either, and it is gone back meanwhile.
+    source.hold(true);
+    source.drain().unwrap();
+    idles(&mut *source);
+    source.commit(0, &position(first.next)).unwrap();
+    source.start(0, Some(first.next)).unwrap();
+    idles(&mut *source);
+    source.hold(false);
+    read_to_end(&mut *source).assert_is(&texts(1..2));
+}
+
+/// Where that was told is no place of its own.
+pub fn goes_back_to_what_is_not_committed(given: &mut dyn Given) {
+    given.put(&texts(0..6));
+    let mut source = open(given);
+    let all = read(&mut *source, 6).messages;
+    for next in [None, Some(all[5].offset), Some(1_000)] {
+        source.start(0, next).unwrap();
+        assert_eq!(read(&mut *source, 6).messages, all);
+    }
+    source.commit(0, &position(all[4].offset)).unwrap();
+    source.start(0, None).unwrap();
+    assert_eq!(read(&mut *source, 2).messages, all[4..]);
+    given.put(&texts(6..7));
+    source.start(0, None).unwrap();
+    read(&mut *source, 3).assert_is(&texts(4..7));
+}

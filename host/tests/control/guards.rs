@@ -1,0 +1,115 @@
+//! Rows 34 and 35, and path tricks: who is not to ask is refused, and what is not there is not found.
+
+use super::{Stream, TOKEN};
+
+#[test]
+fn web_pages_and_strangers_are_refused() {
+    let stream = Stream::start(&["--control-host", "station.example"]);
+    let port = stream.address.port();
+    let own = stream.address.to_string();
+    let ours = |header: &str| header.replace("OWN", &own).replace("PORT", &port.to_string());
+    let token = format!("Authorization: Bearer {TOKEN}");
+    // What is sent besides the token, and the status.
+    let cases: &[(&[&str], u16)] = &[
+        (&["Host: OWN"], 200),
+        (&["Host: localhost:PORT"], 200),
+        (&["Host: station.example:PORT"], 200),
+        (&["Host: OWN", "Origin: http://OWN", "Sec-Fetch-Site: same-origin"], 200),
+        (&["Host: OWN", "Sec-Fetch-Site: none"], 200),
+        (&[], 403),
+        (&["Host: evil.example"], 403),
+        (&["Host: evil.example:PORT"], 403),
+        (&["Host: localhost"], 403),
+        (&["Host: localhost:1"], 403),
+        (&["Host: localhost:PORT.evil.example"], 403),
+        (&["Host: me@evil.example:PORT"], 403),
+        (&["Host: OWN", "Host: evil.example"], 403),
+        (&["Host: OWN", "Host: OWN"], 403),
+        (&["Host: OWN", "Origin: http://evil.example"], 403),
+        (&["Host: OWN", "Origin: http://evil.example:PORT"], 403),
+        (&["Host: OWN", "Origin: null"], 403),
+        (&["Host: OWN", "Origin: "], 403),
+        (&["Host: OWN", "Origin: http://OWN", "Origin: http://evil.example"], 403),
+        (&["Host: OWN", "Origin: http://localhost:1"], 403),
+        (&["Host: OWN", "Sec-Fetch-Site: cross-site"], 403),
+        (&["Host: OWN", "Sec-Fetch-Site: same-site"], 403),
+        (
+            &["Host: OWN", "Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="],
+            403,
+        ),
+        (&["Host: OWN", "Upgrade: h2c"], 403),
+    ];
+    for (headers, expected) in cases {
+        let headers: Vec<String> = headers.iter().map(|header| ours(header)).chain([token.clone()]).collect();
+        let headers: Vec<&str> = headers.iter().map(String::as_str).collect();
+        let (status, body) = stream.ask_bare("GET", "/status", &headers, b"");
+        assert_eq!(status, *expected, "{headers:?}: {body}");
+        assert!(status == 200 || body.starts_with(r#"{"error":""#), "{body}");
+    }
+    for shown in [
+        "Authorization: Bearer wrong",
+        "Authorization: Bearer ",
+        "Authorization: Basic 0123456789abcdef0123456789abcdef",
+        &format!("Authorization: Bearer {TOKEN}0"),
+        &format!("X-Token: {TOKEN}"),
+    ] {
+        let own = format!("Host: {own}");
+        assert_eq!(stream.ask_bare("GET", "/status", &[&own, shown], b"").0, 401, "{shown}");
+        assert_eq!(stream.ask_bare("POST", "/pipelines/flatten/pause", &[&own, shown], b"").0, 401, "{shown}");
+    }
+    for (method, path) in [("CONNECT", "evil.example:80"), ("GET", "http://evil.example/status")] {
+        assert_eq!(stream.ask(method, path, &[], b"").0, 403, "{method} {path}");
+    }
+    // What a page may send without asking first (a form) is no component.
+    for kind in ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"] {
+        let kind = format!("Content-Type: {kind}");
+        assert_eq!(stream.ask("POST", "/pipelines/flatten/swap", &[&kind], b"\0asm").0, 415, "{kind}");
+    }
+    assert_eq!(stream.ask("POST", "/pipelines/flatten/pause", &["Origin: http://evil.example"], b"").0, 403);
+    assert_eq!(stream.status()["paused"], false);
+    stream.end_well();
+}
+
+#[test]
+fn what_is_not_there_is_not_found() {
+    let stream = Stream::start(&[]);
+    let long = |bytes| format!("/{}", "x".repeat(bytes));
+    let cases = [
+        ("GET", "/", 404),
+        ("GET", "/status/", 404),
+        ("GET", "//status", 404),
+        ("GET", "/../status", 404),
+        ("GET", "/%2e%2e/status", 404),
+        ("GET", "/pipelines/../status", 404),
+        ("GET", "/status%00", 404),
+        ("GET", "/Status", 404),
+        ("GET", "/pipelines/flatten", 404),
+        ("POST", "/pipelines/%2e%2e/pause", 404),
+        ("POST", "/pipelines/..%2f..%2fetc%2fpasswd/pause", 404),
+        ("POST", "/pipelines//pause", 404),
+        ("POST", "/pipelines/%00/pause", 404),
+        ("POST", "/pipelines/flatten%00/pause", 404),
+        ("POST", "/pipelines/%ff/pause", 400),
+        ("POST", "/pipelines/FLATTEN/pause", 404),
+        ("GET", "/status\0", 400),
+        ("POST", "/status", 405),
+        ("GET", "/pipelines/flatten/pause", 405),
+        ("DELETE", "/pipelines/flatten/canary", 405),
+        ("OPTIONS", "/pipelines/flatten/swap", 405),
+        ("TRACE", "/status", 405),
+        ("POST", "/pipelines/flatten/promote?x=1", 400),
+        ("POST", "/pipelines/flatten/promote?rejects=2", 400),
+        ("POST", "/pipelines/flatten/promote?rejects=NaN", 400),
+        ("POST", "/pipelines/flatten/promote?trial=-1", 400),
+        ("POST", "/pipelines/flatten/promote", 404),
+        ("GET", &long(10_000), 414),
+        ("GET", &long(30_000), 414),
+    ];
+    for (method, path, expected) in cases {
+        let shown = &path[..path.len().min(100)];
+        assert_eq!(stream.ask(method, path, &[], b"").0, expected, "{method} {shown}");
+    }
+    let too_much = stream.ask("GET", &long(1 << 20), &[], b"").0;
+    assert!([0, 414, 431].contains(&too_much), "{too_much}");
+    stream.end_well();
+}
