@@ -8,8 +8,9 @@ mod rolled_back;
 mod state;
 mod watch;
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::ops::Range;
+use std::fs::File;
 use std::path::Path;
 
 use host::control::api::PipelineStatus;
@@ -31,6 +32,8 @@ struct Live {
     directory: tempfile::TempDir,
     log: Embedded,
     running: Option<Running>,
+    /// How many messages.
+    sent: Cell<u64>,
 }
 
 impl Live {
@@ -43,7 +46,7 @@ impl Live {
             "name = \"p\"\n[source]\nuri = \"kafka:///in\"\nidle = \"1h\"\n{plugins}\n[sink]\nuri = {sink:?}\ninterval = \"20ms\"\n"
         );
         std::fs::write(directory.path().join("p.toml"), text).unwrap();
-        let mut live = Self { directory, log, running: None };
+        let mut live = Self { directory, log, running: None, sent: Cell::new(0) };
         live.begin();
         live
     }
@@ -54,13 +57,20 @@ impl Live {
     }
 
     fn begin(&mut self) {
-        self.running = Some(Running::start(host(self.path(), &["--quiet", "run", "p.toml"])));
+        let log = File::options().create(true).append(true).open(self.path().join("host.log")).unwrap();
+        let mut command = host(self.path(), &["run", "p.toml"]);
+        command.stdout(log.try_clone().unwrap()).stderr(log);
+        self.running = Some(Running::start(command));
         self.status();
     }
 
-    /// Ends the host well, and begins again.
-    fn restart(&mut self) {
+    /// Ends the host, which must be a good end.
+    fn end(&mut self) {
         assert!(self.running.take().unwrap().stop("TERM").success());
+    }
+
+    fn restart(&mut self) {
+        self.end();
         self.begin();
     }
 
@@ -68,25 +78,27 @@ impl Live {
         self.directory.path()
     }
 
-    /// Sends messages of these numbers, keyed by one of two.
-    fn send(&self, numbers: Range<u64>) {
-        self.send_with(numbers, |n| format!(r#"{{"id":{n}}}"#));
+    /// Sends so many messages, keyed by one of two.
+    fn send(&self, count: u64) {
+        self.send_with(count, |n| format!(r#"{{"id":{n}}}"#));
     }
 
-    fn send_with(&self, numbers: Range<u64>, value: impl Fn(u64) -> String) {
+    fn send_with(&self, count: u64, value: impl Fn(u64) -> String) {
         let mut batch = Batch::new();
-        numbers.for_each(|n| batch.push(Some(key(n)), Some(value(n).as_bytes()), n as i64));
+        let from = self.sent.replace(self.sent.get() + count);
+        (from..from + count).for_each(|n| batch.push(Some(key(n)), Some(value(n).as_bytes()), n as i64));
         let mut writer = self.log.writer("in").unwrap();
         writer.append(&batch).unwrap();
         writer.flush().unwrap();
     }
 
-    /// The values in a topic, once there are so many; more would be a mistake.
-    fn values(&self, topic: &str, count: usize) -> Vec<Value> {
-        let values = wait_for(&format!("{count} messages in {topic}"), || {
-            Some(values(&self.log, topic)).filter(|values| values.len() >= count)
+    /// What came out, once there is something for each message that was sent; more would be a mistake.
+    fn out(&self) -> Vec<Value> {
+        let count = self.sent.get() as usize;
+        let values = wait_for(&format!("{count} messages"), || {
+            Some(values(&self.log, "out")).filter(|values| values.len() >= count)
         });
-        assert_eq!(values.len(), count, "{topic}: {values:?}");
+        assert_eq!(values.len(), count, "{values:?}");
         values
     }
 
@@ -94,21 +106,34 @@ impl Live {
         operator::swap(self.path(), "p", component, more)
     }
 
-    /// Swaps while messages are sent; by default it is on trial for a thousand.
-    fn swap_under_load(&self, component: &Path, more: &[&str], numbers: Range<u64>) -> Swapped {
+    /// Swaps while messages are sent; by default the new version is on trial for a thousand.
+    fn swap_under_load(&self, component: &Path, more: &[&str]) -> Swapped {
         let trial: &[&str] = if more.contains(&"--trial") { &LONG[2..] } else { &LONG };
+        let path = self.path();
         std::thread::scope(|scope| {
-            let swap = scope.spawn(|| self.swap(component, &[trial, more].concat()));
-            wait_for("a swap to be under way", || {
-                (swap.is_finished() || self.status().changing.is_some()).then_some(())
+            let swap = scope.spawn(|| operator::swap(path, "p", component, &[trial, more].concat()));
+            wait_for("the swap to end", || {
+                self.send(10);
+                swap.is_finished().then_some(())
             });
-            self.send(numbers);
             swap.join().unwrap()
         })
     }
 
     fn status(&self) -> PipelineStatus {
         operator::status(self.path(), "p", 1)
+    }
+}
+
+/// When something went wrong, what the host said is shown.
+impl Drop for Live {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!(
+                "what the host said:\n{}",
+                std::fs::read_to_string(self.path().join("host.log")).unwrap_or_default()
+            );
+        }
     }
 }
 

@@ -11,16 +11,18 @@ use crate::program::{plugin, wait_for};
 const FIELDS: &str = "settings.fields = [{ from = \"id\" }, { from = \"n\" }]\n";
 const OTHER: &str = r#"fields=[{"from":"id"},{"from":"n","type":"text"}]"#;
 
-fn report(live: &Live, messages: u64) -> Report {
+/// Sends messages until the canary has ended, or has seen so many; gives its report.
+fn report(live: &Live, is_over: impl Fn(&Report) -> bool) -> Report {
     wait_for("the canary to have seen its messages", || {
+        send(live, 10);
         let said = operator::call(live.path(), &["canary", "p", "--json"]);
         let report: Report = serde_json::from_str(said.out.lines().next()?).ok()?;
-        (report.messages >= messages).then_some(report)
+        is_over(&report).then_some(report)
     })
 }
 
-fn send(live: &Live, numbers: std::ops::Range<u64>) {
-    live.send_with(numbers, |n| format!(r#"{{"id":{n},"n":{n}}}"#));
+fn send(live: &Live, count: u64) {
+    live.send_with(count, |n| format!(r#"{{"id":{n},"n":{n}}}"#));
 }
 
 #[test]
@@ -28,22 +30,24 @@ fn one_changed_field_is_found_and_nothing_else() {
     let live = Live::of("flatten", FIELDS);
     let begun = live.swap(&plugin("flatten"), &["--set", OTHER, "--canary", "100"]);
     assert_eq!((begun.code, &begun.outcome), (0, &None), "{begun:?}");
-    send(&live, 0..120);
-    let report = report(&live, 100);
+    let report = report(&live, |report| report.messages >= 100);
+    wait_for("the canary's end", || live.status().changing.is_none().then_some(()));
     assert_eq!((report.changed, report.equal, report.added, report.missing), (report.messages, 0, 0, 0), "{report:?}");
     assert!(report.fields.iter().eq([(&"n".to_owned(), &report.changed)]), "{report:?}");
     let first = &report.differences[0];
-    assert_eq!((first.partition, first.offset, &*first.what), (0, Some(0), "changed"));
-    assert_eq!(first.fields, [("n".to_owned(), Some("0".to_owned()), Some("\"0\"".to_owned()))]);
+    assert_eq!((first.partition, first.offset, &*first.what), (0, first.offset, "changed"));
+    let n = first.offset.expect("an offset").to_string();
+    assert_eq!(first.fields, [("n".to_owned(), Some(n.clone()), Some(format!("\"{n}\"")))]);
     // Only the old one counts.
-    assert!(live.values("out", 120).iter().all(|value| value["n"].is_u64()));
+    let before = live.out();
+    assert!(before.iter().all(|value| value["n"].is_u64()));
 
     let promoted = operator::call(live.path(), &[&["promote", "p", "--json"][..], &SOON].concat());
     let promoted = operator::swapped(&promoted);
     assert!(matches!(promoted.outcome, Some(Outcome::Adopted { .. })), "{promoted:?}");
-    send(&live, 120..130);
-    let values = live.values("out", 130);
-    assert!(values[120..].iter().all(|value| value["n"].is_string()), "{values:?}");
+    send(&live, 10);
+    let values = live.out();
+    assert!(values[before.len()..].iter().all(|value| value["n"].is_string()), "{values:?}");
 }
 
 /// The same component in other bytes: there is nothing to tell.
@@ -56,17 +60,17 @@ fn a_version_against_itself_differs_in_nothing_and_is_dropped() {
     assert_eq!((begun.code, &begun.outcome), (0, &None), "{begun:?}");
     // Nothing else is begun meanwhile.
     assert_eq!(live.swap(&same, &[]).code, 2);
-    send(&live, 0..200);
-    let report = report(&live, 200);
-    assert_eq!((report.equal, report.changed, report.added, report.missing), (200, 0, 0, 0), "{report:?}");
+    let report = report(&live, |report| report.messages >= 200);
+    let counts = (report.equal, report.changed, report.added, report.missing);
+    assert_eq!(counts, (report.messages, 0, 0, 0), "{report:?}");
     assert!(report.fields.is_empty() && report.differences.is_empty(), "{report:?}");
     assert!(report.old.ns_per_message > 0.0 && report.new.ns_per_message > 0.0 && report.new.memory > 0, "{report:?}");
     assert_ne!(report.old.hash, report.new.hash);
     assert_eq!(operator::call(live.path(), &["drop", "p"]).code, 0);
     assert_eq!(live.status().changing, None);
     assert_ne!(operator::call(live.path(), &["promote", "p"]).code, 0, "there is none any more");
-    send(&live, 200..210);
-    live.values("out", 210);
+    send(&live, 10);
+    live.out();
     assert_eq!(live.status().plugins[0].hash, report.old.hash);
 }
 
@@ -76,12 +80,9 @@ fn a_canary_that_traps_ends_and_the_stream_does_not() {
     let live = Live::of("hostile", "settings.how = \"echo\"\n");
     let begun = live.swap(&plugin("hostile"), &["--set", "how=trap", "--canary", "100"]);
     assert_eq!(begun.code, 0, "{begun:?}");
-    send(&live, 0..200);
-    live.values("out", 200);
-    let report = wait_for("the canary's end", || {
-        let said = operator::call(live.path(), &["canary", "p", "--json"]);
-        serde_json::from_str::<Report>(said.out.lines().next()?).ok().filter(|report| report.failed.is_some())
-    });
+    let report = report(&live, |report| report.failed.is_some());
     assert!(report.failed.as_ref().is_some_and(|reason| reason.contains("hostile")), "{report:?}");
+    wait_for("the canary's end", || live.status().changing.is_none().then_some(()));
     assert!(matches!(live.status().last_change, Some(Outcome::Compared(_))));
+    live.out();
 }

@@ -26,23 +26,23 @@ fn a_swap_outlives_restarts_until_the_file_of_the_pipeline_is_another_one() {
     std::fs::copy(plugin("stamp-1"), &first).unwrap();
     std::fs::copy(plugin("stamp-2"), &second).unwrap();
     let mut live = Live::start(&with(&first), "kafka:///out");
-    live.send(0..10);
-    live.values("out", 10);
+    live.send(10);
+    live.out();
     assert_eq!(live.swap(&second, &SOON).code, 0);
     std::fs::remove_file(&second).unwrap();
-    for n in 1..3 {
+    for _ in 0..2 {
         live.restart();
         assert_eq!(live.status().plugins[0].version, "1.0.1");
-        live.send(n * 10..n * 10 + 10);
-        live.values("out", n as usize * 10 + 10);
+        live.send(10);
+        live.out();
     }
     // A deployment: what the file says now was not known when it was swapped.
     std::fs::write(&first, other_bytes(&plugin("stamp-1"))).unwrap();
     live.restart();
     let status = live.status();
     assert_eq!((&*status.plugins[0].version, status.plugins[0].swapped), ("1.0.0", None));
-    live.send(30..40);
-    assert_stamped(&live.values("out", 40), &[(10, "1.0.0"), (30, "1.0.1"), (40, "1.0.0")]);
+    live.send(10);
+    assert_stamped(&live.out(), &[(10, "1.0.0"), (30, "1.0.1"), (40, "1.0.0")]);
 }
 
 /// Kafka to Kafka: the component is in a topic beside the changelog, and so is on the other machine, too.
@@ -52,7 +52,9 @@ fn whoever_takes_a_partition_over_goes_on_with_the_version_that_was_swapped_in()
     let name = format!("taken-{}", std::process::id());
     let log = Kafka::connect(&brokers, &Default::default()).unwrap();
     let (from, to) = (format!("{name}.in"), format!("{name}.out"));
-    [&from, &to].into_iter().for_each(|topic| drop(log.create_topic(topic, 2).unwrap()));
+    for topic in [&from, &to] {
+        log.create_topic(topic, 2).unwrap();
+    }
     let send = |count: i64| {
         let mut batch = Batch::new();
         // Of both partitions, for all that is known.

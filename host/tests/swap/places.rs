@@ -6,15 +6,14 @@ use crate::program::{csv_rows, plugin, wait_for};
 
 #[test]
 fn into_files_each_row_is_by_the_version_of_its_time() {
-    let live = Live::start(&with(&plugin("stamp-1")), "csv:out");
-    live.send(0..50);
+    let mut live = Live::start(&with(&plugin("stamp-1")), "csv:out");
+    live.send(50);
     wait_for("the first messages", || (live.status().counters.get("messages in") == Some(&50)).then_some(()));
     operator::adopts(live.path(), "p", "stamp-2", &SOON);
-    live.send(50..100);
+    live.send(50);
     wait_for("the others", || (live.status().counters.get("messages in") == Some(&100)).then_some(()));
-    let directory = live.directory;
-    assert!(live.running.unwrap().stop("TERM").success());
-    let rows = csv_rows(&directory.path().join("out"), &["id", "version", "count"]);
+    live.end();
+    let rows = csv_rows(&live.path().join("out"), &["id", "version", "count"]);
     let versions: Vec<&str> = rows.iter().map(|row| &*row[1]).collect();
     assert!(versions[..50].iter().all(|version| *version == "1.0.0"), "{versions:?}");
     assert!(versions[50..].iter().all(|version| *version == "1.0.1"), "{versions:?}");
@@ -26,17 +25,17 @@ fn into_files_each_row_is_by_the_version_of_its_time() {
 fn the_second_of_two_plugins_is_swapped_with_its_state_and_the_first_is_not() {
     let plugins = format!("{}{}", with(&plugin("flatten")), with(&plugin("stamp-1")));
     let live = Live::start(&plugins, "kafka:///out");
-    live.send(0..20);
-    live.values("out", 20);
+    live.send(20);
+    live.out();
     let before = live.status().plugins;
     operator::adopts(live.path(), "p", "stamp-2", &SOON);
-    live.send(20..40);
-    live.values("out", 40);
+    live.send(20);
+    live.out();
     // The first one by its place, with another setting.
     let set = ["--plugin", "1", "--set", "separator=."];
     assert_eq!(live.swap(&plugin("flatten"), &[&SOON[..], &set].concat()).code, 0);
-    live.send(40..60);
-    assert_stamped(&live.values("out", 60), &[(20, "1.0.0"), (60, "1.0.1")]);
+    live.send(20);
+    assert_stamped(&live.out(), &[(20, "1.0.0"), (60, "1.0.1")]);
     let after = live.status().plugins;
     assert_eq!((&after[0].hash, &*after[1].version), (&before[0].hash, "1.0.1"));
     assert_eq!(after[0].settings["separator"], ".");
@@ -46,15 +45,15 @@ fn the_second_of_two_plugins_is_swapped_with_its_state_and_the_first_is_not() {
 fn each_stage_of_a_line_is_swapped_by_itself() {
     let plugins = format!("{}{}through = \"kafka:///between\"\n", with(&plugin("flatten")), with(&plugin("stamp-1")));
     let live = Live::start(&plugins, "kafka:///out");
-    live.send(0..20);
-    live.values("out", 20);
+    live.send(20);
+    live.out();
     operator::adopts(live.path(), "p", "stamp-2", &SOON);
-    live.send(20..40);
-    live.values("out", 40);
+    live.send(20);
+    live.out();
     let set = ["--plugin", "flatten", "--set", "separator=."];
     assert_eq!(live.swap(&plugin("flatten"), &[&SOON[..], &set].concat()).code, 0);
-    live.send(40..60);
-    assert_stamped(&live.values("out", 60), &[(20, "1.0.0"), (60, "1.0.1")]);
+    live.send(20);
+    assert_stamped(&live.out(), &[(20, "1.0.0"), (60, "1.0.1")]);
     let line = operator::line(live.path(), "p");
     let at_work: Vec<(&str, bool)> =
         line.iter().flat_map(|stage| &stage.plugins).map(|plugin| (&*plugin.name, plugin.swapped.is_some())).collect();

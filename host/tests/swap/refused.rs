@@ -21,8 +21,8 @@ fn assert_refused(swapped: &Swapped, why: &str) {
 #[test]
 fn what_does_not_fit_is_refused_and_the_old_version_goes_on() {
     let live = Live::of("stamp-1", "");
-    live.send(0..10);
-    live.values("out", 10);
+    live.send(10);
+    live.out();
     let before = live.status().plugins;
     let text = live.path().join("text.wasm");
     std::fs::write(&text, "no component").unwrap();
@@ -40,25 +40,20 @@ fn what_does_not_fit_is_refused_and_the_old_version_goes_on() {
     }
     assert_eq!(operator::swap(live.path(), "q", &plugin("stamp-2"), &[]).code, 3, "there is no pipeline q");
     assert_eq!(live.status().plugins, before);
-    live.send(10..20);
-    assert_stamped(&live.values("out", 20), &[(20, "1.0.0")]);
+    live.send(10);
+    assert_stamped(&live.out(), &[(20, "1.0.0")]);
     assert!(values(&live.log, "p.dead").is_empty());
 }
 
 #[test]
 fn a_field_that_the_sink_needs_is_not_dropped() {
     let fields = "settings.fields = [{ from = \"id\" }, { from = \"name\" }]\n";
-    let live = Live::start(&format!("{}{fields}", with(&plugin("flatten"))), "csv:out");
+    let mut live = Live::start(&format!("{}{fields}", with(&plugin("flatten"))), "csv:out");
     let swapped = live.swap(&plugin("flatten"), &["--set", r#"fields=[{"from":"id"}]"#]);
     assert_refused(&swapped, "name");
-    live.send_with(0..3, |n| format!(r#"{{"id":{n},"name":"n{n}"}}"#));
-    let running = live.running.as_ref().is_some();
-    assert!(running);
+    live.send_with(3, |n| format!(r#"{{"id":{n},"name":"n{n}"}}"#));
     wait_for("the messages", || (live.status().counters.get("messages in") == Some(&3)).then_some(()));
-    let path = live.path().join("out");
-    drop(live.running);
-    // What was not finished by then is read again.
-    crate::program::run_ok(live.directory.path(), &["--quiet", "run", "p.toml", "--until", "end"]);
-    let rows = csv_rows(&path, &["id", "name"]);
+    live.end();
+    let rows = csv_rows(&live.path().join("out"), &["id", "name"]);
     assert_eq!(rows, [["0", "n0"], ["1", "n1"], ["2", "n2"]]);
 }
