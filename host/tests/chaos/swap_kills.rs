@@ -74,7 +74,7 @@ fn a_host_that_is_killed_in_a_swap_goes_on_with_one_version_or_the_other() {
         assert_eq!(goes_on(&mut stamped, moment), in_force);
         let adopted = kill_at(moment, host, &stamped, &proxy, &mut chance, 1 - in_force);
         println!("{moment:?} with {workers} workers: killed; adopted: {adopted:?}");
-        let mut host = stamped.stream.start();
+        let host = stamped.stream.start();
         let now = goes_on(&mut stamped, moment);
         if let Some(adopted) = adopted {
             assert_eq!(now != in_force, adopted, "{moment:?}: {} is in force", VERSIONS[now]);
@@ -82,8 +82,8 @@ fn a_host_that_is_killed_in_a_swap_goes_on_with_one_version_or_the_other() {
         in_force = now;
         let before = stamped.stream.beyond(-1);
         stamped.stream.beyond(before);
-        host.must_run();
-        host.terminate();
+        // With another number of workers the partitions are about to be given out anew.
+        host.leave();
     }
     stamped.conclude(feeder.end());
 }
