@@ -14,6 +14,7 @@ mod pipeline;
 mod process;
 mod proxy;
 mod reference;
+mod stamped;
 mod stream;
 
 mod brokers;
@@ -24,5 +25,7 @@ mod kills_kafka;
 mod members;
 mod network;
 mod shutdown;
+mod swap_kills;
+mod swaps;
 mod trap;
 mod zombie;

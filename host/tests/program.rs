@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 /// Longest wait for anything; far more than it takes on a busy machine.
 pub const DEADLINE: Duration = Duration::from_secs(120);
 
-/// The program, in a directory of its own, where it keeps its embedded log.
+/// The program, in a directory of its own, where it keeps its embedded log and its control socket.
 pub fn host(directory: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_host"));
-    command.args(arguments).current_dir(directory).stdin(Stdio::null());
+    command.args(arguments).current_dir(directory).env("XDG_RUNTIME_DIR", directory).stdin(Stdio::null());
     command
 }
 
@@ -47,7 +47,11 @@ impl Running {
     }
 
     pub fn is_running(&mut self) -> bool {
-        self.0.try_wait().expect("a status").is_none()
+        self.ended().is_none()
+    }
+
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.0.try_wait().expect("a status")
     }
 }
 

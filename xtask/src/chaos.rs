@@ -12,7 +12,7 @@ use xtask::{command, root, target};
 use crate::{plugins, setup};
 
 /// Each is a module of `host/tests/chaos`, with `_` for `-`.
-const SCENARIOS: [&str; 10] = [
+const SCENARIOS: [&str; 12] = [
     "kills-kafka",
     "kills-flatten",
     "kills-csv",
@@ -23,6 +23,8 @@ const SCENARIOS: [&str; 10] = [
     "shutdown",
     "determinism",
     "trap",
+    "swaps",
+    "swap-kills",
 ];
 
 #[derive(Args)]

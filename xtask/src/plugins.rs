@@ -18,7 +18,7 @@ const PROFILE: &str = "plugin";
 const CRATES: &[&str] = &["flatten", "hostile", "hostile_socket", "max-altitude", "window-counts"];
 
 /// The examples of `plugins/versions`, each a component.
-const VERSIONS: &[&str] = &["flatten-changed", "stamp-1", "stamp-2", "stamp-3", "window-counts-1"];
+const VERSIONS: &[&str] = &["flatten-changed", "stamp-1", "stamp-2", "stamp-3", "stamp-trap", "window-counts-1"];
 
 /// Builds the plugins in Rust; with `all` also the one in JavaScript.
 pub fn build(all: bool) -> Result<()> {

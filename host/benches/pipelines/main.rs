@@ -2,7 +2,7 @@
 //! sandbox, checks or checkpoints. CPU time and peak memory are the operating system's.
 //!
 //! Run by `cargo xtask bench`; a word after it picks what contains it: csv, windows, delivery, workers, state, latency,
-//! poison.
+//! poison, swap, hostile.
 //! `BENCH_MESSAGES` sets how many messages (2,000,000).
 
 mod csv;
@@ -12,6 +12,7 @@ mod poison;
 mod process;
 mod program;
 mod state;
+mod swap;
 mod topic;
 mod windows;
 
@@ -26,6 +27,8 @@ const PARTS: &[Part] = &[
     ("state", state::run),
     ("latency", latency::run),
     ("poison", poison::run),
+    ("swap", swap::pauses),
+    ("hostile", swap::beside_hostile_ones),
 ];
 
 fn main() {

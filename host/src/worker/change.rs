@@ -164,6 +164,11 @@ impl Loop<'_> {
             claim.proposal.conclude(Outcome::Adopted { pause: 0, messages: 0 });
             return Ok(());
         }
+        if let Some(claim) = claim {
+            let who = |version: &Version| (version.plugin.title(), version.plugin.hash.to_string());
+            let old = &self.worker.handle.versions.current()[*slot];
+            claim.proposal.comparison().between(who(old), who(version));
+        }
         let mut origins = Vec::new();
         for (&partition, task) in &self.tasks {
             let kept_by = task.version(*slot).plugin.description.version.clone();

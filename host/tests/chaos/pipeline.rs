@@ -13,6 +13,8 @@ pub enum Work {
     Windows,
     /// The first message of each id, because none after it is higher; so the state grows with every id.
     Highest,
+    /// Each message with the version that made it, and how many of its key there were.
+    Stamp,
 }
 
 /// Columns of each kind of row, in their order.
@@ -80,6 +82,7 @@ impl Pipeline {
                 "file = {:?}\n[plugin.settings]\nfield = \"reading_value\"\nby = [\"id\"]\n",
                 plugin("max-altitude")
             ),
+            Work::Stamp => format!("file = {:?}\nsettings.id = \"number\"\n", plugin("stamp-1")),
         }
     }
 }

@@ -43,9 +43,9 @@ pub struct Stream {
     pub path: PathBuf,
     /// What the test itself reads and writes.
     pub log: Box<dyn Log>,
-    input: Input,
+    pub input: Input,
     topic: String,
-    partitions: u32,
+    pub partitions: u32,
     /// Asks how far the group has come, where Kafka knows.
     group: Option<BaseConsumer>,
     directory: Option<tempfile::TempDir>,
@@ -228,6 +228,7 @@ impl Stream {
             Work::Flatten => reference::flat(input),
             Work::Windows => reference::windows(input, end),
             Work::Highest => reference::highest(input),
+            Work::Stamp => unreachable!("`stamped.rs` judges it"),
         }
     }
 

@@ -14,6 +14,8 @@ use serde::Deserialize;
 /// Which version of `stamp` it is.
 pub trait Release: 'static {
     const VERSION: &'static str;
+    /// Fails at each message whose count this divides; a sound one at none.
+    const FAILS_AT: Option<i64> = None;
 }
 
 /// The settings of a pipeline file.
@@ -77,6 +79,7 @@ impl<R: Release> Transform for Stamp<R> {
         self.group.push(u8::from(message.key.is_some()));
         self.group.extend_from_slice(message.key.unwrap_or_default());
         let count = self.counts.get(&self.group).copied().unwrap_or(0) + self.settings.step;
+        assert!(R::FAILS_AT.is_none_or(|at| count % at != 0), "it cannot bear the number {count}");
         self.counts.set(&self.group, count);
         let json = out.value();
         json.extend_from_slice(b"{\"id\":");
