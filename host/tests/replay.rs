@@ -13,7 +13,7 @@ use host::log::embedded::Embedded;
 use host::log::kafka::Kafka;
 use host::message::Batch;
 use host::plugin::{Engine, Limits};
-use host::versions::Version;
+use host::version::Version;
 use serde_json::{Value, json};
 
 use crate::kafka::brokers;

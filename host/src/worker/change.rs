@@ -10,7 +10,7 @@ use crate::compare::Comparison;
 use crate::prepare::{Origin, Preparing};
 use crate::swap::{Aim, Canary, Claim, Outcome, Trial};
 use crate::task::Task;
-use crate::versions::Version;
+use crate::version::Version;
 
 /// A change does not wait longer than this for a commit that would come anyway.
 const SOON: Duration = Duration::from_millis(200);
