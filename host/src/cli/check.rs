@@ -9,9 +9,9 @@ use crate::cli::{Global, printable, run, worse};
 use crate::config::{Delivery, Overrides, Pipeline, Sink, Source, Until};
 use crate::log::Start;
 use crate::partitioning::Finding;
-use crate::plugin::{Engine, Field, Kind, Plugin};
+use crate::plugin::{Engine, Field, Plugin};
 use crate::source::file::Format;
-use crate::versions::Version;
+use crate::version::Version;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -55,12 +55,12 @@ fn check(file: &Path, engine: &mut Option<Engine>) -> anyhow::Result<Vec<Rows>> 
     };
     let mut stages = Vec::new();
     for stage in pipeline.line() {
-        let plugins = crate::run::load(stage, engine)?;
+        let plugins = crate::load::plugins(stage, engine)?;
         // A sink that this chain cannot feed is a mistake that would show only at the start.
-        crate::run::columns(stage, &plugins)?;
+        crate::load::columns(stage, &plugins)?;
         stages.push((stage, plugins));
     }
-    let findings = crate::run::findings(stages.iter().map(|(stage, plugins)| (*stage, plugins.as_slice())));
+    let findings = crate::load::findings(stages.iter().map(|(stage, plugins)| (*stage, plugins.as_slice())));
     Ok(stages.iter().map(|(stage, plugins)| rows(file, stage, plugins, &findings)).collect())
 }
 
@@ -239,12 +239,5 @@ fn plugin(plugin: &Plugin, fields: &[Field]) -> String {
 }
 
 fn field(field: &Field) -> String {
-    let kind = match field.kind {
-        Kind::Boolean => "boolean",
-        Kind::Integer => "integer",
-        Kind::Float => "float",
-        Kind::Text => "text",
-        Kind::Timestamp => "timestamp",
-    };
-    format!("{} {kind}{}", printable(&field.name), if field.nullable { "?" } else { "" })
+    format!("{} {}{}", printable(&field.name), field.kind, if field.nullable { "?" } else { "" })
 }

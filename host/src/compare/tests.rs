@@ -181,7 +181,7 @@ fn random(random: &mut fastrand::Rng, count: u32) -> (Output, Output, [u64; 7]) 
         };
         let edit = random.usize(0..7);
         match edit {
-            4 | 5 | 6 => {
+            4..=6 => {
                 expected[edit] += 1;
                 let made = make();
                 match edit {

@@ -12,7 +12,8 @@ use crate::metrics::Counters;
 use crate::plugin::PluginError;
 use crate::swap::{Aim, Canary, Outcome, Proposal, Trial};
 use crate::task::Task;
-use crate::versions::{Version, Versions};
+use crate::version::Version;
+use crate::versions::Versions;
 
 /// How long whoever asked for a swap waits for it at most; it goes on without them.
 const PATIENCE: Duration = Duration::from_secs(120);

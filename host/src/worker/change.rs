@@ -10,7 +10,7 @@ use crate::compare::Comparison;
 use crate::prepare::{Origin, Preparing};
 use crate::swap::{Aim, Canary, Claim, Outcome, Trial};
 use crate::task::Task;
-use crate::versions::Version;
+use crate::version::Version;
 
 /// A change does not wait longer than this for a commit that would come anyway.
 const SOON: Duration = Duration::from_millis(200);
@@ -26,7 +26,7 @@ pub(super) enum Change {
     /// The new version is at work, and nothing of it has had an effect.
     Trial(Aimed, OnTrial),
     /// The new version sees what the old one does; what it had seen at the last checkpoint.
-    Canary(Aimed, Canary, Comparison),
+    Canary(Aimed, Canary, Box<Comparison>),
 }
 
 /// What is to change, and for whom.
@@ -215,7 +215,7 @@ impl Loop<'_> {
             change => self.change = change,
         }
         if let Change::Canary(Aimed { claim: Some(claim), .. }, _, seen) = &mut self.change {
-            *seen = claim.proposal.comparison().clone();
+            **seen = claim.proposal.comparison().clone();
         }
         if ready && !self.suspects.any() { self.change_over() } else { Ok(()) }
     }
@@ -262,7 +262,7 @@ impl Loop<'_> {
             }
             Some(Aim::Canary(canary)) => {
                 let seen = claim.as_ref().map(|claim| claim.proposal.comparison().clone()).unwrap_or_default();
-                Change::Canary(aimed, canary, seen)
+                Change::Canary(aimed, canary, Box::new(seen))
             }
         };
         // Of several plugins each may be behind.
@@ -310,7 +310,7 @@ impl Loop<'_> {
     }
 
     /// Ends a canary that has seen enough, or has failed.
-    fn look_at_canary(&mut self, aimed: Aimed, canary: Canary, seen: Comparison) -> anyhow::Result<()> {
+    fn look_at_canary(&mut self, aimed: Aimed, canary: Canary, seen: Box<Comparison>) -> anyhow::Result<()> {
         let report = aimed.claim.as_ref().and_then(|claim| {
             let comparison = claim.proposal.comparison();
             let enough = match canary {
@@ -338,7 +338,7 @@ impl Loop<'_> {
                 self.leave_beside();
                 // What was undone is seen again.
                 if let Some(claim) = &aimed.claim {
-                    *claim.proposal.comparison() = seen;
+                    *claim.proposal.comparison() = *seen;
                 }
                 Change::Wanted(aimed)
             }

@@ -19,7 +19,7 @@ use crate::sink::stdout;
 use crate::source::file::Reader;
 use crate::store::Store;
 use crate::uri::{SourceUri, TopicUri};
-use crate::versions::Version;
+use crate::version::Version;
 
 /// Which letter, and what is other than it says.
 pub(in crate::cli) struct Again {
