@@ -29,7 +29,7 @@ fn a_version_that_traps_or_rejects_everything_leaves_no_trace() {
     live.out();
     assert_rolled_back(&live, &plugin("stamp-trap"), &[], "failed in process");
     live.out();
-    assert_rolled_back(&live, &plugin("stamp-2"), &["--set", "id=nothing"], "it rejected");
+    assert_rolled_back(&live, &plugin("stamp-2"), &["--set", "id=nothing", "--trial", "100"], "it rejected");
     live.send(100);
     assert_stamped(&live.out(), &[(u64::MAX, "1.0.0")]);
     assert!(values(&live.log, "p.dead").is_empty(), "nothing of what was undone is a dead letter");
