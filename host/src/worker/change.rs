@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::{Loop, Worker};
 use crate::beside::{Beside, Side};
 use crate::chain::Stage;
-use crate::checkpoint::Part;
+use crate::checkpoint::{Checkpoint, Part};
 use crate::compare::Comparison;
 use crate::prepare::{Origin, Preparing};
 use crate::swap::{Aim, Canary, Claim, Outcome, Trial};
@@ -171,10 +171,14 @@ impl Loop<'_> {
         }
         let mut origins = Vec::new();
         for (&partition, task) in &self.tasks {
-            let kept_by = task.version(*slot).plugin.description.version.clone();
             let last = task.last().filter(|_| version.plugin.has_state());
-            let kept = last.map(|last| self.worker.sink.kept(last)).transpose()?;
-            origins.push(Origin { partition, kept_by, kept });
+            // Kept by the version that the checkpoint says: the one at work may have kept nothing yet.
+            let kept_by = |last: &Checkpoint| last.kept_by(version.number).map(str::to_owned);
+            let kept = match last.and_then(|last| Some((last, kept_by(last)?))) {
+                Some((last, kept_by)) => Some((kept_by, self.worker.sink.kept(last)?)),
+                None => None,
+            };
+            origins.push(Origin { partition, kept });
         }
         let preparing = Preparing::start(version, origins)?;
         self.change = Change::Preparing(aimed, preparing);
