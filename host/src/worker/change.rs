@@ -80,6 +80,12 @@ impl Change {
         })
     }
 
+    /// Why what is on trial is not to be committed after all. From here on it cannot be called off.
+    pub fn called_off(&self) -> Option<String> {
+        let Self::Trial(Aimed { claim: Some(claim), .. }, _) = self else { return None };
+        (!claim.proposal.decide()).then(|| "it was called off".to_owned())
+    }
+
     fn claim(&self) -> Option<&Claim> {
         match self {
             Self::None | Self::Waiting => None,
@@ -128,8 +134,10 @@ impl Loop<'_> {
         }
         self.change = match self.worker.handle.versions.proposal().filter(|proposal| !proposal.is_done()) {
             None => self.behind().map_or(Change::None, Change::Wanted),
+            // Who has no partition leaves it to those who have.
+            Some(_) if self.tasks.is_empty() && self.worker.handle.has_tasks() => Change::Waiting,
             Some(proposal) => match proposal.claim(!self.tasks.is_empty()) {
-                None => Change::Waiting,
+                None => self.behind().map_or(Change::Waiting, Change::Wanted),
                 Some(claim) => {
                     let (slot, version) = (proposal.slot, proposal.version.clone());
                     Change::Wanted(Aimed { slot, version, claim: Some(claim), began: Instant::now() })
@@ -153,20 +161,25 @@ impl Loop<'_> {
     /// Begins to open the new version beside the old one.
     fn prepare(&mut self, aimed: Aimed) -> anyhow::Result<()> {
         let Aimed { slot, version, claim, .. } = &aimed;
-        // An earlier attempt may have come to its commit without hearing of it.
-        let is_there = |task: &Task| task.version(*slot).since() >= version.since();
-        if let Some(claim) = claim
-            && matches!(claim.proposal.aim, Aim::Swap(_))
-            && !self.tasks.is_empty()
-            && self.tasks.values().all(is_there)
-        {
-            self.worker.handle.versions.adopt(*slot, version.clone());
-            claim.proposal.conclude(Outcome::Adopted { pause: 0, messages: 0 });
-            return Ok(());
-        }
         if let Some(claim) = claim {
-            let who = |version: &Version| (version.plugin.title(), version.plugin.hash.to_string());
             let old = &self.worker.handle.versions.current()[*slot];
+            // An earlier attempt may have come to its commit without hearing of it: a checkpoint has said so since.
+            if matches!(claim.proposal.aim, Aim::Swap(_)) && old.since() >= version.since() {
+                claim.proposal.conclude(if old.mark() == version.mark() {
+                    Outcome::Adopted { pause: 0, messages: 0 }
+                } else {
+                    Outcome::Refused { reason: "another version was swapped in elsewhere, later".to_owned() }
+                });
+                self.seen = None;
+                return Ok(());
+            }
+            claim.proposal.undecided();
+            // Its partitions went to a worker that can try it on messages.
+            if self.tasks.is_empty() && self.worker.handle.has_tasks() {
+                self.change = Change::Waiting;
+                return Ok(());
+            }
+            let who = |version: &Version| (version.plugin.title(), version.plugin.hash.to_string());
             claim.proposal.comparison().between(who(old), who(version));
         }
         let mut origins = Vec::new();
@@ -277,6 +290,7 @@ impl Loop<'_> {
     /// The new version cannot begin, and the old one goes on.
     fn refuse(&mut self, Aimed { version, claim, .. }: &Aimed, error: &anyhow::Error) {
         let (pipeline, reason) = (&self.worker.identity.pipeline, format!("{error:#}"));
+        self.seen = None;
         match claim {
             Some(claim) => claim.proposal.conclude(Outcome::Refused { reason }),
             None => {
@@ -310,6 +324,7 @@ impl Loop<'_> {
             }
         }
         self.suspects.end();
+        self.seen = None;
         self.go_back()
     }
 
@@ -326,6 +341,7 @@ impl Loop<'_> {
         match (report, &aimed.claim) {
             (Some(report), Some(claim)) => {
                 self.leave_beside();
+                self.seen = None;
                 claim.proposal.conclude(Outcome::Compared(Box::new(report)));
             }
             _ => self.change = Change::Canary(aimed, canary, seen),
