@@ -174,11 +174,6 @@ impl Loop<'_> {
                 return Ok(());
             }
             claim.proposal.undecided();
-            // Its partitions went to a worker that can try it on messages.
-            if self.tasks.is_empty() && self.worker.handle.has_tasks() {
-                self.change = Change::Waiting;
-                return Ok(());
-            }
             let who = |version: &Version| (version.plugin.title(), version.plugin.hash.to_string());
             claim.proposal.comparison().between(who(old), who(version));
         }
@@ -279,7 +274,8 @@ impl Loop<'_> {
             }
             Some(Aim::Canary(canary)) => {
                 let seen = claim.as_ref().map(|claim| claim.proposal.comparison().clone()).unwrap_or_default();
-                Change::Canary(aimed, canary, seen)
+                let began = if seen.messages() == 0 { since } else { aimed.began };
+                Change::Canary(Aimed { began, ..aimed }, canary, seen)
             }
         };
         // Of several plugins each may be behind.
@@ -330,6 +326,11 @@ impl Loop<'_> {
 
     /// Ends a canary that has seen enough, or has failed.
     fn look_at_canary(&mut self, aimed: Aimed, canary: Canary, seen: Comparison) -> anyhow::Result<()> {
+        if self.tasks.is_empty() && self.worker.handle.has_tasks() {
+            // It is for those who see messages.
+            self.change = Change::Waiting;
+            return Ok(());
+        }
         let report = aimed.claim.as_ref().and_then(|claim| {
             let comparison = claim.proposal.comparison();
             let enough = match canary {
@@ -353,6 +354,8 @@ impl Loop<'_> {
     pub(super) fn tasks_changed(&mut self) {
         self.seen = None;
         self.change = match std::mem::replace(&mut self.change, Change::None) {
+            // Another worker has them now, and can try it on messages.
+            Change::Wanted(_) | Change::Preparing(..) | Change::Canary(..) if self.tasks.is_empty() => Change::Waiting,
             Change::Preparing(aimed, _) => Change::Wanted(aimed),
             Change::Canary(aimed, _, seen) => {
                 self.leave_beside();
