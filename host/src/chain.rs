@@ -93,8 +93,7 @@ impl Chain {
 
     /// Takes back the state of a checkpoint, and checks that it is all there.
     pub fn restore(&mut self, last: &Checkpoint, kept: Kept) -> anyhow::Result<Tally> {
-        let versions: Vec<&str> =
-            last.plugins.iter().filter(|mark| mark.has_state).map(|mark| mark.version.as_str()).collect();
+        let versions: Vec<&str> = last.with_state().collect();
         let mut tally = Tally::default();
         let mut failed = None;
         kept(&mut |entries| {

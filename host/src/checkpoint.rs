@@ -55,6 +55,18 @@ pub struct Checkpoint {
     pub exactly_once: bool,
 }
 
+impl Checkpoint {
+    /// The version of the plugin that has kept the state of this number.
+    pub fn kept_by(&self, number: u8) -> Option<&str> {
+        self.with_state().nth(number.into())
+    }
+
+    /// The versions of the plugins with state, in the order of their numbers.
+    pub fn with_state(&self) -> impl Iterator<Item = &str> {
+        self.plugins.iter().filter(|mark| mark.has_state).map(|mark| mark.version.as_str())
+    }
+}
+
 /// Which plugin was at work, and how it was set.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Mark {

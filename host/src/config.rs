@@ -34,6 +34,9 @@ use crate::{sink, source};
 /// Open Notify's position of the ISS: the source when none is named.
 pub const DEFAULT_SOURCE: &str = "http://api.open-notify.org/iss-now.json";
 
+/// How long a broker keeps a transaction open unless the client asks otherwise; as the Kafka sink asks by default.
+const TRANSACTION: Duration = Duration::from_secs(10);
+
 /// One pipeline, ready to run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Pipeline {
@@ -163,6 +166,15 @@ impl Pipeline {
             (Sink::Topic(topic), LettersUri::Topic(letters)) => topic.brokers == letters.brokers,
             _ => false,
         }
+    }
+
+    /// How long what is written may wait for its commit: half of the time after which the broker ends a transaction.
+    /// `None` without transactions.
+    pub fn longest_open(&self) -> Option<Duration> {
+        let in_kafka = matches!(&self.sink, Sink::Topic(topic) if topic.brokers.is_some());
+        let timeout = self.client.get("transaction.timeout.ms").and_then(|timeout| timeout.parse().ok());
+        let timeout = timeout.map_or(TRANSACTION, Duration::from_millis);
+        (in_kafka && self.delivery == Delivery::ExactlyOnce).then_some(timeout / 2)
     }
 
     /// Why not every message can have its effect exactly once; `None` where it can.

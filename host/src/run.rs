@@ -73,7 +73,7 @@ pub fn run(
         works.push((&stage.pipeline.name, Box::new(|order| stage.work(order))));
     }
     let flow = Flow::new(stop, Ends::new(&stages[0].pipeline.until, stop), works.len());
-    std::thread::scope(|scope| {
+    let result = std::thread::scope(|scope| {
         let mut threads = Vec::new();
         for ((name, work), place) in works.into_iter().zip(0..) {
             let flow = &flow;
@@ -87,7 +87,14 @@ pub fn run(
             threads.push(thread.inspect_err(|_| drop(Ending { flow, place, well: false }))?);
         }
         first_cause(threads.into_iter().map(|thread| thread.join()))
-    })
+    });
+    stages.iter().for_each(|stage| stage.handle.end(how(&result)));
+    result
+}
+
+/// How something ended, in words.
+fn how(result: &anyhow::Result<()>) -> Result<(), String> {
+    result.as_ref().map(|()| ()).map_err(|error| format!("{error:#}"))
 }
 
 /// What a thread of a line does, asking again and again what it is to do next.
@@ -240,12 +247,14 @@ impl<'a> Running<'a> {
             }
             result
         };
-        std::thread::scope(|scope| {
+        let result = std::thread::scope(|scope| {
             let work = &work;
             let threads: Vec<_> = (1..self.pipeline.workers).map(|number| scope.spawn(move || work(number))).collect();
             let own = work(0);
             first_cause(std::iter::once(Ok(own)).chain(threads.into_iter().map(|thread| thread.join())))
-        })
+        });
+        self.handle.end(how(&result));
+        result
     }
 
     fn keep_working(&self, number: usize, order: &dyn Fn() -> Order) -> anyhow::Result<()> {

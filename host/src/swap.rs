@@ -15,8 +15,8 @@ use crate::version::Version;
 
 /// How often a change that was interrupted (a broker that went, partitions that were lost) is tried again.
 const ATTEMPTS: u32 = 3;
-/// How long a worker without partitions leaves a change to those that have some.
-const COURTESY: Duration = Duration::from_secs(2);
+/// How long a worker without partitions leaves a change to those that have some, or come back to them.
+const COURTESY: Duration = Duration::from_secs(10);
 
 /// When a new version has proved itself.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -80,29 +80,33 @@ pub struct Proposal {
     pub aim: Aim,
     /// What both versions make of the same messages.
     pub comparison: Arc<Mutex<Comparison>>,
-    since: Instant,
     progress: Mutex<Progress>,
     done: Condvar,
 }
 
-#[derive(Default)]
 struct Progress {
     /// Whether a worker is at it.
     claimed: bool,
+    /// Since when none is.
+    free: Instant,
+    /// Whether a worker has begun to commit it, and not found out what came of that.
+    deciding: bool,
     attempts: u32,
     outcome: Option<Outcome>,
 }
 
 impl Proposal {
     pub fn new(slot: usize, version: Version, aim: Aim) -> Arc<Self> {
-        let (comparison, progress, done) = (Arc::default(), Mutex::default(), Condvar::new());
-        Arc::new(Self { slot, version, aim, comparison, since: Instant::now(), progress, done })
+        let free = Instant::now();
+        let progress = Progress { claimed: false, free, deciding: false, attempts: 0, outcome: None };
+        let (comparison, progress, done) = (Arc::default(), Mutex::new(progress), Condvar::new());
+        Arc::new(Self { slot, version, aim, comparison, progress, done })
     }
 
     /// Takes it on, if nobody has. A worker with no partition lets others go first.
     pub fn claim(self: &Arc<Self>, has_partitions: bool) -> Option<Claim> {
         let mut progress = self.progress();
-        if progress.claimed || progress.outcome.is_some() || (!has_partitions && self.since.elapsed() < COURTESY) {
+        if progress.claimed || progress.outcome.is_some() || (!has_partitions && progress.free.elapsed() < COURTESY) {
             return None;
         }
         if progress.attempts == ATTEMPTS {
@@ -122,6 +126,28 @@ impl Proposal {
     pub fn conclude(&self, outcome: Outcome) {
         self.progress().outcome.get_or_insert(outcome);
         self.done.notify_all();
+    }
+
+    /// Begins to commit it, from where on it cannot be called off; false where it was before.
+    pub fn decide(&self) -> bool {
+        let mut progress = self.progress();
+        progress.deciding = progress.outcome.is_none();
+        progress.deciding
+    }
+
+    /// It is known that no commit of it has had an effect.
+    pub fn undecided(&self) {
+        self.progress().deciding = false;
+    }
+
+    /// Concludes it, where no worker has begun to commit it; says whether it is concluded.
+    pub fn call_off(&self, outcome: Outcome) -> bool {
+        let mut progress = self.progress();
+        if !progress.deciding {
+            progress.outcome.get_or_insert(outcome);
+            self.done.notify_all();
+        }
+        progress.outcome.is_some()
     }
 
     pub fn outcome(&self) -> Option<Outcome> {
@@ -147,13 +173,19 @@ impl Proposal {
     }
 }
 
-/// That a worker is at it. Dropped without an outcome, it is open to others again.
+/// That a worker is at it. Dropped without an outcome, it is open to others again, unless the worker panicked: what the
+/// version did to it once it would do again.
 pub struct Claim {
     pub proposal: Arc<Proposal>,
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        self.proposal.progress().claimed = false;
+        if std::thread::panicking() {
+            let reason = "the host itself failed at it (a panic, told in its log); please report it".to_owned();
+            self.proposal.conclude(Outcome::Refused { reason });
+        }
+        let mut progress = self.proposal.progress();
+        (progress.claimed, progress.free) = (false, Instant::now());
     }
 }

@@ -54,6 +54,14 @@ impl Versions {
         self.now().current.clone()
     }
 
+    /// That the one at `slot` is swapped now: later than all that is at work, whatever the clock says that another host
+    /// went by.
+    pub fn swapped(&self, slot: usize) -> Swapped {
+        let swapped = Version::swapped_for(&self.file[slot]);
+        let since = swapped.since.max(self.now().current[slot].since().saturating_add(1));
+        Swapped { since, ..swapped }
+    }
+
     /// A number that is another one after every change.
     pub fn changes(&self) -> u64 {
         self.changes.load(Ordering::Acquire)

@@ -274,7 +274,7 @@ impl Loop<'_> {
     /// Makes everything that was processed take effect (Invariant 1); or nothing of it, where a new version is on trial
     /// and has failed it. Says which.
     fn commit(&mut self) -> anyhow::Result<bool> {
-        if let Some(reason) = self.change.failed() {
+        if let Some(reason) = self.change.failed().or_else(|| self.change.called_off()) {
             self.roll_back(reason)?;
             return Ok(false);
         }

@@ -143,3 +143,46 @@ fn one_worker_does_a_change_and_another_one_if_that_is_interrupted() {
     }
     assert!(host.propose(&proposal()).is_ok(), "the one before has come to its end");
 }
+
+/// Another host's clock may be ahead.
+#[test]
+fn a_swap_is_later_than_what_it_takes_the_place_of() {
+    let bench = Bench::new();
+    let file = separated(&bench.engine, "_");
+    let host = bench.host(file.clone());
+    let now = Version::swapped_for(&file).since;
+    assert!(host.swapped(0).since >= now);
+    host.adopt(0, swapped(&file, separated(&bench.engine, "."), now + 1_000_000));
+    host.adopt(0, Version { swapped: Some(host.swapped(0)), ..separated(&bench.engine, "-") });
+    assert_eq!(host.current()[0].settings, json!({ "separator": "-" }));
+}
+
+#[test]
+fn what_is_being_committed_is_not_called_off_and_what_was_called_off_is_not_committed() {
+    let bench = Bench::new();
+    let file = separated(&bench.engine, "_");
+    let proposal = || Proposal::new(0, swapped(&file, separated(&bench.engine, "."), 10), Aim::Swap(Trial::default()));
+    let refused = || Outcome::Refused { reason: "too late".into() };
+    let (first, second, third) = (proposal(), proposal(), proposal());
+    assert!(first.call_off(refused()));
+    assert!(!first.decide());
+
+    let claim = second.claim(true).unwrap();
+    assert!(second.decide() && !second.call_off(refused()));
+    // A commit of which nobody knows what came: the next one to look finds out.
+    drop(claim);
+    assert!(!second.call_off(refused()) && second.outcome().is_none());
+    let _claim = second.claim(true).unwrap();
+    second.undecided();
+    assert!(second.call_off(refused()));
+
+    // Whoever panicked at it would again.
+    let panicked = std::thread::scope(|scope| {
+        let panics = scope.spawn(|| {
+            let _claim = third.claim(true).unwrap();
+            panic!("injected");
+        });
+        panics.join().is_err()
+    });
+    assert!(panicked && matches!(third.outcome(), Some(Outcome::Refused { .. })));
+}

@@ -88,9 +88,17 @@ fn show(status: &Running, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "host {}, version {}, for {} s", status.process, printable(&status.version), status.seconds)?;
     for pipeline in &status.pipelines {
         let PipelineStatus { name, from, to, delivery, .. } = pipeline;
-        let state = if pipeline.paused { "paused" } else { "running" };
+        let state = match &pipeline.ended {
+            None if pipeline.paused => "paused",
+            None => "running",
+            Some(Ok(())) => "ended",
+            Some(Err(_)) => "failed",
+        };
         let (name, from, to) = (printable(name), printable(from), printable(to));
         writeln!(out, "\n{name}  {state}  {from} -> {to}  {}", printable(delivery))?;
+        if let Some(Err(error)) = &pipeline.ended {
+            writeln!(out, "  {}", printable(error))?;
+        }
         for (plugin, place) in pipeline.plugins.iter().zip(1..) {
             writeln!(out, "  plugin {place}  {}", title(plugin))?;
         }

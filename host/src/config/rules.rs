@@ -1,7 +1,5 @@
 //! What makes no sense together: each rule says what is wrong and the way out. No I/O.
 
-use std::time::Duration;
-
 use crate::config::asked::Asked;
 use crate::config::text::excerpt;
 use crate::config::{Delivery, Error, Pipeline, Sink, Source, Until};
@@ -9,9 +7,6 @@ use crate::uri::LettersUri;
 
 /// Of a pipeline's name and of its group: what the host adds to name topics must fit, too.
 pub(super) const LONGEST_NAME: usize = 230;
-
-/// How long a broker keeps a transaction open unless the client asks otherwise; as the Kafka sink asks by default.
-const TRANSACTION: Duration = Duration::from_secs(10);
 
 /// Two things that make no sense together: the key that it hangs on, and a sentence.
 #[derive(Debug)]
@@ -84,7 +79,7 @@ pub(super) fn contradiction(asked: &Asked, line: &[&Pipeline]) -> Option<Contrad
         .or_else(|| line.first().and_then(|first| source(first)))
         .or_else(|| rounds(line))
         .or_else(|| sharing(asked, line))
-        .or_else(|| line.last().and_then(|last| commits(asked, last)))
+        .or_else(|| line.last().and_then(|last| commits(last)))
         .map(broken)
 }
 
@@ -174,27 +169,24 @@ fn sharing(asked: &Asked, line: &[&Pipeline]) -> Broken {
 }
 
 /// Whether what the last stage promises can be kept.
-fn commits(asked: &Asked, last: &Pipeline) -> Broken {
+fn commits(last: &Pipeline) -> Broken {
     if last.delivery == Delivery::ExactlyOnce
         && let Some(obstacle) = last.obstacle()
     {
         return Some((Key::Delivery, format!("not exactly once: {obstacle}; or ask for \"at-least-once\"")));
     }
-    let in_kafka = matches!(&last.sink, Sink::Topic(topic) if topic.brokers.is_some());
-    let timeout = asked.client.get("transaction.timeout.ms").and_then(|timeout| timeout.parse().ok());
-    let timeout = timeout.map_or(TRANSACTION, Duration::from_millis);
-    if in_kafka && last.delivery == Delivery::ExactlyOnce && last.interval > timeout / 2 {
-        let what = format!(
-            "a transaction that is open for more than {timeout:?} is ended by the broker; write {:?} or less",
-            timeout / 2
-        );
-        return Some((Key::Interval, what));
-    }
-    None
+    let longest = last.longest_open().filter(|longest| last.interval > *longest)?;
+    let what = format!(
+        "a transaction that is open for more than {:?} is ended by the broker; write {longest:?} or less",
+        longest * 2
+    );
+    Some((Key::Interval, what))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]

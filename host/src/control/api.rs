@@ -24,6 +24,8 @@ pub struct PipelineStatus {
     /// The pipeline that it is part of: the name that a person knows.
     pub of: String,
     pub paused: bool,
+    /// How it ended, where it has: without an error, or with this one.
+    pub ended: Option<Result<(), String>>,
     pub from: String,
     pub to: String,
     pub delivery: String,

@@ -33,6 +33,8 @@ pub struct Handle {
     pub versions: Versions,
     pub counters: Counters,
     paused: AtomicBool,
+    /// How it ended, where it has. Whoever proposes something holds it, so that nothing is proposed to nobody.
+    ended: Mutex<Option<Result<(), String>>>,
     /// By worker and partition.
     tasks: Mutex<BTreeMap<(usize, i32), TaskStatus>>,
     /// The canary that was asked for last.
@@ -57,6 +59,9 @@ pub enum Refused {
     /// Something else is under way.
     #[error("{0}")]
     Busy(String),
+    /// Nobody is there any more to do it.
+    #[error("{0}")]
+    Ended(String),
     /// It would break what is there.
     #[error("{0}")]
     Unfit(String),
@@ -91,13 +96,14 @@ impl Registry {
         let line = self.line(name)?;
         let plugin = line[0].versions.engine().take_in(&wanted.component)?;
         let (handle, slot) = plan::place(&line, wanted.plugin.as_deref(), &plugin)?;
+        handle.runs()?;
         let current = handle.versions.current();
         let settings = plan::settings(&current[slot].settings, &wanted.set)?;
         let Version { limits, number, .. } = &current[slot];
-        let mut version = Version::new(plugin, settings, limits.clone(), *number)?;
-        version.swapped = Some(Version::swapped_for(&handle.versions.file()[slot]));
+        let version = Version::new(plugin, settings, limits.clone(), *number)?;
         let plan = plan::plan(&handle, slot, &current, &version)?;
-        Ok((plan, Change { handle, slot, version }))
+        let upon = current[slot].since();
+        Ok((plan, Change { handle, slot, version, upon }))
     }
 }
 
@@ -106,28 +112,58 @@ pub struct Change {
     pub handle: Arc<Handle>,
     slot: usize,
     version: Version,
+    /// Since when the version has been at work that it was planned for.
+    upon: i64,
 }
 
 impl Change {
     /// Keeps the component, and lets the workers change over. Waits until they have, or have not.
     pub fn swap(self, component: &[u8], trial: Trial) -> Result<Outcome, Refused> {
-        self.handle.versions.store().put(component)?;
-        let proposal = Proposal::new(self.slot, self.version, Aim::Swap(trial));
-        self.handle.propose(&proposal)?;
-        Ok(proposal.wait(PATIENCE).unwrap_or_else(|| {
-            let reason = format!("no worker came to it within {PATIENCE:?}; is the pipeline stuck? It is called off");
-            proposal.conclude(Outcome::Refused { reason });
-            proposal.outcome().unwrap_or(Outcome::Dropped)
-        }))
+        if let Some(longest) = self.handle.pipeline.longest_open().filter(|longest| trial.time > *longest) {
+            return Err(Refused::Unfit(format!(
+                "pipeline {}: a trial of {:?} holds a transaction open for longer than is safe; make it {longest:?} or less \
+                 (--trial-time), or raise transaction.timeout.ms under [kafka]",
+                self.handle.pipeline.name, trial.time
+            )));
+        }
+        let proposal = self.propose(component, Aim::Swap(trial))?;
+        if let Some(outcome) = proposal.wait(PATIENCE) {
+            return Ok(outcome);
+        }
+        let reason = format!("no worker came to it within {PATIENCE:?}; is the pipeline stuck? It is called off");
+        if !proposal.call_off(Outcome::Refused { reason }) {
+            proposal.wait(PATIENCE);
+        }
+        self.handle.versions.changed();
+        proposal.outcome().ok_or_else(|| {
+            Refused::Busy(format!(
+                "pipeline {}: the change is being committed, which takes long; see what comes of it: host status",
+                self.handle.pipeline.name
+            ))
+        })
     }
 
     /// Keeps the component, and begins to compare it with the present version.
     pub fn canary(self, component: &[u8], canary: Canary) -> Result<(), Refused> {
-        self.handle.versions.store().put(component)?;
-        let proposal = Proposal::new(self.slot, self.version, Aim::Canary(canary));
-        self.handle.propose(&proposal)?;
+        let proposal = self.propose(component, Aim::Canary(canary))?;
         *self.handle.canary() = Some(proposal);
         Ok(())
+    }
+
+    fn propose(&self, component: &[u8], aim: Aim) -> Result<Arc<Proposal>, Refused> {
+        let Self { handle, slot, version, upon } = self;
+        handle.runs()?;
+        handle.versions.store().put(component)?;
+        let version = Version { swapped: Some(handle.versions.swapped(*slot)), ..version.clone() };
+        let proposal = Proposal::new(*slot, version, aim);
+        handle.propose(&proposal)?;
+        if ![*upon, proposal.version.since()].contains(&handle.versions.current()[*slot].since()) {
+            let what = "another version was swapped in since this change was planned; look at it, and try again";
+            proposal.conclude(Outcome::Refused { reason: what.to_owned() });
+            handle.versions.changed();
+            return Err(Refused::Busy(format!("pipeline {}: {what}", handle.pipeline.name)));
+        }
+        Ok(proposal)
     }
 }
 
@@ -139,6 +175,7 @@ impl Handle {
             versions,
             counters,
             paused: AtomicBool::new(false),
+            ended: Mutex::default(),
             tasks: Mutex::default(),
             canary: Mutex::default(),
         })
@@ -151,6 +188,35 @@ impl Handle {
     /// While it is paused, no message is processed; what was is committed.
     pub fn pause(&self, paused: bool) {
         self.paused.store(paused, Ordering::Release);
+    }
+
+    /// It has ended: nobody does what is asked of it any more.
+    pub fn end(&self, how: Result<(), String>) {
+        let mut ended = self.ended();
+        *ended = Some(how);
+        let Some(proposal) = self.versions.proposal() else { return };
+        if !proposal.call_off(Outcome::Refused { reason: "the pipeline has ended".to_owned() }) {
+            let reason = "the pipeline has ended while it was committed; its next run shows which version holds";
+            proposal.conclude(Outcome::Refused { reason: reason.to_owned() });
+        }
+    }
+
+    /// Refuses where it has ended.
+    pub fn runs(&self) -> Result<(), Refused> {
+        self.still_runs(self.ended().as_ref())
+    }
+
+    fn still_runs(&self, ended: Option<&Result<(), String>>) -> Result<(), Refused> {
+        let how = match ended {
+            None => return Ok(()),
+            Some(Ok(())) => String::new(),
+            Some(Err(error)) => format!(" with an error: {error}"),
+        };
+        Err(Refused::Ended(format!("pipeline {} has ended{how}", self.pipeline.name)))
+    }
+
+    fn ended(&self) -> MutexGuard<'_, Option<Result<(), String>>> {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The canary that was asked for last, under way or ended.
@@ -174,12 +240,13 @@ impl Handle {
     /// Ends the canary, and swaps its version in.
     pub fn promote(self: &Arc<Self>, trial: Trial) -> Result<Answer, Refused> {
         let canary = self.canary().clone().ok_or_else(|| self.no_canary())?;
-        let mut version = canary.version.clone();
-        version.swapped = Some(Version::swapped_for(&self.versions.file()[canary.slot]));
-        let plan = plan::plan(self, canary.slot, &self.versions.current(), &version)?;
+        self.runs()?;
+        let (slot, version, current) = (canary.slot, canary.version.clone(), self.versions.current());
+        let plan = plan::plan(self, slot, &current, &version)?;
         self.drop_canary()?;
         let component = self.versions.store().get(&version.plugin.hash)?;
-        let outcome = Change { handle: self.clone(), slot: canary.slot, version }.swap(&component, trial)?;
+        let upon = current[slot].since();
+        let outcome = Change { handle: self.clone(), slot, version, upon }.swap(&component, trial)?;
         Ok(Answer { plan, outcome: Some(outcome) })
     }
 
@@ -191,6 +258,8 @@ impl Handle {
     }
 
     fn propose(&self, proposal: &Arc<Proposal>) -> Result<(), Refused> {
+        let ended = self.ended();
+        self.still_runs(ended.as_ref())?;
         self.versions.propose(proposal).map_err(|other| {
             let what = match other.aim {
                 Aim::Swap(_) => "a swap is under way; wait for it",
@@ -198,6 +267,11 @@ impl Handle {
             };
             Refused::Busy(format!("pipeline {}: {what}", self.pipeline.name))
         })
+    }
+
+    /// Whether any worker has a partition.
+    pub fn has_tasks(&self) -> bool {
+        !self.tasks.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
     /// Tells how a task of a worker stands.
@@ -238,6 +312,7 @@ impl Handle {
             name: name.clone(),
             of: self.of.clone(),
             paused: self.is_paused(),
+            ended: self.ended().clone(),
             from: self.pipeline.reads().map_or_else(|| source.to_string(), ToString::to_string),
             to: sink.to_string(),
             delivery: delivery.to_string(),

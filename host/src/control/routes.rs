@@ -129,6 +129,10 @@ async fn drop_canary(State(desk): State<Desk>, name: Name) -> Result<Response, F
 
 async fn pause(State(desk): State<Desk>, name: Name, paused: bool) -> Result<Response, Failure> {
     let line = desk.registry.line(&decoded(name)?)?;
+    // Where any of a line runs, there is something to hold.
+    if line.iter().all(|handle| handle.runs().is_err()) {
+        line[0].runs()?;
+    }
     line.iter().for_each(|handle| handle.pause(paused));
     json(&line.iter().map(|handle| handle.status()).collect::<Vec<_>>())
 }
@@ -223,7 +227,7 @@ impl From<Refused> for Failure {
     fn from(refused: Refused) -> Self {
         let status = match &refused {
             Refused::Unknown(_) => StatusCode::NOT_FOUND,
-            Refused::Busy(_) => StatusCode::CONFLICT,
+            Refused::Busy(_) | Refused::Ended(_) => StatusCode::CONFLICT,
             Refused::Unfit(_) | Refused::Plugin(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Refused::Log(_) => StatusCode::SERVICE_UNAVAILABLE,
         };

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::{Loop, Worker};
 use crate::beside::{Beside, Side};
 use crate::chain::Stage;
-use crate::checkpoint::Part;
+use crate::checkpoint::{Checkpoint, Part};
 use crate::compare::Comparison;
 use crate::prepare::{Origin, Preparing};
 use crate::swap::{Aim, Canary, Claim, Outcome, Trial};
@@ -80,6 +80,12 @@ impl Change {
         })
     }
 
+    /// Why what is on trial is not to be committed after all. From here on it cannot be called off.
+    pub fn called_off(&self) -> Option<String> {
+        let Self::Trial(Aimed { claim: Some(claim), .. }, _) = self else { return None };
+        (!claim.proposal.decide()).then(|| "it was called off".to_owned())
+    }
+
     fn claim(&self) -> Option<&Claim> {
         match self {
             Self::None | Self::Waiting => None,
@@ -128,8 +134,10 @@ impl Loop<'_> {
         }
         self.change = match self.worker.handle.versions.proposal().filter(|proposal| !proposal.is_done()) {
             None => self.behind().map_or(Change::None, Change::Wanted),
+            // Who has no partition leaves it to those who have.
+            Some(_) if self.tasks.is_empty() && self.worker.handle.has_tasks() => Change::Waiting,
             Some(proposal) => match proposal.claim(!self.tasks.is_empty()) {
-                None => Change::Waiting,
+                None => self.behind().map_or(Change::Waiting, Change::Wanted),
                 Some(claim) => {
                     let (slot, version) = (proposal.slot, proposal.version.clone());
                     Change::Wanted(Aimed { slot, version, claim: Some(claim), began: Instant::now() })
@@ -153,28 +161,32 @@ impl Loop<'_> {
     /// Begins to open the new version beside the old one.
     fn prepare(&mut self, aimed: Aimed) -> anyhow::Result<()> {
         let Aimed { slot, version, claim, .. } = &aimed;
-        // An earlier attempt may have come to its commit without hearing of it.
-        let is_there = |task: &Task| task.version(*slot).since() >= version.since();
-        if let Some(claim) = claim
-            && matches!(claim.proposal.aim, Aim::Swap(_))
-            && !self.tasks.is_empty()
-            && self.tasks.values().all(is_there)
-        {
-            self.worker.handle.versions.adopt(*slot, version.clone());
-            claim.proposal.conclude(Outcome::Adopted { pause: 0, messages: 0 });
-            return Ok(());
-        }
         if let Some(claim) = claim {
-            let who = |version: &Version| (version.plugin.title(), version.plugin.hash.to_string());
             let old = &self.worker.handle.versions.current()[*slot];
+            // An earlier attempt may have come to its commit without hearing of it: a checkpoint has said so since.
+            if matches!(claim.proposal.aim, Aim::Swap(_)) && old.since() >= version.since() {
+                claim.proposal.conclude(if old.mark() == version.mark() {
+                    Outcome::Adopted { pause: 0, messages: 0 }
+                } else {
+                    Outcome::Refused { reason: "another version was swapped in elsewhere, later".to_owned() }
+                });
+                self.seen = None;
+                return Ok(());
+            }
+            claim.proposal.undecided();
+            let who = |version: &Version| (version.plugin.title(), version.plugin.hash.to_string());
             claim.proposal.comparison().between(who(old), who(version));
         }
         let mut origins = Vec::new();
         for (&partition, task) in &self.tasks {
-            let kept_by = task.version(*slot).plugin.description.version.clone();
             let last = task.last().filter(|_| version.plugin.has_state());
-            let kept = last.map(|last| self.worker.sink.kept(last)).transpose()?;
-            origins.push(Origin { partition, kept_by, kept });
+            // Kept by the version that the checkpoint says: the one at work may have kept nothing yet.
+            let kept_by = |last: &Checkpoint| last.kept_by(version.number).map(str::to_owned);
+            let kept = match last.and_then(|last| Some((last, kept_by(last)?))) {
+                Some((last, kept_by)) => Some((kept_by, self.worker.sink.kept(last)?)),
+                None => None,
+            };
+            origins.push(Origin { partition, kept });
         }
         let preparing = Preparing::start(version, origins)?;
         self.change = Change::Preparing(aimed, preparing);
@@ -262,7 +274,8 @@ impl Loop<'_> {
             }
             Some(Aim::Canary(canary)) => {
                 let seen = claim.as_ref().map(|claim| claim.proposal.comparison().clone()).unwrap_or_default();
-                Change::Canary(aimed, canary, Box::new(seen))
+                let began = if seen.messages() == 0 { since } else { aimed.began };
+                Change::Canary(Aimed { began, ..aimed }, canary, Box::new(seen))
             }
         };
         // Of several plugins each may be behind.
@@ -273,6 +286,7 @@ impl Loop<'_> {
     /// The new version cannot begin, and the old one goes on.
     fn refuse(&mut self, Aimed { version, claim, .. }: &Aimed, error: &anyhow::Error) {
         let (pipeline, reason) = (&self.worker.identity.pipeline, format!("{error:#}"));
+        self.seen = None;
         match claim {
             Some(claim) => claim.proposal.conclude(Outcome::Refused { reason }),
             None => {
@@ -306,11 +320,17 @@ impl Loop<'_> {
             }
         }
         self.suspects.end();
+        self.seen = None;
         self.go_back()
     }
 
     /// Ends a canary that has seen enough, or has failed.
     fn look_at_canary(&mut self, aimed: Aimed, canary: Canary, seen: Box<Comparison>) -> anyhow::Result<()> {
+        if self.tasks.is_empty() && self.worker.handle.has_tasks() {
+            // It is for those who see messages.
+            self.change = Change::Waiting;
+            return Ok(());
+        }
         let report = aimed.claim.as_ref().and_then(|claim| {
             let comparison = claim.proposal.comparison();
             let enough = match canary {
@@ -322,6 +342,7 @@ impl Loop<'_> {
         match (report, &aimed.claim) {
             (Some(report), Some(claim)) => {
                 self.leave_beside();
+                self.seen = None;
                 claim.proposal.conclude(Outcome::Compared(Box::new(report)));
             }
             _ => self.change = Change::Canary(aimed, canary, seen),
@@ -333,6 +354,8 @@ impl Loop<'_> {
     pub(super) fn tasks_changed(&mut self) {
         self.seen = None;
         self.change = match std::mem::replace(&mut self.change, Change::None) {
+            // Another worker has them now, and can try it on messages.
+            Change::Wanted(_) | Change::Preparing(..) | Change::Canary(..) if self.tasks.is_empty() => Change::Waiting,
             Change::Preparing(aimed, _) => Change::Wanted(aimed),
             Change::Canary(aimed, _, seen) => {
                 self.leave_beside();

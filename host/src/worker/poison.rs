@@ -8,7 +8,9 @@ use super::{Loop, Worker};
 use crate::chain::{Chain, Failed};
 use crate::failures::{Policy, Stopped};
 use crate::isolate::{Piece, isolate};
+use crate::log::LogError;
 use crate::message::Fetch;
+use crate::sink::SinkError;
 
 /// How often the same messages may fail after they were taken apart: a plugin is a function of its input, but its time is
 /// not.
@@ -144,8 +146,11 @@ impl Loop<'_> {
 
 /// Whether it is a plugin's fault, and so that of a version on trial: it failed, or put out what nobody can take.
 fn is_of_a_plugin(error: &anyhow::Error) -> bool {
-    use crate::sink::SinkError;
-    error.is::<Failed>() || error.chain().any(|cause| matches!(cause.downcast_ref(), Some(SinkError::Message { .. })))
+    let unfit =
+        |cause: &(dyn std::error::Error + 'static)| matches!(cause.downcast_ref(), Some(SinkError::Message { .. }));
+    error.is::<Failed>()
+        || error.chain().any(unfit)
+        || matches!(super::log_error(error), Some(LogError::TooLarge { .. }))
 }
 
 #[cfg(test)]

@@ -73,6 +73,17 @@ fn every_way_to_misbehave_is_rolled_back_or_refused() {
     assert!(values(&live.log, "p.dead").is_empty(), "nothing of what was undone is a dead letter");
 }
 
+/// It may put that out, but the topic does not take it.
+#[test]
+fn a_version_whose_message_is_too_large_for_the_sink_is_taken_back() {
+    let live = Live::of("hostile", "settings = { how = \"echo\", keep = true }\n");
+    live.send(10);
+    live.out();
+    let set = ["--set", "how=giant-output", "--set", "count=20000000"];
+    assert_rolled_back(&live, &plugin("hostile"), &set, "20000000 bytes");
+    live.out();
+}
+
 #[test]
 fn files_of_a_version_that_is_taken_back_are_never_seen() {
     let mut live = Live::start(&with(&plugin("stamp-1")), "csv:out");

@@ -5,9 +5,10 @@ use host::log::embedded::Embedded;
 use host::message::Batch;
 use serde_json::json;
 
+use super::lasting::other_bytes;
 use super::{Live, SOON, assert_stamped, values};
 use crate::operator;
-use crate::program::wait_for;
+use crate::program::{plugin, wait_for};
 
 #[test]
 fn a_new_version_goes_on_with_the_state_and_each_message_says_who_made_it() {
@@ -59,4 +60,28 @@ fn append(log: &Embedded, messages: &[(&str, i64, i64)]) {
     let mut writer = log.writer("in").unwrap();
     writer.append(&batch).unwrap();
     writer.flush().unwrap();
+}
+
+/// What is kept has the form of the version that its checkpoint names, also where another one took it back since.
+#[test]
+fn state_that_was_taken_back_and_not_yet_kept_anew_is_still_that_of_the_version_before() {
+    let settings = "settings = { window = \"10s\", by = [\"g\"], aggregates = [\"count\", \"sum(v)\"] }\n";
+    let mut live = Live::of("window-counts-1", settings);
+    append(&live.log, &[("a", 1, 0), ("b", 5, 1_000)]);
+    wait_for("the first messages", || (live.status().tasks[0].next == Some(2)).then_some(()));
+    live.end();
+    // A deployment of version 2, which processes nothing before it is swapped.
+    let file = live.path().join("p.toml");
+    let text = std::fs::read_to_string(&file).unwrap().replace("window-counts-1.wasm", "window-counts.wasm");
+    std::fs::write(&file, text).unwrap();
+    live.begin();
+    assert_eq!(live.status().tasks[0].next, Some(2));
+    let next = live.path().join("next.wasm");
+    std::fs::write(&next, other_bytes(&plugin("window-counts"))).unwrap();
+    let swapped = live.swap(&next, &SOON);
+    assert_eq!(swapped.code, 0, "{swapped:?}");
+    append(&live.log, &[("a", 2, 2_000), ("c", 9, 20_000)]);
+    let values = wait_for("two windows", || Some(values(&live.log, "out")).filter(|values| values.len() == 2));
+    let sums: Vec<_> = values.iter().map(|value| (value["count"].as_u64(), value["sum_v"].as_u64())).collect();
+    assert_eq!(sums, [(Some(2), Some(3)), (Some(1), Some(5))]);
 }

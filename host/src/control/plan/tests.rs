@@ -1,15 +1,18 @@
 //! Plans with real plugins, in the pipelines that they are meant for.
 
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::*;
 use crate::config::{Overrides, Pipeline, PluginSpec, Source};
+use crate::control::handle::{Registry, Wanted};
 use crate::log::embedded::Embedded;
 use crate::metrics::Counters;
 use crate::plugin::{Engine, Limits};
 use crate::store::Store;
+use crate::swap::{Outcome, Trial};
 use crate::versions::Versions;
 
 struct Bench {
@@ -200,4 +203,61 @@ fn settings_are_put_upon_the_present_ones() {
     assert_eq!(set(&["b=2", "c=text"]), Ok(json!({ "a": 1, "b": 2, "c": "text" })));
     assert_eq!(set(&["b"]), Err("--set b: no value; write KEY=VALUE".to_owned()));
     assert_eq!(set(&["b=1", "b=2"]), Err("--set b=2: this key is set twice; remove one".to_owned()));
+}
+
+/// A change to `flatten` with a field more, as it is asked for.
+fn wanted() -> Wanted {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugins/flatten.wasm");
+    Wanted { plugin: None, component: std::fs::read(path).unwrap(), set: vec!["separator=.".to_owned()] }
+}
+
+#[test]
+fn no_trial_holds_a_transaction_open_for_longer_than_half_its_time() {
+    let bench = Bench::new();
+    let flatten = bench.version("flatten", json!({}));
+    let registry = Registry::default();
+    registry.add(&bench.handle("p", "p", KAFKA, "kafka://localhost:9092/out", &[&flatten]));
+    let (_, change) = registry.plan("p", &wanted()).unwrap();
+    let trial = Trial { time: Duration::from_millis(5_001), ..Trial::default() };
+    let refused = change.swap(&wanted().component, trial).unwrap_err().to_string();
+    assert!(refused.contains("make it 5s or less (--trial-time)"), "{refused}");
+}
+
+#[test]
+fn what_has_ended_says_so_and_keeps_nobody_waiting() {
+    let bench = Bench::new();
+    let flatten = bench.version("flatten", json!({}));
+    let handle = bench.handle("p", "p", KAFKA, "kafka:///out", &[&flatten]);
+    let registry = Registry::default();
+    registry.add(&handle);
+    let (_, change) = registry.plan("p", &wanted()).unwrap();
+    let (_, late) = registry.plan("p", &wanted()).unwrap();
+    std::thread::scope(|scope| {
+        let swap = scope.spawn(|| change.swap(&wanted().component, Trial::default()));
+        while handle.status().changing.is_none() {
+            std::thread::yield_now();
+        }
+        handle.end(Err("the disk is full".to_owned()));
+        let outcome = swap.join().unwrap().unwrap();
+        assert_eq!(outcome, Outcome::Refused { reason: "the pipeline has ended".to_owned() });
+    });
+    assert_eq!(handle.status().ended, Some(Err("the disk is full".to_owned())));
+    let ended = "pipeline p has ended with an error: the disk is full";
+    assert_eq!(late.swap(&wanted().component, Trial::default()).unwrap_err().to_string(), ended);
+    assert_eq!(registry.plan("p", &wanted()).err().unwrap().to_string(), ended);
+}
+
+#[test]
+fn a_swap_that_was_planned_upon_another_version_is_refused() {
+    let bench = Bench::new();
+    let flatten = bench.version("flatten", json!({}));
+    let handle = bench.handle("p", "p", KAFKA, "kafka:///out", &[&flatten]);
+    let registry = Registry::default();
+    registry.add(&handle);
+    let (_, change) = registry.plan("p", &wanted()).unwrap();
+    let other = Version { swapped: Some(handle.versions.swapped(0)), ..bench.version("flatten", json!({})) };
+    handle.versions.adopt(0, other);
+    let refused = change.swap(&wanted().component, Trial::default()).unwrap_err().to_string();
+    assert!(refused.contains("another version was swapped in since this change was planned"), "{refused}");
+    assert_eq!(handle.status().changing, None);
 }

@@ -210,7 +210,8 @@ impl KafkaReader {
     fn seek(&mut self, partition: i32, next: Option<i64>) -> Result<(), LogError> {
         self.begin()?;
         let Some(reading) = self.partitions.get_mut(&partition) else { return Ok(()) };
-        let next = next.unwrap_or(reading.began);
+        // What it did not begin at, because it is not there any more, it does not go back to either.
+        let next = next.filter(|next| (reading.began..=reading.handed).contains(next)).unwrap_or(reading.began);
         let deadline = Instant::now() + ANSWER;
         loop {
             let mut list = TopicPartitionList::new();

@@ -232,7 +232,13 @@ fn goes_on_behind_what_retention_deleted_and_counts_it() {
         let found = super::next(&mut *source);
         assert_eq!(reading.counters.get("offsets out of range"), 1);
         match found {
-            Poll::Messages(fetch) => assert_eq!((fetch.offsets[0], next), (6, 6)),
+            Poll::Messages(fetch) => {
+                assert_eq!((fetch.offsets[0], next), (6, 6));
+                // Nor does it go back to what is not there any more.
+                source.start(0, Some(3)).unwrap();
+                let Poll::Messages(again) = super::next(&mut *source) else { panic!("it does not go back") };
+                assert_eq!(again.offsets[0], 6);
+            }
             other => assert!(matches!(other, Poll::End) && next == 10, "{other:?}"),
         }
     }
