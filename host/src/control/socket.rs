@@ -63,6 +63,11 @@ pub(super) fn sockets() -> io::Result<Vec<PathBuf>> {
     Ok(found.into_iter().map(|(_, path)| path).collect())
 }
 
+/// Whether a host listens there.
+pub(super) fn is_served(path: &Path) -> bool {
+    UnixStream::connect(path).is_ok()
+}
+
 /// Whose socket it is, if it is one.
 fn process(path: &Path) -> Option<u32> {
     path.file_name()?.to_str()?.strip_suffix(".sock")?.parse().ok()

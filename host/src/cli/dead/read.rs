@@ -7,6 +7,7 @@ use std::path::Path;
 use anyhow::Context;
 
 use super::At;
+use crate::cli::printable;
 use crate::cli::topics::{self, LogFile};
 use crate::config::Error;
 use crate::config::error::unreadable;
@@ -82,8 +83,9 @@ pub(in crate::cli) fn read(at: &At, file: &LogFile) -> anyhow::Result<(Vec<u8>, 
             fetch.batch.values.iter().next().filter(|_| found).flatten().ok_or_else(absent)?.to_vec()
         }
     };
-    let letter = Letter::parse(&json)
-        .map_err(|error| Error::Arguments(format!("{uri}@{number} is no dead letter of this host: {error}")))?;
+    let letter = Letter::parse(&json).map_err(|error| {
+        Error::Arguments(format!("{uri}@{number} is no dead letter of this host: {}", printable(&error.to_string())))
+    })?;
     Ok((json, letter))
 }
 
