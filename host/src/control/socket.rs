@@ -74,8 +74,9 @@ fn process(path: &Path) -> Option<u32> {
 }
 
 pub(super) fn directory() -> PathBuf {
-    match std::env::var_os("XDG_RUNTIME_DIR").filter(|directory| !directory.is_empty()) {
-        Some(directory) => Path::new(&directory).join("apogee"),
+    // Of one that is not absolute, the host and those who look for it would make different things.
+    match std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|directory| directory.is_absolute()) {
+        Some(directory) => directory.join("apogee"),
         None => PathBuf::from(format!("/tmp/apogee-{}", rustix::process::getuid().as_raw())),
     }
 }

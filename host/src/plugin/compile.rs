@@ -219,8 +219,9 @@ pub fn compile(cache: &Path, cpu: u64, memory: u64) -> anyhow::Result<()> {
     {
         setrlimit(what, Rlimit { current: Some(most), maximum: Some(most) }).with_context(|| format!("{what:?}"))?;
     }
-    // The stream comes first.
+    // The stream comes first; and when the machine is short of memory, this is what it can do without.
     nice(10)?;
+    let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
 
     let mut component = Vec::new();
     io::stdin().lock().take(MOST_BYTES as u64 + 1).read_to_end(&mut component)?;

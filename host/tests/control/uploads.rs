@@ -111,6 +111,10 @@ fn a_compiler_inherits_nothing_and_goes_with_its_host() {
         line.split(|byte| *byte == 0).any(|word| word == b"compile").then_some(child)
     });
     assert_eq!(std::fs::read(format!("/proc/{child}/environ")).unwrap(), b"");
+    wait_for("the compiler to put itself behind the host", || {
+        let score = std::fs::read_to_string(format!("/proc/{child}/oom_score_adj")).unwrap();
+        (score.trim() == "1000").then_some(())
+    });
     let open = std::fs::read_dir(format!("/proc/{child}/fd")).unwrap();
     let open: Vec<_> = open.flatten().filter_map(|fd| std::fs::read_link(fd.path()).ok()).collect();
     let own = stream.directory.path();
