@@ -82,7 +82,8 @@ fn is_missing(error: &anyhow::Error) -> bool {
     matches!(log_error(error), Some(LogError::NoTopic { .. }))
 }
 
-fn log_error(error: &anyhow::Error) -> Option<&LogError> {
+/// The error of a log that is behind this one, if any is.
+pub fn log_error(error: &anyhow::Error) -> Option<&LogError> {
     error.chain().find_map(|cause| match (cause.downcast_ref(), cause.downcast_ref()) {
         (Some(SinkError::Log(error)), _) | (_, Some(SourceError::Log(error))) => Some(error),
         _ => cause.downcast_ref(),

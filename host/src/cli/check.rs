@@ -7,6 +7,7 @@ use clap::Args;
 
 use crate::cli::{Global, printable, run, worse};
 use crate::config::{Delivery, Overrides, Pipeline, Sink, Source, Until};
+use crate::failures::{Policy, Rule};
 use crate::log::Start;
 use crate::partitioning::Finding;
 use crate::plugin::{Engine, Field, Plugin};
@@ -83,6 +84,7 @@ fn rows(file: &Path, stage: &Pipeline, plugins: &[Version], findings: &[Finding]
     rows.push(("workers", workers(stage)));
     rows.push(("group", format!("{}, topics are created with {} partition(s)", stage.group, stage.partitions)));
     rows.push(("dead letters", dead_letters(stage)));
+    rows.push(("failures", failures(stage.failures)));
     rows.push(("until", until(stage)));
     rows.push(("log", stage.log.display().to_string()));
     rows
@@ -215,6 +217,15 @@ fn dead_letters(stage: &Pipeline) -> String {
         "written before the output that they belong to, so after a crash some can come twice"
     };
     format!("{}, {step}", stage.dead_letters)
+}
+
+fn failures(Rule { policy, most, of }: Rule) -> String {
+    let what = match policy {
+        Policy::DeadLetter => "is a dead letter",
+        Policy::Skip => "is counted and passed over",
+        Policy::Stop => return "the pipeline stops before a message on which a plugin fails".to_owned(),
+    };
+    format!("a message on which a plugin fails {what}; more than {most} of {of} stop the pipeline")
 }
 
 fn until(stage: &Pipeline) -> String {

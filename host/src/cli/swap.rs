@@ -84,7 +84,10 @@ impl FromStr for Canary {
     fn from_str(text: &str) -> Result<Self, ValueError> {
         match text.parse() {
             Ok(messages) => Ok(Self(swap::Canary::Messages(messages))),
-            Err(_) => text.parse().map(|Period(time)| Self(swap::Canary::Time(time))),
+            Err(_) => match text.parse() {
+                Ok(Period(time)) => Ok(Self(swap::Canary::Time(time))),
+                Err(ValueError(what)) => Err(ValueError(format!("{what}; or a number of messages, such as 10000"))),
+            },
         }
     }
 }

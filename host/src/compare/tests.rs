@@ -238,3 +238,20 @@ fn random_edits_are_counted_exactly() {
         assert!(report.fields.keys().all(|field| field == "edit"));
     }
 }
+
+#[test]
+fn a_report_of_another_host_is_fit_for_a_terminal() {
+    let bad = || "\u{1b}[31m\n".to_owned();
+    let cost = Cost { plugin: bad(), hash: bad(), ..Cost::default() };
+    let fields = vec![(bad(), Some(bad()), None)];
+    let report = Report {
+        fields: [(bad(), 1)].into(),
+        differences: vec![Difference { what: bad(), fields, ..Difference::default() }],
+        old: cost.clone(),
+        new: cost,
+        failed: Some(bad()),
+        ..Report::default()
+    };
+    let text = report.to_string();
+    assert!(!text.contains('\u{1b}') && text.matches("\\u{1b}[31m\\n").count() == 9, "{text}");
+}

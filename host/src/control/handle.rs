@@ -313,7 +313,7 @@ impl Handle {
             of: self.of.clone(),
             paused: self.is_paused(),
             ended: self.ended().clone(),
-            from: self.pipeline.reads().map_or_else(|| source.to_string(), ToString::to_string),
+            from: self.pipeline.reads().map_or_else(|| source.shown(), ToString::to_string),
             to: sink.to_string(),
             delivery: delivery.to_string(),
             plugins: self.versions.current().iter().map(plugin).collect(),

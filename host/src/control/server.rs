@@ -119,8 +119,8 @@ fn listen(Network { address, token, tls, names }: Network) -> anyhow::Result<(Li
     listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
     tracing::info!("control interface at {}://{address}", if tls.is_some() { "https" } else { "http" });
-    let listener = Listener::Tcp(TcpListener::from_std(listener)?, tls.map(TlsAcceptor::from));
-    Ok((listener, Door::network(token, address, &names)))
+    let door = Door::network(token, address, tls.is_some(), &names);
+    Ok((Listener::Tcp(TcpListener::from_std(listener)?, tls.map(TlsAcceptor::from)), door))
 }
 
 enum Listener {

@@ -101,6 +101,7 @@ fn what_is_not_there_is_not_found() {
         ("POST", "/pipelines/flatten/promote?rejects=2", 400),
         ("POST", "/pipelines/flatten/promote?rejects=NaN", 400),
         ("POST", "/pipelines/flatten/promote?trial=-1", 400),
+        ("POST", "/pipelines/flatten/promote?trial_ms=60001", 400),
         ("POST", "/pipelines/flatten/promote", 404),
         ("GET", &long(10_000), 414),
         ("GET", &long(30_000), 414),
