@@ -122,7 +122,7 @@ impl Change {
         if let Some(longest) = self.handle.pipeline.longest_open().filter(|longest| trial.time > *longest) {
             return Err(Refused::Unfit(format!(
                 "pipeline {}: a trial of {:?} holds a transaction open for longer than is safe; make it {longest:?} or less \
-                 (--trial-time), or raise transaction.timeout.ms under [kafka]",
+                 (--trial-time), or raise `transaction.timeout.ms` in [client]",
                 self.handle.pipeline.name, trial.time
             )));
         }

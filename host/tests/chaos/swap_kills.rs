@@ -98,7 +98,7 @@ fn kill_at(
     let (path, name) = (&stamped.stream.path, stamped.name());
     let component = plugin(VERSIONS[next]);
     let trial: &[&str] = match moment {
-        Moment::Asked | Moment::Copied | Moment::Trial => &["--trial", "1000000000", "--trial-time", "60s"],
+        Moment::Asked | Moment::Copied | Moment::Trial => &["--trial", "1000000000", "--trial-time", "5s"],
         Moment::Commit | Moment::Committed => &["--trial", "1000000000", "--trial-time", "2s"],
         Moment::Adopted | Moment::Any => &["--trial", "50"],
     };
