@@ -15,8 +15,8 @@ use crate::version::Version;
 
 /// How often a change that was interrupted (a broker that went, partitions that were lost) is tried again.
 const ATTEMPTS: u32 = 3;
-/// How long a worker without partitions leaves a change to those that have some, or come back to them.
-const COURTESY: Duration = Duration::from_secs(10);
+/// How long a swap waits for a worker with partitions: where there are none, no message shows what it is worth.
+const NOBODY: Duration = Duration::from_secs(30);
 
 /// When a new version has proved itself.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -103,10 +103,10 @@ impl Proposal {
         Arc::new(Self { slot, version, aim, comparison, progress, done })
     }
 
-    /// Takes it on, if nobody has. A worker with no partition lets others go first.
-    pub fn claim(self: &Arc<Self>, has_partitions: bool) -> Option<Claim> {
+    /// Takes it on, if nobody has: a worker with partitions.
+    pub fn claim(self: &Arc<Self>) -> Option<Claim> {
         let mut progress = self.progress();
-        if progress.claimed || progress.outcome.is_some() || (!has_partitions && progress.free.elapsed() < COURTESY) {
+        if progress.claimed || progress.outcome.is_some() {
             return None;
         }
         if progress.attempts == ATTEMPTS {
@@ -126,6 +126,23 @@ impl Proposal {
     pub fn conclude(&self, outcome: Outcome) {
         self.progress().outcome.get_or_insert(outcome);
         self.done.notify_all();
+    }
+
+    /// No worker has a partition. Where that lasts, a swap is refused.
+    pub fn nobody(&self) {
+        if matches!(self.aim, Aim::Swap(_)) && self.progress().free.elapsed() > NOBODY {
+            let reason = "this host has no partition of it to try it on; a partition brings the version that it runs";
+            self.conclude_unclaimed(Outcome::Refused { reason: reason.to_owned() });
+        }
+    }
+
+    /// Says what came of it where no worker is at it, who would say more.
+    pub fn conclude_unclaimed(&self, outcome: Outcome) {
+        let mut progress = self.progress();
+        if !progress.claimed {
+            progress.outcome.get_or_insert(outcome);
+            self.done.notify_all();
+        }
     }
 
     /// Begins to commit it, from where on it cannot be called off; false where it was before.

@@ -129,14 +129,13 @@ fn one_worker_does_a_change_and_another_one_if_that_is_interrupted() {
     assert!(host.propose(&first).is_ok());
     assert!(host.propose(&proposal()).is_err(), "one change at a time");
 
-    let claim = first.claim(true).expect("nobody is at it");
-    assert!(first.claim(true).is_none());
+    let claim = first.claim().expect("nobody is at it");
+    assert!(first.claim().is_none());
     drop(claim);
-    assert!(first.claim(false).is_none(), "who has nothing to change lets others go first");
     for _ in 1..3 {
-        drop(first.claim(true).expect("another attempt"));
+        drop(first.claim().expect("another attempt"));
     }
-    assert!(first.claim(true).is_none());
+    assert!(first.claim().is_none());
     match first.outcome() {
         Some(Outcome::Refused { reason }) => assert!(reason.contains("interrupted 3 times"), "{reason}"),
         other => panic!("{other:?}"),
@@ -167,19 +166,19 @@ fn what_is_being_committed_is_not_called_off_and_what_was_called_off_is_not_comm
     assert!(first.call_off(refused()));
     assert!(!first.decide());
 
-    let claim = second.claim(true).unwrap();
+    let claim = second.claim().unwrap();
     assert!(second.decide() && !second.call_off(refused()));
     // A commit of which nobody knows what came: the next one to look finds out.
     drop(claim);
     assert!(!second.call_off(refused()) && second.outcome().is_none());
-    let _claim = second.claim(true).unwrap();
+    let _claim = second.claim().unwrap();
     second.undecided();
     assert!(second.call_off(refused()));
 
     // Whoever panicked at it would again.
     let panicked = std::thread::scope(|scope| {
         let panics = scope.spawn(|| {
-            let _claim = third.claim(true).unwrap();
+            let _claim = third.claim().unwrap();
             panic!("injected");
         });
         panics.join().is_err()

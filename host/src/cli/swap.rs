@@ -13,7 +13,7 @@ use crate::cli::{Global, error_line, printable, report};
 use crate::compare::Report;
 use crate::config::error::unreadable;
 use crate::config::values::{Period, ValueError};
-use crate::control::api::{Answer, PipelineStatus, Plan};
+use crate::control::api::{Answer, PipelineStatus, Plan, Status};
 use crate::control::client::{ClientError, Host};
 use crate::stop::{OnSignal, Stop};
 use crate::swap;
@@ -105,7 +105,12 @@ impl Swap {
 
     /// Asks each host in turn, and stops where one does not come to run the new version.
     fn swap(&self, component: &[u8], global: Global) -> anyhow::Result<()> {
-        let hosts = self.reach.running(&self.pipeline)?;
+        let mut hosts = self.reach.running(&self.pipeline)?;
+        // Whoever has no partition gets the version with the first one that comes.
+        let has_some = |(_, status): &(Host, Status)| has_partitions(status, &self.pipeline);
+        if self.canary.is_none() && hosts.iter().any(has_some) {
+            hosts.retain(has_some);
+        }
         for (number, (host, _)) in hosts.iter().enumerate() {
             self.swap_at(host, component, global).map_err(|error| match number {
                 0 => error,
@@ -233,11 +238,25 @@ pub(super) struct Promote {
 impl Promote {
     pub(super) fn run(self, global: Global) -> anyhow::Result<()> {
         let path = ["pipelines", self.pipeline.as_str(), "promote"];
-        for (host, _) in self.reach.running(&self.pipeline)? {
+        let hosts = self.reach.running(&self.pipeline)?;
+        let some = hosts.iter().any(|(_, status)| has_partitions(status, &self.pipeline));
+        for (host, status) in hosts {
+            if some && !has_partitions(&status, &self.pipeline) {
+                // Whatever it had of a canary; that there is none is no error.
+                match host.post::<PipelineStatus>(&["pipelines", &self.pipeline, "drop"], &[], None) {
+                    Err(ClientError::Refused(_)) => {}
+                    dropped => drop(dropped?),
+                }
+                continue;
+            }
             conclude(&host.post(&path, &self.trial.query(), None)?, &self.pipeline, global)?;
         }
         Ok(())
     }
+}
+
+fn has_partitions(status: &Status, pipeline: &str) -> bool {
+    status.pipelines.iter().any(|found| found.of == pipeline && !found.tasks.is_empty())
 }
 
 fn show(plan: &Plan) -> io::Result<()> {

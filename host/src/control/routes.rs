@@ -109,8 +109,8 @@ async fn canary(State(desk): State<Desk>, name: Name, query: RawQuery, request: 
 
 async fn report(State(desk): State<Desk>, name: Name) -> Result<Response, Failure> {
     let handle = desk.of_canary(name)?;
-    let (_, report) = handle.comparison().ok_or_else(|| handle.no_canary())?;
-    json(&report)
+    // It waits for a batch that is being compared.
+    blocking(move || Ok(handle.comparison().ok_or_else(|| handle.no_canary())?.1)).await
 }
 
 async fn promote(State(desk): State<Desk>, name: Name, RawQuery(query): RawQuery) -> Result<Response, Failure> {

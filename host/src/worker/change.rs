@@ -8,7 +8,7 @@ use crate::chain::Stage;
 use crate::checkpoint::{Checkpoint, Part};
 use crate::compare::Comparison;
 use crate::prepare::{Origin, Preparing};
-use crate::swap::{Aim, Canary, Claim, Outcome, Trial};
+use crate::swap::{Aim, Canary, Claim, Outcome, Proposal, Trial};
 use crate::task::Task;
 use crate::version::Version;
 
@@ -132,11 +132,22 @@ impl Loop<'_> {
         if !matches!(self.change, Change::None | Change::Waiting) {
             return Ok(());
         }
-        self.change = match self.worker.handle.versions.proposal().filter(|proposal| !proposal.is_done()) {
+        let proposal = self.worker.handle.versions.proposal();
+        if let Some(proposal) = &proposal
+            && let Some(outcome) = self.found_out(proposal)
+        {
+            proposal.conclude_unclaimed(outcome);
+        }
+        self.change = match proposal.filter(|proposal| !proposal.is_done()) {
             None => self.behind().map_or(Change::None, Change::Wanted),
             // Who has no partition leaves it to those who have.
-            Some(_) if self.tasks.is_empty() && self.worker.handle.has_tasks() => Change::Waiting,
-            Some(proposal) => match proposal.claim(!self.tasks.is_empty()) {
+            Some(proposal) if self.tasks.is_empty() => {
+                if !self.worker.handle.has_tasks() {
+                    proposal.nobody();
+                }
+                Change::Waiting
+            }
+            Some(proposal) => match proposal.claim() {
                 None => self.behind().map_or(Change::Waiting, Change::Wanted),
                 Some(claim) => {
                     let (slot, version) = (proposal.slot, proposal.version.clone());
@@ -145,6 +156,19 @@ impl Loop<'_> {
             },
         };
         Ok(())
+    }
+
+    /// What came of a swap by what the checkpoints say: an attempt may have come to its commit without hearing of it.
+    fn found_out(&self, proposal: &Proposal) -> Option<Outcome> {
+        let current = &self.worker.handle.versions.current()[proposal.slot];
+        if !matches!(proposal.aim, Aim::Swap(_)) || current.since() < proposal.version.since() {
+            return None;
+        }
+        Some(if current.mark() == proposal.version.mark() {
+            Outcome::Adopted { pause: 0, messages: 0 }
+        } else {
+            Outcome::Refused { reason: "another version was swapped in elsewhere, later".to_owned() }
+        })
     }
 
     /// The first plugin of which a task runs an earlier version than the latest.
@@ -162,19 +186,9 @@ impl Loop<'_> {
     fn prepare(&mut self, aimed: Aimed) -> anyhow::Result<()> {
         let Aimed { slot, version, claim, .. } = &aimed;
         if let Some(claim) = claim {
-            let old = &self.worker.handle.versions.current()[*slot];
-            // An earlier attempt may have come to its commit without hearing of it: a checkpoint has said so since.
-            if matches!(claim.proposal.aim, Aim::Swap(_)) && old.since() >= version.since() {
-                claim.proposal.conclude(if old.mark() == version.mark() {
-                    Outcome::Adopted { pause: 0, messages: 0 }
-                } else {
-                    Outcome::Refused { reason: "another version was swapped in elsewhere, later".to_owned() }
-                });
-                self.seen = None;
-                return Ok(());
-            }
             claim.proposal.undecided();
             let who = |version: &Version| (version.plugin.title(), version.plugin.hash.to_string());
+            let old = &self.worker.handle.versions.current()[*slot];
             claim.proposal.comparison().between(who(old), who(version));
         }
         let mut origins = Vec::new();
@@ -326,11 +340,6 @@ impl Loop<'_> {
 
     /// Ends a canary that has seen enough, or has failed.
     fn look_at_canary(&mut self, aimed: Aimed, canary: Canary, seen: Box<Comparison>) -> anyhow::Result<()> {
-        if self.tasks.is_empty() && self.worker.handle.has_tasks() {
-            // It is for those who see messages.
-            self.change = Change::Waiting;
-            return Ok(());
-        }
         let report = aimed.claim.as_ref().and_then(|claim| {
             let comparison = claim.proposal.comparison();
             let enough = match canary {

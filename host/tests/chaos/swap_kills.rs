@@ -19,6 +19,9 @@ use crate::program::{Running, host, plugin, wait_for};
 /// So many that their state takes a while to be copied.
 const GROUPS: u64 = 5_000;
 
+/// A trial is to last until it is over, and may last for half of this.
+const TRANSACTION: (&str, &str) = ("transaction.timeout.ms", "20000");
+
 /// When the host is killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Moment {
@@ -58,7 +61,7 @@ fn a_host_that_is_killed_in_a_swap_goes_on_with_one_version_or_the_other() {
     let told = format!("127.0.0.1:{}", proxy.port);
     let stream = Stream::between(&broker.address(), &told, "swap-kills", &chance, Work::Stamp, 2);
     let mut stamped = Stamped::new(stream.with(|stream| {
-        stream.pipeline.client = TIMEOUTS.to_vec();
+        stream.pipeline.client = [&[TRANSACTION], &TIMEOUTS[1..]].concat();
         stream.input.groups = GROUPS;
     }));
     let feeder = stamped.stream.load();
@@ -98,7 +101,7 @@ fn kill_at(
     let (path, name) = (&stamped.stream.path, stamped.name());
     let component = plugin(VERSIONS[next]);
     let trial: &[&str] = match moment {
-        Moment::Asked | Moment::Copied | Moment::Trial => &["--trial", "1000000000", "--trial-time", "5s"],
+        Moment::Asked | Moment::Copied | Moment::Trial => &["--trial", "1000000000", "--trial-time", "10s"],
         Moment::Commit | Moment::Committed => &["--trial", "1000000000", "--trial-time", "2s"],
         Moment::Adopted | Moment::Any => &["--trial", "50"],
     };

@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
+use host::log::Log;
 use host::swap::Outcome;
 
 use super::{Live, SOON, assert_stamped, values, with};
 use crate::operator::{self, Swapped};
-use crate::program::{csv_rows, plugin, wait_for};
+use crate::program::{Running, csv_rows, host, plugin, wait_for};
 
 fn assert_refused(swapped: &Swapped, why: &str) {
     let reason = match &swapped.outcome {
@@ -56,4 +57,23 @@ fn a_field_that_the_sink_needs_is_not_dropped() {
     live.end();
     let rows = csv_rows(&live.path().join("out"), &["id", "name"]);
     assert_eq!(rows, [["0", "n0"], ["1", "n1"], ["2", "n2"]]);
+}
+
+#[test]
+fn a_pipeline_that_has_ended_says_so_beside_one_that_runs_and_takes_no_orders() {
+    let mut live = Live::of("stamp-1", "");
+    live.end();
+    live.log.create_topic("empty", 1).unwrap();
+    let text = std::fs::read_to_string(live.path().join("p.toml")).unwrap();
+    let ends = text.replace("\"p\"", "\"q\"").replace("kafka:///in\"", "kafka:///empty\"\nuntil = \"end\"");
+    std::fs::write(live.path().join("q.toml"), ends).unwrap();
+    live.running = Some(Running::start(host(live.path(), &["--quiet", "run", "p.toml", "q.toml"])));
+    let ended = wait_for("the end of q", || operator::line(live.path(), "q").pop()?.ended);
+    assert_eq!(ended, Ok(()));
+    assert_refused(&operator::swap(live.path(), "q", &plugin("stamp-2"), &SOON), "pipeline q has ended");
+    let pause = operator::call(live.path(), &["pause", "q"]);
+    assert!(pause.code == 2 && pause.err.contains("pipeline q has ended"), "{pause:?}");
+    let shown = operator::call(live.path(), &["status"]).out;
+    assert!(shown.contains("q  ended") && shown.contains("p  running"), "{shown}");
+    operator::adopts(live.path(), "p", "stamp-2", &SOON);
 }
