@@ -91,8 +91,8 @@ fn show(status: &Running, out: &mut impl Write) -> io::Result<()> {
         let state = if pipeline.paused { "paused" } else { "running" };
         let (name, from, to) = (printable(name), printable(from), printable(to));
         writeln!(out, "\n{name}  {state}  {from} -> {to}  {}", printable(delivery))?;
-        for (plugin, place) in pipeline.plugins.iter().zip(1..) {
-            writeln!(out, "  plugin {place}  {}", title(plugin))?;
+        for plugin in &pipeline.plugins {
+            writeln!(out, "  plugin {}  {}", plugin.place, title(plugin))?;
         }
         if let Some(changing) = &pipeline.changing {
             writeln!(out, "  under way: {}", printable(changing))?;
