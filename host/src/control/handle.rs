@@ -181,6 +181,13 @@ impl Handle {
         })
     }
 
+    /// The place of a plugin among those of the whole line, counted from 1.
+    pub fn place(&self, slot: usize) -> usize {
+        let before = self.pipeline.line();
+        let before = before.iter().take(before.len().saturating_sub(1));
+        before.map(|stage| stage.plugins.len()).sum::<usize>() + slot + 1
+    }
+
     pub fn is_paused(&self) -> bool {
         self.paused.load(Ordering::Acquire)
     }
@@ -292,7 +299,8 @@ impl Handle {
     }
 
     pub fn status(&self) -> PipelineStatus {
-        let plugin = |version: &Version| PluginStatus {
+        let plugin = |(slot, version): (usize, &Version)| PluginStatus {
+            place: self.place(slot),
             name: version.plugin.description.name.clone(),
             version: version.plugin.description.version.clone(),
             hash: version.plugin.hash.to_string(),
@@ -305,7 +313,7 @@ impl Handle {
                 Aim::Swap(_) => "swap",
                 Aim::Canary(_) => "canary",
             };
-            format!("{what} of plugin {} to {}", proposal.slot + 1, short(&proposal.version))
+            format!("{what} of plugin {} to {}", self.place(proposal.slot), short(&proposal.version))
         });
         let Pipeline { name, source, sink, delivery, .. } = &self.pipeline;
         PipelineStatus {
@@ -316,9 +324,9 @@ impl Handle {
             from: self.pipeline.reads().map_or_else(|| source.shown(), ToString::to_string),
             to: sink.to_string(),
             delivery: delivery.to_string(),
-            plugins: self.versions.current().iter().map(plugin).collect(),
+            plugins: self.versions.current().iter().enumerate().map(plugin).collect(),
             tasks: self.tasks.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect(),
-            counters: self.counters.snapshot(),
+            counters: self.counters.own(),
             changing,
             last_change: proposal.and_then(|proposal| proposal.outcome()),
         }

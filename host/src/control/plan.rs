@@ -74,7 +74,7 @@ pub(super) fn plan(handle: &Handle, slot: usize, current: &[Version], new: &Vers
     let what = [state(old, new), imports(old, new), columns(handle, slot, new), groups(handle, slot, current, new)];
     match what.into_iter().flatten().next() {
         Some(what) => Err(Refused::Unfit(format!("{} runs on: {what}", old.plugin.title()))),
-        None => Ok(Plan { pipeline: handle.pipeline.name.clone(), plugin: slot + 1, changes }),
+        None => Ok(Plan { pipeline: handle.pipeline.name.clone(), plugin: handle.place(slot), changes }),
     }
 }
 

@@ -63,7 +63,7 @@ impl Kafka {
             Ok(_) => Ok(Self { cluster, asking, idle: Mutex::default() }),
             Err(e) => Err(LogError::Unreachable(format!(
                 "{} does not answer within {} s: {}; check the address, that the broker runs and that it advertises \
-                 an address that this machine reaches, and the security settings under [kafka]",
+                 an address that this machine reaches, and the security settings under [client]",
                 cluster.name,
                 CONNECT.as_secs(),
                 asking.context().last_error().unwrap_or_else(|| e.to_string()),

@@ -220,7 +220,7 @@ fn ahead(partitions: u32) -> [(&'static str, u32); 3] {
 pub(super) fn text(error: &KafkaError) -> String {
     match error {
         KafkaError::ClientConfig(_, _, key, _) => {
-            format!("Kafka setting {key:?} has a value that librdkafka does not take; correct it under [kafka]")
+            format!("Kafka setting {key:?} has a value that librdkafka does not take; correct it under [client]")
         }
         error => error.to_string(),
     }
@@ -237,7 +237,7 @@ pub(super) fn explain(topic: &str, code: Code) -> String {
         }
         Code::ClusterAuthorizationFailed => "this user may not do that in the cluster; grant it the right (kafka-acls)",
         Code::Authentication | Code::SaslAuthenticationFailed | Code::SSL => {
-            "the broker does not accept who we are; check security.protocol, sasl.* and ssl.* under [kafka]"
+            "the broker does not accept who we are; check security.protocol, sasl.* and ssl.* under [client]"
         }
         Code::PolicyViolation => "the cluster's policy forbids it; ask who runs the cluster",
         Code::InvalidTimestamp => {
@@ -246,7 +246,7 @@ pub(super) fn explain(topic: &str, code: Code) -> String {
         }
         Code::InvalidReplicationFactor => "the cluster has fewer brokers than its default.replication.factor asks for",
         Code::InvalidTransactionTimeout => {
-            "the broker allows shorter transactions only; lower transaction.timeout.ms under [kafka], or raise the \
+            "the broker allows shorter transactions only; lower transaction.timeout.ms under [client], or raise the \
              broker's transaction.max.timeout.ms"
         }
         Code::ProducerFenced | Code::Fenced | Code::InvalidProducerEpoch | Code::InvalidProducerIdMapping => {
