@@ -6,6 +6,7 @@
 mod changelog;
 mod client;
 mod drain;
+mod fault;
 mod positions;
 mod producer;
 mod queue;
@@ -104,7 +105,7 @@ impl Kafka {
 
     fn admin(&self) -> Result<AdminClient<Context>, LogError> {
         AdminClient::from_config_and_context(&self.cluster.config(), Context::new(&self.cluster.name))
-            .map_err(|e| self.cluster.broken(client::text(&e)))
+            .map_err(|e| self.cluster.broken(fault::text(&e)))
     }
 
     /// Waits until the cluster's metadata shows the topic: creation is answered a moment before.
