@@ -88,13 +88,13 @@ pub fn run(
         }
         first_cause(threads.into_iter().map(|thread| thread.join()))
     });
-    stages.iter().for_each(|stage| stage.handle.end(how(&result)));
+    stages.iter().for_each(|stage| stage.handle.end(cause(&result)));
     result
 }
 
-/// How something ended, in words.
-fn how(result: &anyhow::Result<()>) -> Result<(), String> {
-    result.as_ref().map(|()| ()).map_err(|error| format!("{error:#}"))
+/// What ended something, in words.
+fn cause(result: &anyhow::Result<()>) -> Option<String> {
+    result.as_ref().err().map(|error| format!("{error:#}"))
 }
 
 /// What a thread of a line does, asking again and again what it is to do next.
@@ -253,7 +253,7 @@ impl<'a> Running<'a> {
             let own = work(0);
             first_cause(std::iter::once(Ok(own)).chain(threads.into_iter().map(|thread| thread.join())))
         });
-        self.handle.end(how(&result));
+        self.handle.end(cause(&result));
         result
     }
 

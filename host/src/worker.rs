@@ -8,7 +8,7 @@
 mod change;
 mod poison;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use self::change::Change;
@@ -49,8 +49,8 @@ pub struct Worker<'a> {
 /// Runs a worker until its source ends or it is told to. On an error, what is not committed is dropped, to be read
 /// again.
 pub fn run(worker: Worker<'_>, order: impl Fn() -> Order) -> anyhow::Result<()> {
-    let (tasks, change, suspects) = (BTreeMap::new(), Change::None, Suspects::default());
-    Loop { worker, tasks, draining: false, held: false, change, seen: None, unfit: None, suspects }.run(order)
+    let (tasks, change, unfit, suspects) = (BTreeMap::new(), Change::None, BTreeSet::new(), Suspects::default());
+    Loop { worker, tasks, draining: false, held: false, change, seen: None, unfit, suspects }.run(order)
 }
 
 struct Loop<'a> {
@@ -62,8 +62,8 @@ struct Loop<'a> {
     change: Change,
     /// Which changes of versions it has looked at; `None` where it is to look again.
     seen: Option<u64>,
-    /// When the version was swapped in elsewhere that could not be put to work here.
-    unfit: Option<i64>,
+    /// Of each version that was swapped in elsewhere and could not be put to work here, its place and when that was.
+    unfit: BTreeSet<(usize, i64)>,
     suspects: Suspects,
 }
 

@@ -6,7 +6,7 @@ use clap::Args;
 
 use crate::cli::control::Reach;
 use crate::cli::{Global, printable};
-use crate::control::api::{PipelineStatus, PluginStatus, Plugins, Status as Running, TaskStatus};
+use crate::control::api::{Ended, PipelineStatus, PluginStatus, Plugins, Status as Running, TaskStatus};
 use crate::swap::Outcome;
 
 #[derive(Debug, Args)]
@@ -91,12 +91,12 @@ fn show(status: &Running, out: &mut impl Write) -> io::Result<()> {
         let state = match &pipeline.ended {
             None if pipeline.paused => "paused",
             None => "running",
-            Some(Ok(())) => "ended",
-            Some(Err(_)) => "failed",
+            Some(Ended { error: None }) => "ended",
+            Some(Ended { error: Some(_) }) => "failed",
         };
         let (name, from, to) = (printable(name), printable(from), printable(to));
         writeln!(out, "\n{name}  {state}  {from} -> {to}  {}", printable(delivery))?;
-        if let Some(Err(error)) = &pipeline.ended {
+        if let Some(Ended { error: Some(error) }) = &pipeline.ended {
             writeln!(out, "  {}", printable(error))?;
         }
         for plugin in &pipeline.plugins {

@@ -24,8 +24,8 @@ pub struct PipelineStatus {
     /// The pipeline that it is part of: the name that a person knows.
     pub of: String,
     pub paused: bool,
-    /// How it ended, where it has: without an error, or with this one.
-    pub ended: Option<Result<(), String>>,
+    /// How it ended, where it has.
+    pub ended: Option<Ended>,
     pub from: String,
     pub to: String,
     pub delivery: String,
@@ -36,6 +36,13 @@ pub struct PipelineStatus {
     pub changing: Option<String>,
     /// What came of the last one.
     pub last_change: Option<Outcome>,
+}
+
+/// That nothing runs any more.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Ended {
+    /// What ended it; `None` where its input did, or it was asked to.
+    pub error: Option<String>,
 }
 
 /// A plugin in force: the latest, to which every task comes.

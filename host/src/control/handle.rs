@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::config::Pipeline;
-use crate::control::api::{Answer, PipelineStatus, Plan, PluginStatus, TaskStatus};
+use crate::control::api::{Answer, Ended, PipelineStatus, Plan, PluginStatus, TaskStatus};
 use crate::control::plan;
 use crate::metrics::Counters;
 use crate::plugin::PluginError;
@@ -34,7 +34,7 @@ pub struct Handle {
     pub counters: Counters,
     paused: AtomicBool,
     /// How it ended, where it has. Whoever proposes something holds it, so that nothing is proposed to nobody.
-    ended: Mutex<Option<Result<(), String>>>,
+    ended: Mutex<Option<Ended>>,
     /// By worker and partition.
     tasks: Mutex<BTreeMap<(usize, i32), TaskStatus>>,
     /// The canary that was asked for last.
@@ -198,9 +198,9 @@ impl Handle {
     }
 
     /// It has ended: nobody does what is asked of it any more.
-    pub fn end(&self, how: Result<(), String>) {
+    pub fn end(&self, error: Option<String>) {
         let mut ended = self.ended();
-        *ended = Some(how);
+        *ended = Some(Ended { error });
         let Some(proposal) = self.versions.proposal() else { return };
         if !proposal.call_off(Outcome::Refused { reason: "the pipeline has ended".to_owned() }) {
             let reason = "the pipeline has ended while it was committed; its next run shows which version holds";
@@ -213,16 +213,13 @@ impl Handle {
         self.still_runs(self.ended().as_ref())
     }
 
-    fn still_runs(&self, ended: Option<&Result<(), String>>) -> Result<(), Refused> {
-        let how = match ended {
-            None => return Ok(()),
-            Some(Ok(())) => String::new(),
-            Some(Err(error)) => format!(" with an error: {error}"),
-        };
+    fn still_runs(&self, ended: Option<&Ended>) -> Result<(), Refused> {
+        let Some(Ended { error }) = ended else { return Ok(()) };
+        let how = error.as_ref().map(|error| format!(" with an error: {error}")).unwrap_or_default();
         Err(Refused::Ended(format!("pipeline {} has ended{how}", self.pipeline.name)))
     }
 
-    fn ended(&self) -> MutexGuard<'_, Option<Result<(), String>>> {
+    fn ended(&self) -> MutexGuard<'_, Option<Ended>> {
         self.ended.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

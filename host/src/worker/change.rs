@@ -175,7 +175,7 @@ impl Loop<'_> {
     fn behind(&self) -> Option<Aimed> {
         let current = self.worker.handle.versions.current();
         let is_behind = |slot: usize, version: &Version| {
-            Some(version.since()) != self.unfit
+            !self.unfit.contains(&(slot, version.since()))
                 && self.tasks.values().any(|task| task.version(slot).since() < version.since())
         };
         let (slot, version) = current.into_iter().enumerate().find(|(slot, version)| is_behind(*slot, version))?;
@@ -298,13 +298,14 @@ impl Loop<'_> {
     }
 
     /// The new version cannot begin, and the old one goes on.
-    fn refuse(&mut self, Aimed { version, claim, .. }: &Aimed, error: &anyhow::Error) {
+    fn refuse(&mut self, Aimed { slot, version, claim, .. }: &Aimed, error: &anyhow::Error) {
         let (pipeline, reason) = (&self.worker.identity.pipeline, format!("{error:#}"));
         self.seen = None;
         match claim {
             Some(claim) => claim.proposal.conclude(Outcome::Refused { reason }),
+            None if super::is_interrupted(error) => tracing::warn!("{pipeline}: {reason}; trying again"),
             None => {
-                self.unfit = Some(version.since());
+                self.unfit.insert((*slot, version.since()));
                 tracing::error!("{pipeline}: {} is at work elsewhere, but not here: {reason}", version.plugin.title());
             }
         }

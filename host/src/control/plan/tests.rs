@@ -237,11 +237,11 @@ fn what_has_ended_says_so_and_keeps_nobody_waiting() {
         while handle.status().changing.is_none() {
             std::thread::yield_now();
         }
-        handle.end(Err("the disk is full".to_owned()));
+        handle.end(Some("the disk is full".to_owned()));
         let outcome = swap.join().unwrap().unwrap();
         assert_eq!(outcome, Outcome::Refused { reason: "the pipeline has ended".to_owned() });
     });
-    assert_eq!(handle.status().ended, Some(Err("the disk is full".to_owned())));
+    assert_eq!(handle.status().ended.unwrap().error.as_deref(), Some("the disk is full"));
     let ended = "pipeline p has ended with an error: the disk is full";
     assert_eq!(late.swap(&wanted().component, Trial::default()).unwrap_err().to_string(), ended);
     assert_eq!(registry.plan("p", &wanted()).err().unwrap().to_string(), ended);
