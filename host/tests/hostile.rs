@@ -137,6 +137,26 @@ fn a_flood_of_log_lines_is_cut_escaped_and_counted() {
     assert_eq!(said, expected);
 }
 
+/// Each message that it fails on is looked for in new instances, each of which says why it gives up.
+#[test]
+fn a_plugin_that_fails_again_and_again_has_no_more_lines_for_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let messages: String = (0..1_000).map(|n| if n % 150 == 10 { "\"poison\"\n" } else { "{}\n" }).collect();
+    std::fs::write(directory.path().join("in.jsonl"), messages).unwrap();
+    let text = format!(
+        "[source]\nuri = \"file:in.jsonl\"\n[[plugin]]\nfile = {:?}\nsettings = {{ how = \"trap\", marked = true }}\n\
+         limits.log_lines = 5\n[sink]\nuri = \"stdout:\"\n",
+        plugin("hostile")
+    );
+    std::fs::write(directory.path().join("it.toml"), text).unwrap();
+    let output = run(directory.path(), &["run", "it.toml"]);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{stderr}");
+    assert!(stderr.contains("rejected by hostile: trap  7"), "{stderr}");
+    let said: Vec<&str> = stderr.lines().filter_map(|line| Some(line.split_once("hostile 0.1.0: ")?.1)).collect();
+    assert!(said.len() == 6 && said[5].contains(" log lines dropped; it may write 5 a minute"), "{said:#?}");
+}
+
 #[test]
 fn the_other_pipeline_of_a_process_is_unharmed() {
     let directory = tempfile::tempdir().unwrap();
