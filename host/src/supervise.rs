@@ -73,7 +73,7 @@ fn is_fenced(error: &anyhow::Error) -> bool {
 }
 
 /// Whether what failed can be done again from the last checkpoint, by a new worker.
-fn is_interrupted(error: &anyhow::Error) -> bool {
+pub fn is_interrupted(error: &anyhow::Error) -> bool {
     matches!(log_error(error), Some(LogError::Interrupted { .. }))
 }
 

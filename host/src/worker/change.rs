@@ -8,6 +8,7 @@ use crate::chain::Stage;
 use crate::checkpoint::{Checkpoint, Part};
 use crate::compare::Comparison;
 use crate::prepare::{Origin, Preparing};
+use crate::supervise::is_interrupted;
 use crate::swap::{Aim, Canary, Claim, Outcome, Proposal, Trial};
 use crate::task::Task;
 use crate::version::Version;
@@ -303,7 +304,7 @@ impl Loop<'_> {
         self.seen = None;
         match claim {
             Some(claim) => claim.proposal.conclude(Outcome::Refused { reason }),
-            None if super::is_interrupted(error) => tracing::warn!("{pipeline}: {reason}; trying again"),
+            None if is_interrupted(error) => tracing::warn!("{pipeline}: {reason}; trying again"),
             None => {
                 self.unfit.insert((*slot, version.since()));
                 tracing::error!("{pipeline}: {} is at work elsewhere, but not here: {reason}", version.plugin.title());
