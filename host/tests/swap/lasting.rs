@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use host::log::Log;
 use host::log::kafka::Kafka;
+use host::log::{Log, Writer};
 use host::message::Batch;
 
 use super::{Live, SOON, assert_stamped, values, with};
@@ -97,6 +97,54 @@ fn two_hosts_of_one_group_are_swapped_one_after_the_other() {
     shared.await_versions(&[("1.0.0", 100), ("1.0.1", 100)]);
 }
 
+/// Partitions that go are committed first: so a version on trial is judged by what it has seen, and either all of that
+/// takes effect or the old one does it again.
+#[test]
+fn a_rebalance_ends_a_trial_one_way_or_the_other() {
+    for (name, settings, code) in [("good", [].as_slice(), 0), ("bad", &["--set", "id=nothing"], 1)] {
+        let shared = Shared::new(name);
+        let machines = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        let [first, second] = machines.each_ref().map(tempfile::TempDir::path);
+        let _running = shared.start(first, first);
+        operator::status(first, &shared.name, 2);
+        let trial = [&["--trial", "1000000", "--trial-time", "15s"], settings].concat();
+        let mut writer = shared.writer();
+        send(writer.as_mut());
+        let mut sent = 100;
+        let (other, swapped) = std::thread::scope(|scope| {
+            let swap = scope.spawn(|| operator::swap(first, &shared.name, &plugin("stamp-2"), &trial));
+            wait_for("output that is held back, so a trial", || {
+                send(writer.as_mut());
+                sent += 100;
+                let status = operator::line(first, &shared.name).pop()?;
+                let kept: i64 = status.tasks.iter().filter_map(|task| task.next).sum();
+                let held = status.counters.get("messages in").copied()? as i64 > kept + 50;
+                assert!(!swap.is_finished(), "the trial was over before it was seen");
+                held.then_some(())
+            });
+            let other = shared.start(second, second);
+            (other, swap.join().unwrap())
+        });
+        assert_eq!(swapped.code, code, "{swapped:?}");
+        operator::status(second, &shared.name, 1);
+        send(writer.as_mut());
+        sent += 100;
+        let values = wait_for("the output", || Some(shared.values()).filter(|values| values.len() >= sent));
+        assert_eq!(values.len(), sent, "each message once");
+        let new = values.iter().filter(|value| value["version"] == "1.0.1").count();
+        assert!(if code == 0 { new > 50 } else { new == 0 }, "{new} of {sent} by the new version");
+        assert!(other.stop("TERM").success());
+    }
+}
+
+/// Sends 100 messages of as many keys, so to both partitions.
+fn send(writer: &mut dyn Writer) {
+    let mut batch = Batch::new();
+    (0..100).for_each(|n| batch.push(Some(format!("k{n}").as_bytes()), Some(br#"{"id":1}"#), n));
+    writer.append(&batch).unwrap();
+    writer.flush().unwrap();
+}
+
 /// A pipeline of `stamp` between two topics of the shared broker, with two partitions.
 struct Shared {
     name: String,
@@ -119,7 +167,7 @@ impl Shared {
         let Self { name, brokers, .. } = self;
         let text = format!(
             "name = {name:?}\n[source]\nuri = \"kafka://{brokers}/{name}.in\"\nidle = \"1h\"\n{}[sink]\n\
-             uri = \"kafka://{brokers}/{name}.out\"\ninterval = \"20ms\"\n",
+             uri = \"kafka://{brokers}/{name}.out\"\ninterval = \"20ms\"\n[client]\n\"transaction.timeout.ms\" = \"60000\"\n",
             with(&plugin("stamp-1"))
         );
         std::fs::write(machine.join("p.toml"), text).unwrap();
@@ -128,21 +176,24 @@ impl Shared {
         Running::start(command)
     }
 
-    /// Sends 100 messages of as many keys, so to both partitions.
+    /// Its first flush takes a while.
+    fn writer(&self) -> Box<dyn Writer> {
+        self.log.writer(&format!("{}.in", self.name)).unwrap()
+    }
+
     fn send(&self) {
-        let mut batch = Batch::new();
-        (0..100).for_each(|n| batch.push(Some(format!("k{n}").as_bytes()), Some(br#"{"id":1}"#), n));
-        let mut writer = self.log.writer(&format!("{}.in", self.name)).unwrap();
-        writer.append(&batch).unwrap();
-        writer.flush().unwrap();
+        send(self.writer().as_mut());
+    }
+
+    /// What came out.
+    fn values(&self) -> Vec<serde_json::Value> {
+        values(&self.log, &format!("{}.out", self.name))
     }
 
     /// Waits until there are as many messages as these together, and checks that so many are by each version.
     fn await_versions(&self, expected: &[(&str, usize)]) {
         let count = expected.iter().map(|(_, count)| count).sum();
-        let values = wait_for("the output", || {
-            Some(values(&self.log, &format!("{}.out", self.name))).filter(|values| values.len() >= count)
-        });
+        let values = wait_for("the output", || Some(self.values()).filter(|values| values.len() >= count));
         let mut found = BTreeMap::new();
         for value in &values {
             *found.entry(value["version"].as_str().unwrap()).or_insert(0) += 1;
