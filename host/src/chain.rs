@@ -11,7 +11,7 @@ use crate::checkpoint::{self, Checkpoint, Tally};
 use crate::message::Batch;
 use crate::plugin::{Entries, Instance, Output, PluginError, Rejection};
 use crate::sink::Kept;
-use crate::versions::Version;
+use crate::version::Version;
 
 /// One plugin of a chain.
 pub struct Stage {

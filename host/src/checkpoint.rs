@@ -10,7 +10,6 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use crate::message::Column;
 use crate::plugin::Entries;
-use crate::versions::Version;
 
 /// Of what is written below and of how state is kept beside it; a change of either is a new one.
 const FORMAT: u32 = 1;
@@ -121,8 +120,8 @@ pub struct Refusal {
 
 impl Identity {
     /// The same pipeline with these plugins.
-    pub fn with(&self, versions: &[Version]) -> Self {
-        Self { plugins: versions.iter().map(Version::mark).collect(), ..self.clone() }
+    pub fn with(&self, plugins: Vec<Mark>) -> Self {
+        Self { plugins, ..self.clone() }
     }
 
     /// A checkpoint of this pipeline.

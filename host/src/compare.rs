@@ -210,7 +210,7 @@ impl Comparison {
             return;
         }
         let (old, new) = (Messages::new(old), Messages::new(new));
-        let mut by_key: BTreeMap<Option<&[u8]>, (Vec<Message<'_>>, Vec<Message<'_>>)> = BTreeMap::new();
+        let mut by_key: BTreeMap<_, (Vec<Message<'_>>, Vec<Message<'_>>)> = BTreeMap::new();
         old.iter().for_each(|message| by_key.entry(message.key).or_default().0.push(message));
         new.iter().for_each(|message| by_key.entry(message.key).or_default().1.push(message));
         let mut fields = Fields::new();

@@ -22,3 +22,15 @@ pub use error::{PluginError, Reached, Uncompiled};
 pub use guest_log::quote;
 pub use instance::Instance;
 pub use limits::{Limits, MOST_MEMORY, MOST_TABLE_ELEMENTS};
+
+impl std::fmt::Display for Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Boolean => "boolean",
+            Self::Integer => "integer",
+            Self::Float => "float",
+            Self::Text => "text",
+            Self::Timestamp => "timestamp",
+        })
+    }
+}

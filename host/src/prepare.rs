@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 use crate::checkpoint::{Part, own};
 use crate::plugin::{Entries, Instance, PluginError};
 use crate::sink::Kept;
-use crate::versions::Version;
+use crate::version::Version;
 
 /// Instances that are being made ready, one for each partition. Dropped, it leaves nothing: its thread ends soon.
 pub struct Preparing {

@@ -7,7 +7,7 @@ use crate::log::{LogError, Writer};
 use crate::message::{Batch, Rejected};
 use crate::rejects::Rejects;
 use crate::source::{MAX_REJECTED, Poll, Source};
-use crate::worker::Order;
+use crate::stop::Order;
 
 /// How long a poll waits, and so how soon a request to stop is seen.
 const WAIT: Duration = Duration::from_millis(50);

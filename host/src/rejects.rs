@@ -8,7 +8,7 @@ use crate::dead_letter::{DeadLetters, Letter, Ran, Text};
 use crate::message::{Batch, Fetch, Rejected};
 use crate::metrics::Tentative;
 use crate::plugin::{Description, Rejection};
-use crate::versions::Version;
+use crate::version::Version;
 
 /// Where messages go that cannot be used, and who counts them.
 pub struct Rejects {

@@ -17,33 +17,31 @@ use crate::config::{self, Delivery, Pipeline, Until};
 use crate::control::handle::{Handle, Registry};
 use crate::dead_letter::DeadLetters;
 use crate::failures::Failures;
+use crate::load;
 use crate::log::connect::Logs;
 use crate::log::{Log, Reading, Start};
 use crate::member::Member;
 use crate::metrics::{Counters, Tentative};
-use crate::partitioning::{self, Finding, Verdict};
+use crate::partitioning::Verdict;
 use crate::plugin::Engine;
 use crate::pump;
 use crate::rejects::Rejects;
 use crate::simulate::iss;
+use crate::sink::Sink;
 use crate::sink::csv::Csv;
 use crate::sink::embedded::EmbeddedSink;
 use crate::sink::files::FileSink;
 use crate::sink::kafka::{self, KafkaSink};
 use crate::sink::stdout::StdoutSink;
-use crate::sink::{Sink, SinkError};
 use crate::source::Source;
 use crate::source::file::FileSource;
 use crate::source::http::HttpSource;
-use crate::stop::Stop;
+use crate::stop::{Order, Stop};
 use crate::store::Store;
 use crate::supervise::supervise;
 use crate::uri::{LettersUri, TopicUri};
-use crate::versions::{Version, Versions};
-use crate::worker::{self, Order, Worker};
-
-/// Most plugins of one stage: state is kept by their numbers, each a byte, and one of those means a checkpoint.
-const MOST_PLUGINS: usize = 100;
+use crate::versions::Versions;
+use crate::worker::{self, Worker};
 
 /// Runs one pipeline until its input ends, its time is over, or `stop` is requested.
 /// The counters are those that progress and the closing summary show; `registry` is where it can be asked and changed.
@@ -62,7 +60,7 @@ pub fn run(
         stages.push(Running::open(stage, &pipeline.name, engine, logs.clone(), counters)?);
     }
     stages.iter().for_each(|stage| registry.add(&stage.handle));
-    for finding in findings(stages.iter().map(|stage| (stage.pipeline, stage.handle.versions.file()))) {
+    for finding in load::findings(stages.iter().map(|stage| (stage.pipeline, stage.handle.versions.file()))) {
         if finding.verdict == Verdict::Split {
             tracing::warn!("{}: {finding}", finding.pipeline);
         }
@@ -191,55 +189,6 @@ impl<'a> Ends<'a> {
     }
 }
 
-/// Compiles and opens every plugin once, so that mistakes show before anything is read.
-pub fn load(pipeline: &Pipeline, engine: &Engine) -> anyhow::Result<Vec<Version>> {
-    if pipeline.plugins.len() > MOST_PLUGINS {
-        let (name, count) = (&pipeline.name, pipeline.plugins.len());
-        return Err(config::Error::Arguments(format!(
-            "pipeline {name:?} has {count} plugins in a row, where {MOST_PLUGINS} are the most; put a topic between two \
-             (`through`)"
-        ))
-        .into());
-    }
-    let mut number = 0;
-    let load = |spec: &config::PluginSpec| {
-        let plugin = engine.load(&spec.path)?;
-        let has_state = plugin.has_state();
-        let version = Version::new(plugin, spec.settings.clone(), spec.limits.clone(), number)?;
-        number += u8::from(has_state);
-        Ok(version)
-    };
-    pipeline.plugins.iter().map(load).collect()
-}
-
-/// What each plugin with state gets of its groups. The pipelines are a line, each with its plugins.
-pub fn findings<'a>(line: impl Iterator<Item = (&'a Pipeline, &'a [Version])>) -> Vec<Finding> {
-    let says = |version: &'a Version| partitioning::Says {
-        name: &version.plugin.description.name,
-        has_state: version.plugin.has_state(),
-        opened: &version.opened,
-    };
-    let stage = |(pipeline, plugins): (&'a Pipeline, &'a [Version])| partitioning::Stage {
-        pipeline,
-        plugins: plugins.iter().map(says).collect(),
-    };
-    partitioning::findings(&line.map(stage).collect::<Vec<_>>())
-}
-
-/// The columns of a sink that needs to know them before the first message; `None` for the others.
-pub fn columns(pipeline: &Pipeline, plugins: &[Version]) -> Result<Option<Vec<String>>, SinkError> {
-    let config::Sink::Csv(options) = &pipeline.sink else { return Ok(None) };
-    match plugins.last() {
-        Some(version) if !version.opened.fields.is_empty() => {
-            Ok(Some(version.opened.fields.iter().map(|field| field.name.clone()).collect()))
-        }
-        last => Err(SinkError::NoColumns {
-            sink: format!("csv:{}", options.directory.display()),
-            plugin: last.map(|version| version.plugin.title()).unwrap_or_default(),
-        }),
-    }
-}
-
 /// One pipeline of a line, with all that its workers have in common.
 struct Running<'a> {
     pipeline: &'a Pipeline,
@@ -258,8 +207,8 @@ impl<'a> Running<'a> {
         logs: Arc<Logs>,
         counters: Counters,
     ) -> anyhow::Result<Self> {
-        let plugins = load(pipeline, engine)?;
-        let columns = columns(pipeline, &plugins)?;
+        let plugins = load::plugins(pipeline, engine)?;
+        let columns = load::columns(pipeline, &plugins)?;
         let sink = match &pipeline.sink {
             config::Sink::Topic(topic) => Some(topic),
             config::Sink::Csv(_) | config::Sink::Stdout => None,

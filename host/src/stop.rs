@@ -38,6 +38,15 @@ impl Stop {
     }
 }
 
+/// What a loop is told from outside.
+pub enum Order {
+    Go,
+    /// Hand out what is there, then end.
+    Drain,
+    /// End with what is in hand.
+    Stop,
+}
+
 /// SIGINT and SIGTERM as requests to stop, until this is dropped.
 ///
 /// A SIGINT some time after the first signal (0.2 s) ends the process at once.

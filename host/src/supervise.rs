@@ -4,8 +4,11 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
+use crate::log::LogError;
 use crate::metrics::Counters;
-use crate::worker::{self, Order};
+use crate::sink::SinkError;
+use crate::source::SourceError;
+use crate::stop::Order;
 
 /// How long a worker waits before it starts again from the last checkpoint: at first, and at most.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
@@ -47,12 +50,10 @@ pub fn supervise(
         } else {
             panics + 1
         };
-        missing = worker::is_missing(&error).then(|| missing.unwrap_or_else(Instant::now));
+        missing = is_missing(&error).then(|| missing.unwrap_or_else(Instant::now));
         let back_soon = missing.is_some_and(|since| since.elapsed() < GONE);
-        let again = worker::is_interrupted(&error)
-            || (shared && worker::is_fenced(&error))
-            || back_soon
-            || (1..PANICS).contains(&panics);
+        let again =
+            is_interrupted(&error) || (shared && is_fenced(&error)) || back_soon || (1..PANICS).contains(&panics);
         if !again || matches!(order(), Order::Stop) {
             return Err(error);
         }
@@ -66,8 +67,33 @@ pub fn supervise(
     }
 }
 
+/// Whether another host has taken over a partition at the sink.
+fn is_fenced(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| matches!(cause.downcast_ref(), Some(SinkError::Fenced { .. })))
+}
+
+/// Whether what failed can be done again from the last checkpoint, by a new worker.
+pub fn is_interrupted(error: &anyhow::Error) -> bool {
+    matches!(log_error(error), Some(LogError::Interrupted { .. }))
+}
+
+/// Whether a topic is not there; for a moment a broker says so of any topic when it comes back.
+fn is_missing(error: &anyhow::Error) -> bool {
+    matches!(log_error(error), Some(LogError::NoTopic { .. }))
+}
+
+/// The error of a log that is behind this one, if any is.
+pub fn log_error(error: &anyhow::Error) -> Option<&LogError> {
+    error.chain().find_map(|cause| match (cause.downcast_ref(), cause.downcast_ref()) {
+        (Some(SinkError::Log(error)), _) | (_, Some(SourceError::Log(error))) => Some(error),
+        _ => cause.downcast_ref(),
+    })
+}
+
 #[cfg(test)]
 mod tests {
+    use anyhow::Context;
+
     use super::*;
 
     #[test]
@@ -81,5 +107,23 @@ mod tests {
         let error = supervise("p", &counters, false, &|| Order::Go, || panic!("injected")).unwrap_err();
         assert!(error.is::<Panicked>(), "{error:#}");
         assert_eq!(counters.get("interruptions"), 3);
+    }
+
+    #[test]
+    fn what_can_be_done_again_is_known_wherever_it_comes_from() {
+        let interrupted = || LogError::Interrupted { log: "kafka://b".into(), error: "fenced".into() };
+        let missing = || LogError::NoTopic { topic: "t".into(), log: "kafka://b".into() };
+        let everywhere = |error: &dyn Fn() -> LogError| -> [anyhow::Error; 3] {
+            [error().into(), SinkError::Log(error()).into(), SourceError::Log(error()).into()]
+        };
+        for error in everywhere(&interrupted) {
+            let error = Err::<(), _>(error).context("the sink").unwrap_err();
+            assert!(is_interrupted(&error) && !is_missing(&error), "{error:#}");
+        }
+        for error in everywhere(&missing) {
+            assert!(is_missing(&error) && !is_interrupted(&error), "{error:#}");
+        }
+        let fenced = SinkError::Fenced { place: "csv:out".into(), what: "taken over".into() }.into();
+        assert!(is_fenced(&fenced) && !is_interrupted(&fenced) && !is_fenced(&anyhow::anyhow!("other")));
     }
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use crate::compare::{Comparison, Report};
-use crate::versions::Version;
+use crate::version::Version;
 
 /// How often a change that was interrupted (a broker that went, partitions that were lost) is tried again.
 const ATTEMPTS: u32 = 3;

@@ -10,7 +10,7 @@ use crate::message::{Batch, Fetch};
 use crate::plugin::Rejection;
 use crate::rejects::Rejects;
 use crate::sink::{Kept, Sink};
-use crate::versions::Version;
+use crate::version::Version;
 
 /// The event time of the end: everything that waits for a time is due.
 pub const END: i64 = i64::MAX;

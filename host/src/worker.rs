@@ -19,21 +19,14 @@ use crate::failures::Failures;
 use crate::log::LogError;
 use crate::message::Fetch;
 use crate::rejects::Rejects;
-use crate::sink::{Positions, Sink, SinkError, Step};
-use crate::source::{Assigned, Poll, Source, SourceError};
+use crate::sink::{Positions, Sink, Step};
+use crate::source::{Assigned, Poll, Source};
+use crate::stop::Order;
 use crate::task::{END, Task};
+use crate::version::Version;
 
 /// How long one poll waits, and so how soon a request to stop is seen.
 const WAIT: Duration = Duration::from_millis(50);
-
-/// What a loop is told from outside.
-pub enum Order {
-    Go,
-    /// Hand out what is there, then end.
-    Drain,
-    /// End with what is in hand.
-    Stop,
-}
 
 /// One thread's share of a pipeline.
 pub struct Worker<'a> {
@@ -149,7 +142,7 @@ impl Loop<'_> {
         let (start, partition) = (Instant::now(), assigned.partition);
         let last = sink.open(partition)?;
         let versions = handle.versions.of(last.as_ref())?;
-        let identity = identity.with(&versions);
+        let identity = identity.with(versions.iter().map(Version::mark).collect());
         let next = identity.resume(partition, last.as_ref(), assigned.position.as_ref())?;
         if let (None, Some(position)) = (next, &assigned.position)
             && identity.plugins.iter().any(|mark| mark.has_state)
@@ -208,7 +201,13 @@ impl Loop<'_> {
                 Some(last) => Some((last.clone(), sink.kept(&last)?)),
                 None => None,
             };
-            *task = Task::new(partition, &versions, identity.with(&versions), next, last)?;
+            *task = Task::new(
+                partition,
+                &versions,
+                identity.with(versions.iter().map(Version::mark).collect()),
+                next,
+                last,
+            )?;
             handle.tell(*number, partition, task);
             source.start(partition, next)?;
         }
@@ -307,52 +306,5 @@ fn lost(partitions: &[i32]) -> LogError {
     LogError::Interrupted {
         log: "the group".to_owned(),
         error: format!("partitions {partitions:?} went to another worker before they could be committed"),
-    }
-}
-
-/// Whether another host has taken over a partition at the sink.
-pub fn is_fenced(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| matches!(cause.downcast_ref(), Some(SinkError::Fenced { .. })))
-}
-
-/// Whether what failed can be done again from the last checkpoint, by a new worker.
-pub fn is_interrupted(error: &anyhow::Error) -> bool {
-    matches!(log_error(error), Some(LogError::Interrupted { .. }))
-}
-
-/// Whether a topic is not there; for a moment a broker says so of any topic when it comes back.
-pub fn is_missing(error: &anyhow::Error) -> bool {
-    matches!(log_error(error), Some(LogError::NoTopic { .. }))
-}
-
-fn log_error(error: &anyhow::Error) -> Option<&LogError> {
-    error.chain().find_map(|cause| match (cause.downcast_ref(), cause.downcast_ref()) {
-        (Some(SinkError::Log(error)), _) | (_, Some(SourceError::Log(error))) => Some(error),
-        _ => cause.downcast_ref(),
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use anyhow::Context;
-
-    use super::*;
-
-    #[test]
-    fn what_can_be_done_again_is_known_wherever_it_comes_from() {
-        let interrupted = || LogError::Interrupted { log: "kafka://b".into(), error: "fenced".into() };
-        let missing = || LogError::NoTopic { topic: "t".into(), log: "kafka://b".into() };
-        let everywhere = |error: &dyn Fn() -> LogError| -> [anyhow::Error; 3] {
-            [error().into(), SinkError::Log(error()).into(), SourceError::Log(error()).into()]
-        };
-        for error in everywhere(&interrupted) {
-            let error = Err::<(), _>(error).context("the sink").unwrap_err();
-            assert!(is_interrupted(&error) && !is_missing(&error), "{error:#}");
-        }
-        for error in everywhere(&missing) {
-            assert!(is_missing(&error) && !is_interrupted(&error), "{error:#}");
-        }
-        let fenced = SinkError::Fenced { place: "csv:out".into(), what: "taken over".into() }.into();
-        assert!(is_fenced(&fenced) && !is_interrupted(&fenced) && !is_fenced(&anyhow::anyhow!("other")));
     }
 }

@@ -11,6 +11,7 @@ use std::process::Command;
 fn host(arguments: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_host"));
     command.args(arguments.split_whitespace()).env_remove("APOGEE_LOG").env_remove("COLUMNS");
+    command.env_remove("APOGEE_CONTROL_TOKEN");
     command
 }
 
@@ -61,6 +62,10 @@ fn every_command_has_help_with_examples() {
         "drop",
         "pause",
         "resume",
+        "replay",
+        "dead list",
+        "dead show",
+        "dead replay",
     ] {
         let output = host(&format!("{command} --help")).output().unwrap();
         let text = String::from_utf8(output.stdout).unwrap();
@@ -78,6 +83,28 @@ fn every_file_is_checked_and_the_worst_decides() {
     let text = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(3), "{text}");
     assert!(text.contains("unknown key \"evry\"") && text.contains("nowhere.toml: no such file"), "{text}");
+}
+
+#[test]
+fn what_becomes_of_failures_is_told_by_the_check() {
+    let folder = tempfile::tempdir().unwrap();
+    let flatten = crate::program::plugin("flatten");
+    for (keys, told) in [
+        ("", "a message on which a plugin fails is a dead letter; more than 10 of 1000 stop the pipeline"),
+        (
+            "policy = \"skip\"\nmost = 1\nof = 5",
+            "a message on which a plugin fails is counted and passed over; more than 1 of 5 stop the pipeline",
+        ),
+        ("policy = \"stop\"", "the pipeline stops before a message on which a plugin fails"),
+    ] {
+        let text = format!(
+            "[source]\nuri = \"sim:iss\"\n[[plugin]]\nfile = {flatten:?}\n[failures]\n{keys}\n[sink]\nuri = \"stdout:\"\n"
+        );
+        std::fs::write(folder.path().join("iss.toml"), text).unwrap();
+        let output = host("check iss.toml").current_dir(folder.path()).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(text.lines().any(|line| line.starts_with("failures ") && line.ends_with(told)), "{text}");
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! themselves, and whatever is handed in next is taken.
 
 use std::fmt::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 use host::error::Fault;
@@ -46,6 +47,11 @@ fn set_off(engine: &Engine, bomb: &str) -> String {
     let text = error.to_string();
     assert!(text.len() < 2_000, "{text}");
     text
+}
+
+/// A component that takes the compiler a minute or more.
+pub fn bomb() -> Vec<u8> {
+    wat::parse_str(module(&web(4_000, 40_000))).unwrap()
 }
 
 /// A component with one core module of this text.
@@ -130,6 +136,34 @@ fn without_a_cache_directory_there_is_one_for_as_long_as_it_takes() {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && stderr.contains("there is no cache directory"), "{stderr}");
     assert_eq!(std::fs::read_dir(scratch.path()).unwrap().count(), 0, "it is left behind");
+}
+
+/// Compiled code is run as it is there, so whoever could put some there could run it.
+#[test]
+fn a_cache_directory_that_others_can_write_to_is_not_used() {
+    let [directory, caches] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let cache = caches.path().join("apogee/compiled");
+    let inspect = || {
+        let mut inspect = host(directory.path(), &["plugin", "inspect", plugin("flatten").to_str().unwrap()]);
+        let output = inspect.env("XDG_CACHE_HOME", caches.path()).output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{stderr}");
+        (std::fs::read_dir(&cache).unwrap().count(), stderr)
+    };
+    let mode = |mode| std::fs::set_permissions(&cache, std::fs::Permissions::from_mode(mode)).unwrap();
+    std::fs::create_dir_all(&cache).unwrap();
+    for others in [0o777, 0o770, 0o702] {
+        mode(others);
+        let (kept, stderr) = inspect();
+        assert!(
+            kept == 0 && stderr.contains("there is no cache directory that only this user"),
+            "{others:o}: {stderr}"
+        );
+    }
+    std::fs::remove_dir(&cache).unwrap();
+    let (kept, stderr) = inspect();
+    assert!(kept > 0 && stderr.is_empty(), "{stderr}");
+    assert_eq!(std::fs::metadata(&cache).unwrap().permissions().mode() & 0o777, 0o700);
 }
 
 #[test]

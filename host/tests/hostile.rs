@@ -1,6 +1,8 @@
 //! Plugins that misbehave on purpose. Each is stopped with a text that tells the operator which plugin, what it did
 //! and what to do; the host lives on, and the next plugin is unharmed.
 
+mod texts;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -9,6 +11,7 @@ use host::message::Batch;
 use host::plugin::{Engine, Entries, Instance, Limits, Output, PluginError};
 use serde_json::json;
 
+use self::texts::TEXTS;
 use crate::program::{csv_rows, plugin, run};
 
 /// Small limits, so that the tests are quick.
@@ -78,155 +81,6 @@ fn each_is_stopped_with_a_text_that_says_what_to_do() {
 /// What is not stopped; the first is a comparison, the others have a test of their own.
 const UNSTOPPED: [&str; 4] = ["echo", "log-flood", "clock-random-env", "reject"];
 
-const TEXTS: [(&str, &str); 38] = [
-    (
-        "loop-in-open",
-        "plugin hostile 0.1.0 was stopped in open: it ran longer than 300ms; if it needs longer, raise `call` in [plugin.limits]",
-    ),
-    (
-        "trap-in-open",
-        "plugin hostile 0.1.0 failed in open: it gave up (a panic, an abort or an uncaught exception); it said: thread '<unnamed>' (1) panicked at plugins/hostile/src/lib.rs:48:32: / it does not open / note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace",
-    ),
-    (
-        "loop-in-process",
-        "plugin hostile 0.1.0 was stopped in process: it ran longer than 300ms; if it needs longer, raise `call` in [plugin.limits]",
-    ),
-    (
-        "allocate",
-        "plugin hostile 0.1.0 was stopped in process: it asked for 33619968 bytes of memory and may have 33554432; if it needs more, raise `memory` in [plugin.limits]",
-    ),
-    (
-        "recurse",
-        "plugin hostile 0.1.0 failed in process: it reached outside of its memory (often a recursion without end)",
-    ),
-    (
-        "trap",
-        "plugin hostile 0.1.0 failed in process: it gave up (a panic, an abort or an uncaught exception); it said: thread '<unnamed>' (1) panicked at plugins/hostile/src/lib.rs:65:26: / the plugin said so / note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace",
-    ),
-    ("abort", "plugin hostile 0.1.0 failed in process: it gave up (a panic, an abort or an uncaught exception)"),
-    (
-        "lengths-too-long",
-        "plugin hostile 0.1.0 gave back nonsense from process: lengths of the values that sum up to 1000011 for 11 bytes; nothing of it was used, and this is the plugin's fault",
-    ),
-    (
-        "lengths-negative",
-        "plugin hostile 0.1.0 gave back nonsense from process: a length of -2 among the values; nothing of it was used, and this is the plugin's fault",
-    ),
-    (
-        "lengths-short",
-        "plugin hostile 0.1.0 gave back nonsense from process: lengths of the values that sum up to 10 for 11 bytes; nothing of it was used, and this is the plugin's fault",
-    ),
-    (
-        "columns-uneven",
-        "plugin hostile 0.1.0 gave back nonsense from process: 3 keys for 0 messages; nothing of it was used, and this is the plugin's fault",
-    ),
-    (
-        "headers-out-of-range",
-        "plugin hostile 0.1.0 gave back nonsense from process: a header that names message 4294967295 of 3; nothing of it was used, and this is the plugin's fault",
-    ),
-    (
-        "origins-out-of-range",
-        "plugin hostile 0.1.0 gave back nonsense from process: an origin that names message 4294967295 of 3; nothing of it was used, and this is the plugin's fault",
-    ),
-    (
-        "origins-missing",
-        "plugin hostile 0.1.0 gave back nonsense from process: 0 origins for 3 messages; nothing of it was used, and this is the plugin's fault",
-    ),
-    (
-        "rejected-out-of-range",
-        "plugin hostile 0.1.0 gave back nonsense from process: a rejection that names message 4294967295 of 3; nothing of it was used, and this is the plugin's fault",
-    ),
-    (
-        "rejected-twice",
-        "plugin hostile 0.1.0 gave back nonsense from process: message 0 rejected twice; nothing of it was used, and this is the plugin's fault",
-    ),
-    (
-        "million-messages",
-        "plugin hostile 0.1.0 was stopped in process: it put out more than 10000 messages or 1048576 bytes in one call; if it needs more, raise `output_messages` and `output_bytes` in [plugin.limits]",
-    ),
-    (
-        "giant-output",
-        "plugin hostile 0.1.0 was stopped in process: it asked for 1074855936 bytes of memory and may have 33554432; if it needs more, raise `memory` in [plugin.limits]",
-    ),
-    (
-        "giant-reason",
-        "plugin hostile 0.1.0 was stopped in process: it put out more than 10000 messages or 1048576 bytes in one call; if it needs more, raise `output_messages` and `output_bytes` in [plugin.limits]",
-    ),
-    (
-        "hoard-handles",
-        "plugin hostile 0.1.0 was stopped in process: it held more than 100 handles to host resources; if it needs more, raise `resources` in [plugin.limits]",
-    ),
-    (
-        "hoard-streams",
-        "plugin hostile 0.1.0 was stopped in process: it held more than 100 handles to host resources; if it needs more, raise `resources` in [plugin.limits]",
-    ),
-    ("hoard-random", "plugin hostile 0.1.0 failed in process: requested len 18446744073709551615 exceeds limit 65536"),
-    (
-        "bad-fields",
-        "plugin hostile 0.1.0 gave back nonsense from open: 10001 fields, where 10000 are the most; nothing of it was used, and this is the plugin's fault",
-    ),
-    (
-        "duplicate-fields",
-        "plugin hostile 0.1.0 gave back nonsense from open: a field without a name, or with one that is there twice: \"\\u{1b}[31mred\"; nothing of it was used, and this is the plugin's fault",
-    ),
-    (
-        "loop-in-restore",
-        "plugin hostile 0.1.0 was stopped in restore: it ran longer than 300ms; if it needs longer, raise `call` in [plugin.limits]",
-    ),
-    (
-        "trap-in-restore",
-        "plugin hostile 0.1.0 failed in restore: it gave up (a panic, an abort or an uncaught exception); it said: thread '<unnamed>' (1) panicked at plugins/hostile/src/lib.rs:128:35: / the state is not to my taste / note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace",
-    ),
-    (
-        "refuse-state",
-        "plugin hostile 0.1.0 refuses the state that its version 0.1.0 kept: \\u{1b}[31mnot mine; go back to that version, or start without it under another `group`",
-    ),
-    (
-        "loop-in-advance",
-        "plugin hostile 0.1.0 was stopped in advance: it ran longer than 300ms; if it needs longer, raise `call` in [plugin.limits]",
-    ),
-    (
-        "trap-in-advance",
-        "plugin hostile 0.1.0 failed in advance: it gave up (a panic, an abort or an uncaught exception); it said: thread '<unnamed>' (1) panicked at plugins/hostile/src/lib.rs:99:35: / the time is not right / note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace",
-    ),
-    (
-        "million-in-advance",
-        "plugin hostile 0.1.0 was stopped in advance: it put out more than 10000 messages or 1048576 bytes in one call; if it needs more, raise `output_messages` and `output_bytes` in [plugin.limits]",
-    ),
-    (
-        "origins-in-advance",
-        "plugin hostile 0.1.0 gave back nonsense from advance: origins or rejections where no message came in; nothing of it was used, and this is the plugin's fault",
-    ),
-    (
-        "loop-in-changes",
-        "plugin hostile 0.1.0 was stopped in changes: it ran longer than 300ms; if it needs longer, raise `call` in [plugin.limits]",
-    ),
-    (
-        "trap-in-changes",
-        "plugin hostile 0.1.0 failed in changes: it gave up (a panic, an abort or an uncaught exception); it said: thread '<unnamed>' (1) panicked at plugins/hostile/src/lib.rs:112:35: / nothing ever changes / note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace",
-    ),
-    (
-        "changes-too-long",
-        "plugin hostile 0.1.0 gave back nonsense from changes: lengths of the keys that sum up to 1000000 for 1 bytes; nothing of it was used, and this is the plugin's fault",
-    ),
-    (
-        "changes-uneven",
-        "plugin hostile 0.1.0 gave back nonsense from changes: 1 values for 2 messages; nothing of it was used, and this is the plugin's fault",
-    ),
-    (
-        "changes-without-key",
-        "plugin hostile 0.1.0 gave back nonsense from changes: an entry of state without a key; nothing of it was used, and this is the plugin's fault",
-    ),
-    (
-        "changes-without-end",
-        "plugin hostile 0.1.0 gave back nonsense from changes: more than 67108864 bytes of state; nothing of it was used, and this is the plugin's fault",
-    ),
-    (
-        "nothing-without-end",
-        "plugin hostile 0.1.0 gave back nonsense from changes: more than 67108864 bytes of state; nothing of it was used, and this is the plugin's fault",
-    ),
-];
-
 /// What is poison does no harm until it comes, and its plugin keeps counts, by which the host shows what it lost.
 #[test]
 fn poison_is_one_message_and_the_others_are_counted() {
@@ -281,6 +135,26 @@ fn a_flood_of_log_lines_is_cut_escaped_and_counted() {
     expected.extend((0..99).map(|n| format!("\\u{{1b}}[31mflood\\u{{7}}\\u{{1b}}[2J line {n}")));
     expected.push("901 log lines dropped; it may write 100 a minute (`log_lines` in [plugin.limits])".to_owned());
     assert_eq!(said, expected);
+}
+
+/// Each message that it fails on is looked for in new instances, each of which says why it gives up.
+#[test]
+fn a_plugin_that_fails_again_and_again_has_no_more_lines_for_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let messages: String = (0..1_000).map(|n| if n % 150 == 10 { "\"poison\"\n" } else { "{}\n" }).collect();
+    std::fs::write(directory.path().join("in.jsonl"), messages).unwrap();
+    let text = format!(
+        "[source]\nuri = \"file:in.jsonl\"\n[[plugin]]\nfile = {:?}\nsettings = {{ how = \"trap\", marked = true }}\n\
+         limits.log_lines = 5\n[sink]\nuri = \"stdout:\"\n",
+        plugin("hostile")
+    );
+    std::fs::write(directory.path().join("it.toml"), text).unwrap();
+    let output = run(directory.path(), &["run", "it.toml"]);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{stderr}");
+    assert!(stderr.contains("rejected by hostile: trap  7"), "{stderr}");
+    let said: Vec<&str> = stderr.lines().filter_map(|line| Some(line.split_once("hostile 0.1.0: ")?.1)).collect();
+    assert!(said.len() == 6 && said[5].contains(" log lines dropped; it may write 5 a minute"), "{said:#?}");
 }
 
 #[test]

@@ -15,6 +15,7 @@ mod iss;
 mod kafka;
 mod kill;
 mod operator;
+mod panics;
 mod poison;
 mod program;
 mod readme;

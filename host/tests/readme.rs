@@ -1,15 +1,21 @@
-//! The README's commands are run as they stand: every line of its `sh` blocks, in order, from the top of the project.
+//! The README's commands are run as they stand: each `sh` block as a script that ends at the first command which fails, in
+//! order, from the top of the project. What a block has left running is ended with it.
 
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use crate::program::top;
+
+/// The longest that a block may take.
+const LONGEST: Duration = Duration::from_secs(120);
 
 #[test]
 fn every_command_of_the_readme_works() {
     let readme = std::fs::read_to_string(top().join("README.md")).unwrap();
-    let commands = commands(&readme);
-    assert!(commands.len() >= 8, "the README has lost its commands: {commands:?}");
+    let scripts = scripts(&readme);
+    assert!(scripts.len() >= 11, "the README has lost its commands: {scripts:?}");
     let directory = tempfile::tempdir().unwrap();
     for folder in ["plugins", "pipelines"] {
         std::os::unix::fs::symlink(top().join(folder), directory.path().join(folder)).unwrap();
@@ -18,28 +24,40 @@ fn every_command_of_the_readme_works() {
     let path = std::env::join_paths(
         std::iter::once(program.to_owned()).chain(std::env::split_paths(&std::env::var_os("PATH").unwrap())),
     );
-    for command in commands {
-        let output = Command::new("sh")
-            .args(["-c", &command])
+    let log = directory.path().join("log");
+    for script in scripts {
+        let output = std::fs::File::create(&log).unwrap();
+        let mut shell = Command::new("sh")
+            .args(["-ec", &script.replace("127.0.0.1:7070", &free_address())])
             .current_dir(directory.path())
             .env("PATH", path.as_ref().unwrap())
-            .output()
+            .env("XDG_RUNTIME_DIR", directory.path())
+            .stdout(output.try_clone().unwrap())
+            .stderr(output)
+            .process_group(0)
+            .spawn()
             .unwrap();
-        let stderr = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{command}: {}\n{stderr}", output.status);
+        let start = Instant::now();
+        let status = loop {
+            match shell.try_wait().unwrap() {
+                Some(status) => break Some(status),
+                None if start.elapsed() > LONGEST => break None,
+                None => std::thread::park_timeout(Duration::from_millis(20)),
+            }
+        };
+        // The group outlives its shell for as long as anything of it runs; there may be nothing left.
+        let _ = Command::new("kill").args(["-KILL", "--", &format!("-{}", shell.id())]).output().unwrap();
+        let said = std::fs::read_to_string(&log).unwrap();
+        assert!(status.is_some_and(|status| status.success()), "{script}{status:?}\n{said}");
     }
 }
 
-fn commands(readme: &str) -> Vec<String> {
-    let mut commands = Vec::new();
-    let mut inside = false;
-    for line in readme.lines() {
-        match line {
-            "```sh" => inside = true,
-            "```" => inside = false,
-            command if inside => commands.push(command.to_owned()),
-            _ => {}
-        }
-    }
-    commands
+/// An address where nobody listened a moment ago.
+fn free_address() -> String {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+}
+
+fn scripts(readme: &str) -> Vec<String> {
+    let blocks = readme.split("```sh\n").skip(1);
+    blocks.map(|block| block.split("```").next().unwrap_or_default().to_owned()).collect()
 }

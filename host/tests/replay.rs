@@ -13,7 +13,7 @@ use host::log::embedded::Embedded;
 use host::log::kafka::Kafka;
 use host::message::Batch;
 use host::plugin::{Engine, Limits};
-use host::versions::Version;
+use host::version::Version;
 use serde_json::{Value, json};
 
 use crate::kafka::brokers;
@@ -27,7 +27,7 @@ fn message(number: usize) -> String {
     match number % 100 {
         99 => "not JSON".to_owned(),
         _ => {
-            let fraction = if number % 2 == 0 { ".25" } else { "" };
+            let fraction = if number.is_multiple_of(2) { ".25" } else { "" };
             format!(r#"{{"iss":{{"altitude":{number}{fraction},"name":"iss"}},"timestamp":{number}}}"#)
         }
     }
@@ -200,7 +200,7 @@ fn letter(settings: &Value, value: &[u8]) -> Vec<u8> {
     let version = Version::new(hostile, settings.clone(), Limits::default(), 0).unwrap();
     let mut batch = Batch::new();
     batch.push(Some(b"key"), Some(value), 1_690_000_000_000);
-    let error = version.open().unwrap().process(&batch).err().expect("it fails");
+    let error = version.open().unwrap().process(&batch).expect_err("it fails");
     let (reason, said, backtrace) = (error.to_string(), error.said().to_vec(), error.backtrace());
     let letter = Letter {
         timestamp: Some(1_690_000_000_000),

@@ -26,7 +26,7 @@ use crate::program::{Running, host, plugin, wait_for};
 /// A new version has proved itself after this time, whether or not messages come.
 const SOON: [&str; 2] = ["--trial-time", "50ms"];
 /// It has not before many messages have come.
-const LONG: [&str; 4] = ["--trial", "1000", "--trial-time", "60s"];
+const LONG: [&str; 4] = ["--trial", "10000", "--trial-time", "60s"];
 
 /// A pipeline `p` that runs in a directory of its own, and reads the topic `in` of the embedded log there.
 struct Live {
@@ -107,7 +107,7 @@ impl Live {
         operator::swap(self.path(), "p", component, more)
     }
 
-    /// Swaps while messages are sent; by default the new version is on trial for a thousand.
+    /// Swaps while messages are sent; by default the new version is on trial for ten thousand.
     fn swap_under_load(&self, component: &Path, more: &[&str]) -> Swapped {
         let trial: &[&str] = if more.contains(&"--trial") { &LONG[2..] } else { &LONG };
         let path = self.path();

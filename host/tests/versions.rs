@@ -7,7 +7,8 @@ use host::log::embedded::Embedded;
 use host::plugin::{Engine, Limits};
 use host::store::Store;
 use host::swap::{Aim, Outcome, Proposal, Trial};
-use host::versions::{Version, Versions};
+use host::version::Version;
+use host::versions::Versions;
 use serde_json::{Value, json};
 
 use crate::program::plugin;
@@ -35,7 +36,7 @@ fn checkpoint(version: &Version) -> Checkpoint {
         plugins: Vec::new(),
         exactly_once: true,
     };
-    identity.with(std::slice::from_ref(version)).checkpoint(0, 100, None, Sum::default())
+    identity.with(vec![version.mark()]).checkpoint(0, 100, None, Sum::default())
 }
 
 struct Bench {

@@ -174,6 +174,9 @@ impl Host {
         let mut command = Command::new(env!("CARGO_BIN_EXE_host"));
         command.args(["swap", pipeline]).arg(component).arg("--json").args(more);
         let output = command.env("XDG_RUNTIME_DIR", self.directory.path()).output().expect("the command");
+        // Adopted, rolled back, or refused; nothing else is an answer.
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code().is_some_and(|code| code < 3), "{}: {said}", output.status);
         let answers = String::from_utf8_lossy(&output.stdout).into_owned();
         let answer = answers.lines().find_map(|line| serde_json::from_str::<Answer>(line).ok());
         answer.and_then(|answer| answer.outcome)

@@ -7,11 +7,12 @@ use clap::Args;
 
 use crate::cli::{Global, printable, run, worse};
 use crate::config::{Delivery, Overrides, Pipeline, Sink, Source, Until};
+use crate::failures::{Policy, Rule};
 use crate::log::Start;
 use crate::partitioning::Finding;
-use crate::plugin::{Engine, Field, Kind, Plugin};
+use crate::plugin::{Engine, Field, Plugin};
 use crate::source::file::Format;
-use crate::versions::Version;
+use crate::version::Version;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -55,12 +56,12 @@ fn check(file: &Path, engine: &mut Option<Engine>) -> anyhow::Result<Vec<Rows>> 
     };
     let mut stages = Vec::new();
     for stage in pipeline.line() {
-        let plugins = crate::run::load(stage, engine)?;
+        let plugins = crate::load::plugins(stage, engine)?;
         // A sink that this chain cannot feed is a mistake that would show only at the start.
-        crate::run::columns(stage, &plugins)?;
+        crate::load::columns(stage, &plugins)?;
         stages.push((stage, plugins));
     }
-    let findings = crate::run::findings(stages.iter().map(|(stage, plugins)| (*stage, plugins.as_slice())));
+    let findings = crate::load::findings(stages.iter().map(|(stage, plugins)| (*stage, plugins.as_slice())));
     Ok(stages.iter().map(|(stage, plugins)| rows(file, stage, plugins, &findings)).collect())
 }
 
@@ -83,6 +84,7 @@ fn rows(file: &Path, stage: &Pipeline, plugins: &[Version], findings: &[Finding]
     rows.push(("workers", workers(stage)));
     rows.push(("group", format!("{}, topics are created with {} partition(s)", stage.group, stage.partitions)));
     rows.push(("dead letters", dead_letters(stage)));
+    rows.push(("failures", failures(stage.failures)));
     rows.push(("until", until(stage)));
     rows.push(("log", stage.log.display().to_string()));
     rows
@@ -217,6 +219,15 @@ fn dead_letters(stage: &Pipeline) -> String {
     format!("{}, {step}", stage.dead_letters)
 }
 
+fn failures(Rule { policy, most, of }: Rule) -> String {
+    let what = match policy {
+        Policy::DeadLetter => "is a dead letter",
+        Policy::Skip => "is counted and passed over",
+        Policy::Stop => return "the pipeline stops before a message on which a plugin fails".to_owned(),
+    };
+    format!("a message on which a plugin fails {what}; more than {most} of {of} stop the pipeline")
+}
+
 fn until(stage: &Pipeline) -> String {
     match stage.until {
         Until::Stopped if stage.upstream.is_some() => {
@@ -239,12 +250,5 @@ fn plugin(plugin: &Plugin, fields: &[Field]) -> String {
 }
 
 fn field(field: &Field) -> String {
-    let kind = match field.kind {
-        Kind::Boolean => "boolean",
-        Kind::Integer => "integer",
-        Kind::Float => "float",
-        Kind::Text => "text",
-        Kind::Timestamp => "timestamp",
-    };
-    format!("{} {kind}{}", printable(&field.name), if field.nullable { "?" } else { "" })
+    format!("{} {}{}", printable(&field.name), field.kind, if field.nullable { "?" } else { "" })
 }

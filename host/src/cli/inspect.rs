@@ -9,6 +9,7 @@ use crate::cli::control::Reach;
 use crate::cli::{Global, printable, status};
 use crate::config::error::unreadable;
 use crate::plugin::Engine;
+use crate::sink::stdout::push_json;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -61,8 +62,7 @@ fn inspect(file: &Path, global: Global) -> anyhow::Result<()> {
             "exports": plugin.exports,
             "settings": schema,
         });
-        writeln!(out, "{object}")?;
-        return Ok(());
+        return out.write_all(&shown(&object.to_string())).map_err(Into::into);
     }
     let list = |names: &[String]| {
         if names.is_empty() { "none".to_owned() } else { printable(&names.join(", ")) }
@@ -73,6 +73,14 @@ fn inspect(file: &Path, global: Global) -> anyhow::Result<()> {
     writeln!(out, "size      {size} bytes")?;
     writeln!(out, "imports   {}", list(&plugin.imports))?;
     writeln!(out, "exports   {}", list(&plugin.exports))?;
-    writeln!(out, "settings  {}", serde_json::to_string_pretty(&schema)?)?;
-    Ok(())
+    write!(out, "settings  ")?;
+    Ok(out.write_all(&shown(&serde_json::to_string_pretty(&schema)?))?)
+}
+
+/// JSON, fit for a terminal.
+fn shown(json: &str) -> Vec<u8> {
+    let mut shown = Vec::new();
+    push_json(json.as_bytes(), &mut shown);
+    shown.push(b'\n');
+    shown
 }

@@ -24,7 +24,7 @@ use crate::plugin::{Engine, Instance, Limits, Output, PluginError};
 use crate::progress::{Progress, Style, summary, summary_json};
 use crate::sink::stdout;
 use crate::task::END;
-use crate::versions::Version;
+use crate::version::Version;
 
 pub(super) use again::Again;
 use history::{History, HistoryUri};

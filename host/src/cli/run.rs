@@ -27,7 +27,11 @@ Examples:
   host run pipelines/iss-csv.toml --orbit 1
   host run pipelines/iss-csv.toml --from kafka://localhost:9092/iss-location --workers 4
       Four threads share the topic's partitions; the same command on another machine takes its part of them
-  host run pipelines/iss-csv.toml pipelines/iss-windows.toml";
+  host run pipelines/iss-csv.toml pipelines/iss-windows.toml --watch
+      Two pipelines; each plugin is swapped whenever its file changes
+  host run pipelines/iss-csv.toml --control 127.0.0.1:7070 --control-token token
+      Also asked over HTTP, by who shows what is in the file: host status --control http://127.0.0.1:7070
+      --control-token token";
 
 /// How long the station takes around the Earth.
 const ORBIT: Duration = Duration::from_secs(95 * 60);

@@ -99,8 +99,8 @@ fn show(status: &Running, out: &mut impl Write) -> io::Result<()> {
         if let Some(Ended { error: Some(error) }) = &pipeline.ended {
             writeln!(out, "  {}", printable(error))?;
         }
-        for (plugin, place) in pipeline.plugins.iter().zip(1..) {
-            writeln!(out, "  plugin {place}  {}", title(plugin))?;
+        for plugin in &pipeline.plugins {
+            writeln!(out, "  plugin {}  {}", plugin.place, title(plugin))?;
         }
         if let Some(changing) = &pipeline.changing {
             writeln!(out, "  under way: {}", printable(changing))?;

@@ -63,10 +63,10 @@ pub(super) struct Swap {
 /// When the new version has proved itself.
 #[derive(Debug, Args)]
 struct Trial {
-    /// After so many messages [default: 1000] …
+    /// The new version has proved itself after so many messages [default: 1000] …
     #[arg(long, value_name = "N")]
     trial: Option<u64>,
-    /// … or this long, at most 60s [default: 1s]; output is held back until then
+    /// … or after this long, at most 60s [default: 1s]; until then its output is held back
     #[arg(long, value_name = "DURATION")]
     trial_time: Option<Period>,
     /// The most that it may reject beyond the old one, from 0 to 1 [default: 0.1]
@@ -84,7 +84,10 @@ impl FromStr for Canary {
     fn from_str(text: &str) -> Result<Self, ValueError> {
         match text.parse() {
             Ok(messages) => Ok(Self(swap::Canary::Messages(messages))),
-            Err(_) => text.parse().map(|Period(time)| Self(swap::Canary::Time(time))),
+            Err(_) => match text.parse() {
+                Ok(Period(time)) => Ok(Self(swap::Canary::Time(time))),
+                Err(ValueError(what)) => Err(ValueError(format!("{what}; or a number of messages, such as 10000"))),
+            },
         }
     }
 }

@@ -59,7 +59,7 @@ impl Fields {
     }
 
     /// The members of two objects that were just read.
-    fn members(&self, old: &[u8], new: &[u8], add: &mut dyn FnMut(&str, Option<&[u8]>, Option<&[u8]>)) {
+    fn members(&self, old: &[u8], new: &[u8], add: &mut Add<'_>) {
         for (index, token) in self.old.tokens().iter().enumerate() {
             let name = self.old.name(index);
             match self.new.find(name).map(|index| &self.new.tokens()[index]) {
@@ -75,6 +75,9 @@ impl Fields {
         }
     }
 }
+
+/// Takes a field that differs: its name, and what each has.
+type Add<'a> = dyn FnMut(&str, Option<&[u8]>, Option<&[u8]>) + 'a;
 
 fn same(one: &Token, text: &[u8], other: &Token, other_text: &[u8]) -> bool {
     one.raw(text) == other.raw(other_text)

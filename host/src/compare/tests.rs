@@ -181,7 +181,7 @@ fn random(random: &mut fastrand::Rng, count: u32) -> (Output, Output, [u64; 7]) 
         };
         let edit = random.usize(0..7);
         match edit {
-            4 | 5 | 6 => {
+            4..=6 => {
                 expected[edit] += 1;
                 let made = make();
                 match edit {
@@ -237,4 +237,21 @@ fn random_edits_are_counted_exactly() {
         assert_eq!(report.fields.get("edit").copied().unwrap_or(0), expected[1]);
         assert!(report.fields.keys().all(|field| field == "edit"));
     }
+}
+
+#[test]
+fn a_report_of_another_host_is_fit_for_a_terminal() {
+    let bad = || "\u{1b}[31m\n".to_owned();
+    let cost = Cost { plugin: bad(), hash: bad(), ..Cost::default() };
+    let fields = vec![(bad(), Some(bad()), None)];
+    let report = Report {
+        fields: [(bad(), 1)].into(),
+        differences: vec![Difference { what: bad(), fields, ..Difference::default() }],
+        old: cost.clone(),
+        new: cost,
+        failed: Some(bad()),
+        ..Report::default()
+    };
+    let text = report.to_string();
+    assert!(!text.contains('\u{1b}') && text.matches("\\u{1b}[31m\\n").count() == 9, "{text}");
 }

@@ -1,5 +1,7 @@
 //! What makes no sense together: each rule says what is wrong and the way out. No I/O.
 
+use std::path::{Path, absolute};
+
 use crate::config::asked::Asked;
 use crate::config::text::excerpt;
 use crate::config::{Delivery, Error, Pipeline, Sink, Source, Until};
@@ -141,7 +143,7 @@ fn rounds(line: &[&Pipeline]) -> Broken {
         }
         let read = match (&pipeline.dead_letters, &pipeline.source) {
             (LettersUri::Topic(letters), _) => pipeline.reads() == Some(letters),
-            (LettersUri::Lines(letters), Source::File(file)) => file.path == *letters,
+            (LettersUri::Lines(letters), Source::File(file)) => same(&file.path, letters),
             _ => false,
         };
         if read {
@@ -153,6 +155,12 @@ fn rounds(line: &[&Pipeline]) -> Broken {
         }
     }
     None
+}
+
+/// Whether two paths are written for one file; links are not looked through.
+fn same(one: &Path, other: &Path) -> bool {
+    let whole = |path: &Path| absolute(path).unwrap_or_else(|_| path.to_owned());
+    whole(one) == whole(other)
 }
 
 /// Who reads in parts.

@@ -30,7 +30,7 @@ pub enum Via {
 /// A value that could not be read; the text says what to write.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct ValueError(String);
+pub struct ValueError(pub(crate) String);
 
 impl FromStr for Period {
     type Err = ValueError;

@@ -48,6 +48,8 @@ pub struct Ended {
 /// A plugin in force: the latest, to which every task comes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PluginStatus {
+    /// Among those of the whole line, counted from 1: what `--plugin` takes.
+    pub place: usize,
     pub name: String,
     pub version: String,
     pub hash: String,
@@ -96,7 +98,7 @@ pub struct Kept {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
     pub pipeline: String,
-    /// The place of the plugin among those of the pipeline, counted from 1.
+    /// The place of the plugin among those of the whole line, counted from 1.
     pub plugin: usize,
     /// Of each thing that changes: what it is, what it was, what it is to be.
     pub changes: Vec<(String, String, String)>,

@@ -64,8 +64,9 @@ pub fn hosts(remote: Option<&Remote>) -> Result<Vec<(Host, Status)>, ClientError
         let host = Host::local(&path)?;
         match host.get(&["status"]) {
             Ok(status) => hosts.push((host, status)),
-            // Such as one that was killed: its socket is cleared away by the next host.
-            Err(error) => tracing::debug!("{error}"),
+            // Such as that of a host which was killed: the next one clears it away.
+            Err(error) if !socket::is_served(&path) => tracing::debug!("{error}"),
+            Err(error) => tracing::warn!("a host does not say what it runs, and is not asked for anything: {error}"),
         }
     }
     if hosts.is_empty() {
@@ -83,6 +84,7 @@ pub fn running(pipeline: &str, remote: Option<&Remote>) -> Result<Vec<(Host, Sta
     let mut hosts = hosts(remote)?;
     let mut names: Vec<String> =
         hosts.iter().flat_map(|(_, status)| status.pipelines.iter().map(|found| found.of.clone())).collect();
+    names.sort();
     names.dedup();
     hosts.retain(|(_, status)| status.pipelines.iter().any(|found| found.of == pipeline));
     if hosts.is_empty() {
@@ -170,6 +172,7 @@ impl Host {
         })?;
         if status.is_success() {
             return serde_json::from_slice(&text).map_err(|error| {
+                let error = excerpt(&error.to_string(), 200);
                 unreachable(&self.name, &format!("the answer is not one of this version of the program ({error})"))
             });
         }

@@ -31,15 +31,8 @@ pub(super) enum Door {
 
 impl Door {
     /// `names` are those by which others know this host, with or without a port.
-    pub fn network(token: Token, address: SocketAddr, names: &[Authority]) -> Self {
-        let port = address.port();
-        let own = [format!("{address}"), format!("localhost:{port}")];
-        let given = names.iter().map(|name| match name.port() {
-            Some(_) => name.to_string(),
-            None => format!("{name}:{port}"),
-        });
-        let authorities = own.into_iter().chain(given).filter_map(|name| name.parse().ok()).collect();
-        Self::Network { token, authorities }
+    pub fn network(token: Token, address: SocketAddr, is_tls: bool, names: &[Authority]) -> Self {
+        Self::Network { token, authorities: authorities(address, is_tls, names) }
     }
 
     /// The reason for which a request is not even looked at.
@@ -84,14 +77,31 @@ impl Door {
     }
 }
 
+/// What callers may call this host.
+fn authorities(address: SocketAddr, is_tls: bool, names: &[Authority]) -> Vec<Authority> {
+    let port = address.port();
+    let own = [address.to_string(), format!("localhost:{port}")];
+    let given = names.iter().map(|name| match name.port() {
+        Some(_) => name.to_string(),
+        None => format!("{name}:{port}"),
+    });
+    let mut all: Vec<String> = own.into_iter().chain(given).collect();
+    // Callers leave out the port that the scheme implies.
+    let implied = if is_tls { ":443" } else { ":80" };
+    let short: Vec<String> = all.iter().filter_map(|name| name.strip_suffix(implied)).map(str::to_owned).collect();
+    all.extend(short);
+    all.iter().filter_map(|name| name.parse().ok()).collect()
+}
+
 /// Lets a request through, or does not; and says of every answer that it is data, for now, for whoever asked.
 pub(super) async fn guard(State(door): State<Arc<Door>>, request: Request, next: Next) -> Response {
-    let (method, path) = (request.method().clone(), excerpt(request.uri().path(), 200));
+    let reads = request.method() == Method::GET;
+    let (method, path) = (excerpt(request.method().as_str(), 20), excerpt(request.uri().path(), 200));
     let mut response = match door.refusal(&request) {
         Ok(()) => next.run(request).await,
         Err(failure) => failure.into_response(),
     };
-    if method != Method::GET || response.status().is_client_error() {
+    if !reads || response.status().is_client_error() {
         tracing::info!("control: {method} {path}: {}", response.status());
     }
     let headers = response.headers_mut();
@@ -99,4 +109,21 @@ pub(super) async fn guard(State(door): State<Arc<Door>>, request: Request, next:
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_that_the_scheme_implies_may_be_left_out() {
+        let named = |address: &str, is_tls, name: &str| {
+            let names = authorities(address.parse().unwrap(), is_tls, &[name.parse().unwrap()]);
+            names.iter().map(Authority::to_string).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(named("127.0.0.1:7070", true, "station"), "127.0.0.1:7070 localhost:7070 station:7070");
+        let all = "[::1]:443 localhost:443 station:443 [::1] localhost station";
+        assert_eq!(named("[::1]:443", true, "station"), all);
+        assert_eq!(named("127.0.0.1:443", false, "[fe80::1]:80"), "127.0.0.1:443 localhost:443 [fe80::1]:80 [fe80::1]");
+    }
 }

@@ -12,7 +12,8 @@ use crate::metrics::Counters;
 use crate::plugin::PluginError;
 use crate::swap::{Aim, Canary, Outcome, Proposal, Trial};
 use crate::task::Task;
-use crate::versions::{Version, Versions};
+use crate::version::Version;
+use crate::versions::Versions;
 
 /// How long whoever asked for a swap waits for it at most; it goes on without them.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -121,7 +122,7 @@ impl Change {
         if let Some(longest) = self.handle.pipeline.longest_open().filter(|longest| trial.time > *longest) {
             return Err(Refused::Unfit(format!(
                 "pipeline {}: a trial of {:?} holds a transaction open for longer than is safe; make it {longest:?} or less \
-                 (--trial-time), or raise transaction.timeout.ms under [kafka]",
+                 (--trial-time), or raise `transaction.timeout.ms` in [client]",
                 self.handle.pipeline.name, trial.time
             )));
         }
@@ -178,6 +179,13 @@ impl Handle {
             tasks: Mutex::default(),
             canary: Mutex::default(),
         })
+    }
+
+    /// The place of a plugin among those of the whole line, counted from 1.
+    pub fn place(&self, slot: usize) -> usize {
+        let before = self.pipeline.line();
+        let before = before.iter().take(before.len().saturating_sub(1));
+        before.map(|stage| stage.plugins.len()).sum::<usize>() + slot + 1
     }
 
     pub fn is_paused(&self) -> bool {
@@ -288,7 +296,8 @@ impl Handle {
     }
 
     pub fn status(&self) -> PipelineStatus {
-        let plugin = |version: &Version| PluginStatus {
+        let plugin = |(slot, version): (usize, &Version)| PluginStatus {
+            place: self.place(slot),
             name: version.plugin.description.name.clone(),
             version: version.plugin.description.version.clone(),
             hash: version.plugin.hash.to_string(),
@@ -301,7 +310,7 @@ impl Handle {
                 Aim::Swap(_) => "swap",
                 Aim::Canary(_) => "canary",
             };
-            format!("{what} of plugin {} to {}", proposal.slot + 1, short(&proposal.version))
+            format!("{what} of plugin {} to {}", self.place(proposal.slot), short(&proposal.version))
         });
         let Pipeline { name, source, sink, delivery, .. } = &self.pipeline;
         PipelineStatus {
@@ -309,12 +318,12 @@ impl Handle {
             of: self.of.clone(),
             paused: self.is_paused(),
             ended: self.ended().clone(),
-            from: self.pipeline.reads().map_or_else(|| source.to_string(), ToString::to_string),
+            from: self.pipeline.reads().map_or_else(|| source.shown(), ToString::to_string),
             to: sink.to_string(),
             delivery: delivery.to_string(),
-            plugins: self.versions.current().iter().map(plugin).collect(),
+            plugins: self.versions.current().iter().enumerate().map(plugin).collect(),
             tasks: self.tasks.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect(),
-            counters: self.counters.snapshot(),
+            counters: self.counters.own(),
             changing,
             last_change: proposal.and_then(|proposal| proposal.outcome()),
         }

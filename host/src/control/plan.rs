@@ -14,8 +14,8 @@ use crate::config::{Sink, set};
 use crate::control::api::Plan;
 use crate::control::handle::{Handle, Refused};
 use crate::partitioning::Verdict;
-use crate::plugin::{Field, Kind, Plugin};
-use crate::versions::Version;
+use crate::plugin::{Field, Plugin};
+use crate::version::Version;
 
 /// Most characters of a setting or of a list of names that are shown.
 const SHOWN: usize = 200;
@@ -74,7 +74,7 @@ pub(super) fn plan(handle: &Handle, slot: usize, current: &[Version], new: &Vers
     let what = [state(old, new), imports(old, new), columns(handle, slot, new), groups(handle, slot, current, new)];
     match what.into_iter().flatten().next() {
         Some(what) => Err(Refused::Unfit(format!("{} runs on: {what}", old.plugin.title()))),
-        None => Ok(Plan { pipeline: handle.pipeline.name.clone(), plugin: slot + 1, changes }),
+        None => Ok(Plan { pipeline: handle.pipeline.name.clone(), plugin: handle.place(slot), changes }),
     }
 }
 
@@ -163,8 +163,8 @@ fn groups(handle: &Handle, slot: usize, current: &[Version], new: &Version) -> O
     }
     let mut changed = current.to_vec();
     changed[slot] = new.clone();
-    let before = crate::run::findings(std::iter::once((pipeline, current)));
-    let after = crate::run::findings(std::iter::once((pipeline, changed.as_slice())));
+    let before = crate::load::findings(std::iter::once((pipeline, current)));
+    let after = crate::load::findings(std::iter::once((pipeline, changed.as_slice())));
     let split = after.into_iter().find(|finding| finding.verdict == Verdict::Split && !before.contains(finding));
     split.map(|finding| finding.to_string())
 }
@@ -218,12 +218,5 @@ fn fields_of(version: &Version) -> BTreeMap<String, String> {
 }
 
 fn kind(field: &Field) -> String {
-    let kind = match field.kind {
-        Kind::Boolean => "boolean",
-        Kind::Integer => "integer",
-        Kind::Float => "float",
-        Kind::Text => "text",
-        Kind::Timestamp => "timestamp",
-    };
-    format!("{kind}{}", if field.nullable { " or null" } else { "" })
+    format!("{}{}", field.kind, if field.nullable { " or null" } else { "" })
 }

@@ -181,7 +181,7 @@ impl Asked {
                 "set" => asked.wanted.set.push(value.into_owned()),
                 "plan" => asked.plan = number(&key, &value)?,
                 "trial" => asked.trial.messages = number(&key, &value)?,
-                "trial_ms" => asked.trial.time = LONGEST_TRIAL.min(Duration::from_millis(number(&key, &value)?)),
+                "trial_ms" => asked.trial.time = Duration::from_millis(number(&key, &value)?),
                 "rejects" => asked.trial.rejects = number(&key, &value)?,
                 "messages" => asked.canary = Canary::Messages(number(&key, &value)?),
                 "ms" => asked.canary = Canary::Time(Duration::from_millis(number(&key, &value)?)),
@@ -190,6 +190,11 @@ impl Asked {
         }
         if !(0.0..=1.0).contains(&asked.trial.rejects) {
             return Err(bad("rejects is a share, from 0 to 1".to_owned()));
+        }
+        if asked.trial.time > LONGEST_TRIAL {
+            return Err(bad(format!(
+                "a trial takes {LONGEST_TRIAL:?} at most, because output is held back until it ends"
+            )));
         }
         Ok(asked)
     }

@@ -77,6 +77,7 @@ impl Server {
         let (running, stopped) = oneshot::channel();
         let router = routes::router(registry.clone());
         let thread = std::thread::Builder::new().name("control".to_owned()).spawn(move || {
+            give_way();
             runtime.block_on(async {
                 for (listener, door) in doors {
                     tokio::spawn(serve(listener, router.clone().layer(from_fn_with_state(Arc::new(door), guard))));
@@ -88,6 +89,16 @@ impl Server {
             runtime.shutdown_background();
         })?;
         Ok(Self { running: Some(running), thread: Some(thread), socket })
+    }
+}
+
+/// The streams come first: what a component does that somebody handed in, before it is at work, is done by this thread
+/// and by those that it starts.
+fn give_way() {
+    // Elsewhere it is of the whole process.
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::nice(10) {
+        tracing::debug!("the control interface has the priority of the streams: {error}");
     }
 }
 
@@ -119,8 +130,8 @@ fn listen(Network { address, token, tls, names }: Network) -> anyhow::Result<(Li
     listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
     tracing::info!("control interface at {}://{address}", if tls.is_some() { "https" } else { "http" });
-    let listener = Listener::Tcp(TcpListener::from_std(listener)?, tls.map(TlsAcceptor::from));
-    Ok((listener, Door::network(token, address, &names)))
+    let door = Door::network(token, address, tls.is_some(), &names);
+    Ok((Listener::Tcp(TcpListener::from_std(listener)?, tls.map(TlsAcceptor::from)), door))
 }
 
 enum Listener {

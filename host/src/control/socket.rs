@@ -63,14 +63,20 @@ pub(super) fn sockets() -> io::Result<Vec<PathBuf>> {
     Ok(found.into_iter().map(|(_, path)| path).collect())
 }
 
+/// Whether a host listens there.
+pub(super) fn is_served(path: &Path) -> bool {
+    UnixStream::connect(path).is_ok()
+}
+
 /// Whose socket it is, if it is one.
 fn process(path: &Path) -> Option<u32> {
     path.file_name()?.to_str()?.strip_suffix(".sock")?.parse().ok()
 }
 
 pub(super) fn directory() -> PathBuf {
-    match std::env::var_os("XDG_RUNTIME_DIR").filter(|directory| !directory.is_empty()) {
-        Some(directory) => Path::new(&directory).join("apogee"),
+    // Of one that is not absolute, the host and those who look for it would make different things.
+    match std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|directory| directory.is_absolute()) {
+        Some(directory) => directory.join("apogee"),
         None => PathBuf::from(format!("/tmp/apogee-{}", rustix::process::getuid().as_raw())),
     }
 }

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::message::{Batch, Header};
 use crate::source::MAX_REJECTED;
-use crate::versions::Version;
+use crate::version::Version;
 
 /// Most headers of a message that go into its letter.
 const HEADERS: usize = 100;

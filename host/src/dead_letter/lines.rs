@@ -1,7 +1,7 @@
 //! Dead letters in a file, a line of JSON each. Several workers, and several hosts, may share it.
 //!
-//! A line is whole or not there: what a crash cut is of letters that were not durable yet, whose messages come again,
-//! and is removed before anything is appended.
+//! A letter is whole or not there: what a crash cut is of letters that were not durable yet, whose messages come again,
+//! and is removed before anything is appended. Whatever else there is in the file stays, and a new line begins behind it.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -11,32 +11,27 @@ use anyhow::Context;
 
 use crate::message::Batch;
 
+/// How each letter begins, by which the start of one is told from what others have written.
+const BEGINNING: &[u8] = b"{\"pipeline\":";
+
 /// Bytes that are looked through at once for the end of the last whole line.
 const STEP: u64 = 64 << 10;
 
-pub(super) struct Lines {
-    path: PathBuf,
-    file: Option<File>,
-}
+pub(super) struct Lines(PathBuf);
 
 impl Lines {
     /// The file is created with the first letter.
     pub fn new(path: PathBuf) -> Self {
-        Self { path, file: None }
+        Self(path)
     }
 
-    /// Appends letters, which are durable when this returns.
+    /// Appends letters, which are durable when this returns. The file is opened anew each time: somebody may have put it
+    /// away in between.
     pub fn append(&mut self, letters: &Batch) -> anyhow::Result<()> {
-        let file = match &mut self.file {
-            Some(file) => file,
-            none => none.insert(open(&self.path).with_context(|| told(&self.path))?),
-        };
-        append(file, letters).with_context(|| told(&self.path))
+        let Self(path) = self;
+        let what = || format!("{}: cannot be written; mend it and run again, nothing is lost", path.display());
+        open(path).and_then(|mut file| append(&mut file, letters)).with_context(what)
     }
-}
-
-fn told(path: &Path) -> String {
-    format!("{}: cannot be written; mend it and run again, nothing is lost", path.display())
 }
 
 fn open(path: &Path) -> io::Result<File> {
@@ -60,11 +55,22 @@ fn append(file: &mut File, letters: &Batch) -> io::Result<()> {
     written
 }
 
-/// Cuts off what follows the last whole line.
+/// Sees to it that a line begins at the end: the start of a letter is cut off, and after anything else the line is ended.
 fn mend(file: &mut File) -> io::Result<()> {
-    let mut end = file.seek(SeekFrom::End(0))?;
-    let length = end;
-    let mut bytes = Vec::new();
+    let length = file.seek(SeekFrom::End(0))?;
+    let end = last_line(file, length)?;
+    if end == length {
+        return Ok(());
+    }
+    file.seek(SeekFrom::Start(end))?;
+    let mut start = Vec::new();
+    Read::by_ref(file).take(BEGINNING.len() as u64).read_to_end(&mut start)?;
+    if BEGINNING.starts_with(&start) { file.set_len(end) } else { file.write_all(b"\n") }
+}
+
+/// Where the last line begins that is not ended; the length, where there is none.
+fn last_line(file: &mut File, length: u64) -> io::Result<u64> {
+    let (mut end, mut bytes) = (length, Vec::new());
     while end > 0 {
         // In a file that is whole, the last byte is enough.
         let start = if end == length { end - 1 } else { end.saturating_sub(STEP) };
@@ -72,17 +78,17 @@ fn mend(file: &mut File) -> io::Result<()> {
         bytes.clear();
         Read::by_ref(file).take(end - start).read_to_end(&mut bytes)?;
         if let Some(at) = memchr::memrchr(b'\n', &bytes) {
-            end = start + at as u64 + 1;
-            break;
+            return Ok(start + at as u64 + 1);
         }
         end = start;
     }
-    if end == length { Ok(()) } else { file.set_len(end) }
+    Ok(0)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dead_letter::Letter;
 
     fn letters(values: &[&str]) -> Batch {
         let mut batch = Batch::new();
@@ -94,20 +100,47 @@ mod tests {
     fn what_a_crash_cut_is_removed_wherever_it_was() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("new/dead.jsonl");
-        let long = "x".repeat(3 * STEP as usize);
-        let whole = format!("one\n{long}\n");
-        for cut in [0, 1, 2, 4, 5, STEP as usize + 4, whole.len() - 1, whole.len()] {
+        let [one, two, three] = ["one", "two", "three"].map(|name| format!("{{\"pipeline\":\"{name}\"}}"));
+        let long = format!("{{\"pipeline\":\"{}\"}}", "x".repeat(3 * STEP as usize));
+        let whole = format!("{one}\n{long}\n");
+        let first = one.len();
+        let cuts = [0, 1, 12, first, first + 1, first + 2, first + STEP as usize, whole.len() - 1, whole.len()];
+        for cut in cuts {
             let mut lines = Lines::new(path.clone());
-            lines.append(&letters(&["one", &long])).unwrap();
+            lines.append(&letters(&[&one, &long])).unwrap();
             assert_eq!(std::fs::read_to_string(&path).unwrap(), whole);
             std::fs::write(&path, &whole[..cut]).unwrap();
-            // Whoever has it open finds it out as well as whoever opens it.
-            lines.append(&letters(&["two"])).unwrap();
-            Lines::new(path.clone()).append(&letters(&["three"])).unwrap();
+            // Whoever has written to it finds it out as well as whoever comes new.
+            lines.append(&letters(&[&two])).unwrap();
+            Lines::new(path.clone()).append(&letters(&[&three])).unwrap();
             let kept = whole[..cut].rfind('\n').map_or(0, |end| end + 1);
-            assert_eq!(std::fs::read_to_string(&path).unwrap(), format!("{}two\nthree\n", &whole[..kept]), "{cut}");
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), format!("{}{two}\n{three}\n", &whole[..kept]), "{cut}");
             std::fs::remove_file(&path).unwrap();
         }
+    }
+
+    #[test]
+    fn what_others_have_written_stays() {
+        let letter = Letter::new("p", "kafka:///in", 0, 7, "trap", "it gave up").to_json().unwrap();
+        assert!(letter.starts_with(BEGINNING));
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("notes");
+        for theirs in ["notes", "notes\nmore", "{\"pipe\":", &"x".repeat(3 * STEP as usize), "\0\0", "notes\n"] {
+            std::fs::write(&path, theirs).unwrap();
+            Lines::new(path.clone()).append(&letters(&["one"])).unwrap();
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), format!("{}\none\n", theirs.trim_end()));
+        }
+    }
+
+    #[test]
+    fn a_file_that_was_put_away_is_begun_anew() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("dead.jsonl");
+        let mut lines = Lines::new(path.clone());
+        lines.append(&letters(&["one"])).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        lines.append(&letters(&["two"])).unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "two\n");
     }
 
     #[test]

@@ -6,6 +6,7 @@
 mod changelog;
 mod client;
 mod drain;
+mod fault;
 mod positions;
 mod producer;
 mod queue;
@@ -63,7 +64,7 @@ impl Kafka {
             Ok(_) => Ok(Self { cluster, asking, idle: Mutex::default() }),
             Err(e) => Err(LogError::Unreachable(format!(
                 "{} does not answer within {} s: {}; check the address, that the broker runs and that it advertises \
-                 an address that this machine reaches, and the security settings under [kafka]",
+                 an address that this machine reaches, and the security settings under [client]",
                 cluster.name,
                 CONNECT.as_secs(),
                 asking.context().last_error().unwrap_or_else(|| e.to_string()),
@@ -104,7 +105,7 @@ impl Kafka {
 
     fn admin(&self) -> Result<AdminClient<Context>, LogError> {
         AdminClient::from_config_and_context(&self.cluster.config(), Context::new(&self.cluster.name))
-            .map_err(|e| self.cluster.broken(client::text(&e)))
+            .map_err(|e| self.cluster.broken(fault::text(&e)))
     }
 
     /// Waits until the cluster's metadata shows the topic: creation is answered a moment before.

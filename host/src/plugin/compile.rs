@@ -4,8 +4,9 @@
 //! That process is this program again, as `host compile`. Nothing comes back from it but how it ended and a text: what it
 //! compiled is in the cache, under the hash of the component and of the compiler's settings, and is taken from there.
 
-use std::fs::File;
+use std::fs::{DirBuilder, File};
 use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -13,7 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use rustix::process::{Resource, Rlimit, Signal, nice, setrlimit};
+use rustix::process::{Resource, Rlimit, Signal, geteuid, nice, setrlimit};
 use tempfile::TempDir;
 use wasmtime::component::Component;
 use wasmtime::{Cache, CacheConfig, Config, InstanceAllocationStrategy};
@@ -70,14 +71,17 @@ enum Folder {
 }
 
 impl Folder {
-    /// The user's cache directory, or else one of our own.
+    /// The user's cache directory, or else one of our own. What is there is run as it is, so nobody else may write there.
     fn find() -> io::Result<Self> {
         let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
         let users = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")));
         match users.map(|path| path.join("apogee/compiled")) {
-            Some(path) if std::fs::create_dir_all(&path).is_ok() => Ok(Self::Users(path)),
+            Some(path) if is_ours(&path) => Ok(Self::Users(path)),
             _ => {
-                tracing::warn!("there is no cache directory: compiled plugins are not kept for the next start");
+                tracing::warn!(
+                    "there is no cache directory that only this user can write to ($XDG_CACHE_HOME/apogee/compiled): \
+                     compiled plugins are not kept for the next start"
+                );
                 tempfile::Builder::new().prefix("apogee-").tempdir().map(Self::Own)
             }
         }
@@ -89,6 +93,13 @@ impl Folder {
             Self::Own(folder) => folder.path(),
         }
     }
+}
+
+/// Makes it if it is not there; whether it belongs to this user, and no other can write there.
+fn is_ours(folder: &Path) -> bool {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    let about = made.and_then(|()| std::fs::metadata(folder));
+    about.is_ok_and(|about| about.uid() == geteuid().as_raw() && about.mode() & 0o022 == 0)
 }
 
 fn open_cache(folder: &Path) -> wasmtime::Result<Cache> {
@@ -198,6 +209,9 @@ pub(super) fn program() -> io::Result<PathBuf> {
 
 /// What the process does: takes limits upon itself, then compiles what comes from standard input into the cache.
 pub fn compile(cache: &Path, cpu: u64, memory: u64) -> anyhow::Result<()> {
+    // Nobody waits for it any more when the host is gone.
+    #[cfg(target_os = "linux")]
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     // The lower limit tells by its signal that it was time.
     setrlimit(Resource::Cpu, Rlimit { current: Some(cpu), maximum: Some(cpu.saturating_add(1)) })?;
     for (what, most) in
@@ -205,8 +219,9 @@ pub fn compile(cache: &Path, cpu: u64, memory: u64) -> anyhow::Result<()> {
     {
         setrlimit(what, Rlimit { current: Some(most), maximum: Some(most) }).with_context(|| format!("{what:?}"))?;
     }
-    // The stream comes first.
+    // The stream comes first; and when the machine is short of memory, this is what it can do without.
     nice(10)?;
+    let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
 
     let mut component = Vec::new();
     io::stdin().lock().take(MOST_BYTES as u64 + 1).read_to_end(&mut component)?;

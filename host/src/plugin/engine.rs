@@ -11,7 +11,7 @@ use wasmtime::{InstanceAllocationStrategy, PoolingAllocationConfig};
 use crate::plugin::bindings::transform::Description;
 use crate::plugin::compile::{self, Compiler, CompilerLimits, MOST_BYTES};
 use crate::plugin::error::PluginError;
-use crate::plugin::guest_log::cut;
+use crate::plugin::guest_log::{Pace, cut};
 use crate::plugin::instance::{Instance, Running};
 use crate::plugin::limits::{Limits, MOST_MEMORY, MOST_TABLE_ELEMENTS, TICK};
 use crate::plugin::wasi::{self, Guest};
@@ -48,6 +48,7 @@ pub struct Plugin {
     pub exports: Vec<String>,
     pre: InstancePre<Guest>,
     settings: Arc<jsonschema::Validator>,
+    pace: Pace,
 }
 
 impl Engine {
@@ -118,7 +119,7 @@ impl Engine {
         let description = self.describe(path, &pre)?;
         let settings = compile_schema(path, &description.settings)?.into();
         let (path, size) = (path.to_owned(), bytes.len());
-        let plugin = Plugin { path, description, hash, size, imports, exports, pre, settings };
+        let plugin = Plugin { path, description, hash, size, imports, exports, pre, settings, pace: Pace::default() };
         let mut loaded = self.loaded();
         loaded.truncate(AT_HAND - 1);
         loaded.push_front(plugin.clone());
@@ -130,7 +131,8 @@ impl Engine {
         let place = loaded.iter().position(|plugin| &*plugin.hash == hash)?;
         let plugin = loaded.remove(place)?;
         loaded.push_front(plugin.clone());
-        Some(plugin)
+        // Whoever else uses it has lines of their own.
+        Some(Plugin { pace: Pace::default(), ..plugin })
     }
 
     fn loaded(&self) -> MutexGuard<'_, VecDeque<Plugin>> {
@@ -165,7 +167,7 @@ impl Engine {
     /// Asks an instance of its own, under the default limits.
     fn describe(&self, path: &Path, pre: &InstancePre<Guest>) -> Result<Description, PluginError> {
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-        let mut running = Running::start(pre, &stem, &Limits::default())?;
+        let mut running = Running::start(pre, &stem, &Limits::default(), &Pace::default())?;
         let description = running.describe()?;
         for text in [&description.name, &description.version] {
             let plain = |c: char| c.is_ascii_alphanumeric() || "-_.+".contains(c);
@@ -211,7 +213,7 @@ impl Plugin {
         if !problems.is_empty() {
             return Err(PluginError::Settings { plugin: self.title(), problems });
         }
-        Instance::open(Running::start(&self.pre, &self.title(), limits)?, &settings.to_string())
+        Instance::open(Running::start(&self.pre, &self.title(), limits, &self.pace)?, &settings.to_string())
     }
 }
 

@@ -37,6 +37,66 @@ pub(super) fn cut(text: &str) -> String {
     }
 }
 
+/// How much a plugin has written in this minute: all of its instances together, so that one that fails again and again
+/// has no more lines for it. Clones are the same.
+#[derive(Clone)]
+pub(super) struct Pace(Arc<Mutex<Minute>>);
+
+struct Minute {
+    since: Instant,
+    lines: u32,
+    /// Lines that were not let through, of which plugin, and how many it may write.
+    dropped: u64,
+    plugin: String,
+    most: u32,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        let (plugin, most) = (String::new(), 0);
+        Self(Arc::new(Mutex::new(Minute { since: Instant::now(), lines: 0, dropped: 0, plugin, most })))
+    }
+}
+
+impl Pace {
+    /// Whether one more line may go to the log; if not, it is counted.
+    fn admits(&self, plugin: &str, most: u32) -> bool {
+        let mut minute = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if minute.since.elapsed() > MINUTE {
+            minute.report_dropped();
+            (minute.since, minute.lines) = (Instant::now(), 0);
+        }
+        if minute.lines < most {
+            minute.lines += 1;
+            return true;
+        }
+        if minute.dropped == 0 {
+            (minute.plugin, minute.most) = (plugin.to_owned(), most);
+        }
+        minute.dropped += 1;
+        false
+    }
+}
+
+impl Minute {
+    fn report_dropped(&mut self) {
+        if self.dropped > 0 {
+            tracing::warn!(
+                target: "plugin",
+                "{}: {} log lines dropped; it may write {} a minute (`log_lines` in [plugin.limits])",
+                self.plugin, self.dropped, self.most
+            );
+            self.dropped = 0;
+        }
+    }
+}
+
+impl Drop for Minute {
+    fn drop(&mut self) {
+        self.report_dropped();
+    }
+}
+
 /// The log of one instance. Clones are the same log.
 #[derive(Clone)]
 pub(super) struct GuestLog(Arc<Mutex<State>>);
@@ -46,21 +106,17 @@ struct State {
     lines_a_minute: u32,
     line: Vec<u8>,
     tail: VecDeque<String>,
-    minute: Instant,
-    lines: u32,
-    dropped: u64,
+    pace: Pace,
 }
 
 impl GuestLog {
-    pub fn new(plugin: &str, lines_a_minute: u32) -> Self {
+    pub fn new(plugin: &str, lines_a_minute: u32, pace: &Pace) -> Self {
         Self(Arc::new(Mutex::new(State {
             plugin: plugin.to_owned(),
             lines_a_minute,
             line: Vec::new(),
             tail: VecDeque::new(),
-            minute: Instant::now(),
-            lines: 0,
-            dropped: 0,
+            pace: pace.clone(),
         })))
     }
 
@@ -97,38 +153,19 @@ impl State {
         }
         let line = quote(&String::from_utf8_lossy(&self.line));
         self.line.clear();
-        if self.minute.elapsed() > MINUTE {
-            self.report_dropped();
-            (self.minute, self.lines) = (Instant::now(), 0);
-        }
-        if self.lines < self.lines_a_minute {
-            self.lines += 1;
+        if self.pace.admits(&self.plugin, self.lines_a_minute) {
             tracing::info!(target: "plugin", "{}: {line}", self.plugin);
-        } else {
-            self.dropped += 1;
         }
         if self.tail.len() == TAIL {
             self.tail.pop_front();
         }
         self.tail.push_back(line);
     }
-
-    fn report_dropped(&mut self) {
-        if self.dropped > 0 {
-            tracing::warn!(
-                target: "plugin",
-                "{}: {} log lines dropped; it may write {} a minute (`log_lines` in [plugin.limits])",
-                self.plugin, self.dropped, self.lines_a_minute
-            );
-            self.dropped = 0;
-        }
-    }
 }
 
 impl Drop for State {
     fn drop(&mut self) {
         self.end_line();
-        self.report_dropped();
     }
 }
 

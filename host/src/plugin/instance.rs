@@ -12,7 +12,7 @@ use crate::plugin::bindings::timer;
 use crate::plugin::bindings::transform::{self, Description, Opened};
 use crate::plugin::check;
 use crate::plugin::error::{PluginError, Reached};
-use crate::plugin::guest_log::{GuestLog, cut};
+use crate::plugin::guest_log::{GuestLog, Pace, cut};
 use crate::plugin::limits::{Limits, STACK};
 use crate::plugin::wasi::Guest;
 
@@ -162,8 +162,8 @@ pub(super) struct Running {
 }
 
 impl Running {
-    pub fn start(pre: &InstancePre<Guest>, plugin: &str, limits: &Limits) -> Result<Self, PluginError> {
-        let log = GuestLog::new(plugin, limits.log_lines);
+    pub fn start(pre: &InstancePre<Guest>, plugin: &str, limits: &Limits, pace: &Pace) -> Result<Self, PluginError> {
+        let log = GuestLog::new(plugin, limits.log_lines, pace);
         let mut store = Store::new(pre.engine(), Guest::new(limits, log));
         store.limiter(|guest| &mut guest.keeper);
         store.set_hostcall_fuel(limits.copied());

@@ -33,7 +33,8 @@ pub struct Limits {
     pub output_messages: usize,
     /// Bytes that one call may put out.
     pub output_bytes: usize,
-    /// Lines a minute that go to the host's log; the others are counted and dropped.
+    /// Lines a minute that go to the host's log, of all instances in a pipeline together; the others are counted and
+    /// dropped.
     pub log_lines: u32,
 }
 

@@ -8,9 +8,10 @@ use crate::chain::Stage;
 use crate::checkpoint::{Checkpoint, Part};
 use crate::compare::Comparison;
 use crate::prepare::{Origin, Preparing};
+use crate::supervise::is_interrupted;
 use crate::swap::{Aim, Canary, Claim, Outcome, Proposal, Trial};
 use crate::task::Task;
-use crate::versions::Version;
+use crate::version::Version;
 
 /// A change does not wait longer than this for a commit that would come anyway.
 const SOON: Duration = Duration::from_millis(200);
@@ -26,7 +27,7 @@ pub(super) enum Change {
     /// The new version is at work, and nothing of it has had an effect.
     Trial(Aimed, OnTrial),
     /// The new version sees what the old one does; what it had seen at the last checkpoint.
-    Canary(Aimed, Canary, Comparison),
+    Canary(Aimed, Canary, Box<Comparison>),
 }
 
 /// What is to change, and for whom.
@@ -241,7 +242,7 @@ impl Loop<'_> {
             change => self.change = change,
         }
         if let Change::Canary(Aimed { claim: Some(claim), .. }, _, seen) = &mut self.change {
-            *seen = claim.proposal.comparison().clone();
+            **seen = claim.proposal.comparison().clone();
         }
         if ready && !self.suspects.any() { self.change_over() } else { Ok(()) }
     }
@@ -289,7 +290,7 @@ impl Loop<'_> {
             Some(Aim::Canary(canary)) => {
                 let seen = claim.as_ref().map(|claim| claim.proposal.comparison().clone()).unwrap_or_default();
                 let began = if seen.messages() == 0 { since } else { aimed.began };
-                Change::Canary(Aimed { began, ..aimed }, canary, seen)
+                Change::Canary(Aimed { began, ..aimed }, canary, Box::new(seen))
             }
         };
         // Of several plugins each may be behind.
@@ -303,7 +304,7 @@ impl Loop<'_> {
         self.seen = None;
         match claim {
             Some(claim) => claim.proposal.conclude(Outcome::Refused { reason }),
-            None if super::is_interrupted(error) => tracing::warn!("{pipeline}: {reason}; trying again"),
+            None if is_interrupted(error) => tracing::warn!("{pipeline}: {reason}; trying again"),
             None => {
                 self.unfit.insert((*slot, version.since()));
                 tracing::error!("{pipeline}: {} is at work elsewhere, but not here: {reason}", version.plugin.title());
@@ -340,7 +341,7 @@ impl Loop<'_> {
     }
 
     /// Ends a canary that has seen enough, or has failed.
-    fn look_at_canary(&mut self, aimed: Aimed, canary: Canary, seen: Comparison) -> anyhow::Result<()> {
+    fn look_at_canary(&mut self, aimed: Aimed, canary: Canary, seen: Box<Comparison>) -> anyhow::Result<()> {
         let report = aimed.claim.as_ref().and_then(|claim| {
             let comparison = claim.proposal.comparison();
             let enough = match canary {
@@ -371,7 +372,7 @@ impl Loop<'_> {
                 self.leave_beside();
                 // What was undone is seen again.
                 if let Some(claim) = &aimed.claim {
-                    *claim.proposal.comparison() = seen;
+                    *claim.proposal.comparison() = *seen;
                 }
                 Change::Wanted(aimed)
             }

@@ -11,6 +11,7 @@ use crate::isolate::{Piece, isolate};
 use crate::log::LogError;
 use crate::message::Fetch;
 use crate::sink::SinkError;
+use crate::supervise::log_error;
 
 /// How often the same messages may fail after they were taken apart: a plugin is a function of its input, but its time is
 /// not.
@@ -148,9 +149,7 @@ impl Loop<'_> {
 fn is_of_a_plugin(error: &anyhow::Error) -> bool {
     let unfit =
         |cause: &(dyn std::error::Error + 'static)| matches!(cause.downcast_ref(), Some(SinkError::Message { .. }));
-    error.is::<Failed>()
-        || error.chain().any(unfit)
-        || matches!(super::log_error(error), Some(LogError::TooLarge { .. }))
+    error.is::<Failed>() || error.chain().any(unfit) || matches!(log_error(error), Some(LogError::TooLarge { .. }))
 }
 
 #[cfg(test)]

@@ -73,7 +73,7 @@ impl Stamped {
     /// than one where the version changed and no message came.
     pub fn kept_by(&self, partition: i32, next: i64) -> Vec<String> {
         let checkpoints = self.checkpoints[partition as usize].iter().filter(|checkpoint| checkpoint.next == next);
-        checkpoints.map(|checkpoint| short(checkpoint)).collect()
+        checkpoints.map(short).collect()
     }
 
     /// Lets a last run go to the end, with the versions that are in force, and judges the outcome.

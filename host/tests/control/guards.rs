@@ -1,6 +1,9 @@
 //! Rows 34 and 35, and path tricks: who is not to ask is refused, and what is not there is not found.
 
-use super::{Stream, TOKEN};
+use std::io::Write;
+use std::net::TcpStream;
+
+use super::{Stream, TOKEN, answer};
 
 #[test]
 fn web_pages_and_strangers_are_refused() {
@@ -70,6 +73,48 @@ fn web_pages_and_strangers_are_refused() {
     stream.end_well();
 }
 
+/// Requests that parsers do not agree about.
+#[test]
+fn a_request_is_read_in_one_way_or_refused() {
+    let stream = Stream::start(&[]);
+    let own = stream.address.to_string();
+    let token = format!("Authorization: Bearer {TOKEN}");
+    let smuggled = format!("POST /pipelines/flatten/pause HTTP/1.1\r\nHost: {own}\r\nContent-Length: 0\r\n\r\n");
+    let chunked = "Content-Length: 5\r\nTransfer-Encoding: chunked";
+    for (first, headers, body, expected) in [
+        ("GET /status HTTP/1.0", token.clone(), "", 403),
+        ("GET /status HTTP/1.0", format!("Host: {own}\r\n{token}"), "", 200),
+        ("GET http://OWN/status HTTP/1.1", format!("Host: {own}\r\n{token}"), "", 200),
+        ("GET http://OWN/status HTTP/1.1", format!("Host: evil.example\r\n{token}"), "", 403),
+        ("GET http://me@OWN/status HTTP/1.1", format!("Host: {own}\r\n{token}"), "", 403),
+        ("GET /status HTTP/1.1", format!("Host: {own}\r\n evil.example\r\n{token}"), "", 400),
+        ("GET /status HTTP/1.1", format!("Host: {own}\r\nAuthorization: Bearer x\r\n{token}"), "", 401),
+        (
+            "POST /status HTTP/1.1",
+            format!("Host: {own}\r\n{token}\r\nContent-Length: 1\r\nContent-Length: 2"),
+            "xx",
+            400,
+        ),
+        ("PRI * HTTP/2.0", String::new(), "SM\r\n\r\n", 400),
+        // What follows the last chunk is no part of it: another request, which has no token.
+        (
+            "POST /pipelines/flatten/resume HTTP/1.1",
+            format!("Host: {own}\r\n{token}\r\n{chunked}"),
+            &*format!("0\r\n\r\n{smuggled}"),
+            200,
+        ),
+    ] {
+        let mut connection = TcpStream::connect(stream.address).unwrap();
+        let head = format!("{}\r\n{headers}\r\nConnection: close\r\n\r\n", first.replace("OWN", &own));
+        connection.write_all(format!("{head}{body}").as_bytes()).unwrap();
+        assert_eq!(answer(&mut connection).0, expected, "{head}");
+    }
+    assert_eq!(stream.status()["paused"], false);
+    let long = stream.ask(&"X".repeat(5_000), "/status", &[], b"").0;
+    assert!(long == 405 && stream.log().lines().all(|line| line.len() < 500), "{long}");
+    stream.end_well();
+}
+
 #[test]
 fn what_is_not_there_is_not_found() {
     let stream = Stream::start(&[]);
@@ -101,6 +146,7 @@ fn what_is_not_there_is_not_found() {
         ("POST", "/pipelines/flatten/promote?rejects=2", 400),
         ("POST", "/pipelines/flatten/promote?rejects=NaN", 400),
         ("POST", "/pipelines/flatten/promote?trial=-1", 400),
+        ("POST", "/pipelines/flatten/promote?trial_ms=60001", 400),
         ("POST", "/pipelines/flatten/promote", 404),
         ("GET", &long(10_000), 414),
         ("GET", &long(30_000), 414),

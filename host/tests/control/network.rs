@@ -1,9 +1,11 @@
 //! Row 33: nobody listens beyond this machine without a token and TLS.
 
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
-use super::{Stream, TOKEN, command, write_private};
+use super::{Stream, TOKEN, answer, command, write_private};
 use crate::program::plugin;
 
 #[test]
@@ -55,6 +57,7 @@ fn with_both_it_is_asked_by_who_trusts_it() {
     let (certificate, key) = (certificate.to_str().unwrap(), key.to_str().unwrap());
     // Not loopback alone: all addresses of this machine.
     let stream = Stream::start(&["--control", "0.0.0.0:0", "--control-cert", certificate, "--control-key", key]);
+    let (mut silent, start) = (TcpStream::connect(("127.0.0.1", stream.address.port())).unwrap(), Instant::now());
     let url = format!("https://localhost:{}/", stream.address.port());
     let asked = ["status", "--json", "--control", &url];
     let shown = [&asked[..], &["--control-token", "token", "--control-ca", certificate]].concat();
@@ -70,5 +73,7 @@ fn with_both_it_is_asked_by_who_trusts_it() {
     let plain = url.replace("https", "http").replace("localhost", "station.example");
     let output = stream.command(&["status", "--control", &plain, "--control-token", "token"]);
     assert_eq!(output.status.code(), Some(2), "the token is not sent in the clear");
+    assert_eq!(answer(&mut silent).0, 0, "who does not shake hands is cut off");
+    assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
     stream.end_well();
 }

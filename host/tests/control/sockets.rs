@@ -70,6 +70,19 @@ fn a_directory_that_is_not_its_owners_alone_is_not_used() {
     assert!(output.status.success() && text.contains("no control socket"), "{text}");
 }
 
+#[test]
+fn a_host_that_does_not_answer_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = short_run(folder.path());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let listener = UnixListener::bind(folder.path().join("apogee/1.sock")).unwrap();
+    std::thread::spawn(move || listener.incoming().for_each(drop));
+    let asked = command(folder.path(), &["status"]).output().unwrap();
+    let text = String::from_utf8(asked.stderr).unwrap();
+    assert_eq!(asked.status.code(), Some(3), "{text}");
+    assert!(text.contains("a host does not say what it runs") && text.contains("apogee/1.sock"), "{text}");
+}
+
 /// A run that ends at once.
 fn short_run(folder: &Path) -> Output {
     let replies = r#"{"iss_position": {"longitude": "-85.6433", "latitude": "-15.3433"}, "timestamp": 1690000000, "message": "success"}"#;

@@ -93,6 +93,44 @@ fn slow_callers_are_cut_off_and_hold_nobody_up() {
     stream.end_well();
 }
 
+/// What compiles an upload has nothing of the host's, and is gone when the host is.
+#[test]
+fn a_compiler_inherits_nothing_and_goes_with_its_host() {
+    let stream = Stream::start(&[]);
+    let bomb = crate::compile::bomb();
+    let mut upload = stream.begin(&format!("Content-Length: {}", bomb.len()));
+    upload.write_all(&bomb).unwrap();
+    let host: serde_json::Value = serde_json::from_str(&stream.ok(&["status", "--json"])).unwrap();
+    let children = format!("/proc/{0}/task", host["process"]);
+    let child = wait_for("the compiler", || {
+        let tasks = std::fs::read_dir(&children).unwrap();
+        let children = tasks.map(|task| std::fs::read_to_string(task.unwrap().path().join("children")));
+        let child = children.flatten().find_map(|children| Some(children.split(' ').next()?.parse::<u32>().ok()?))?;
+        // It is the compiler as soon as it is another program.
+        let line = std::fs::read(format!("/proc/{child}/cmdline")).ok()?;
+        line.split(|byte| *byte == 0).any(|word| word == b"compile").then_some(child)
+    });
+    assert_eq!(std::fs::read(format!("/proc/{child}/environ")).unwrap(), b"");
+    wait_for("the compiler to put itself behind the host", || {
+        let score = std::fs::read_to_string(format!("/proc/{child}/oom_score_adj")).unwrap();
+        (score.trim() == "1000").then_some(())
+    });
+    let open = std::fs::read_dir(format!("/proc/{child}/fd")).unwrap();
+    let open: Vec<_> = open.flatten().filter_map(|fd| std::fs::read_link(fd.path()).ok()).collect();
+    let own = stream.directory.path();
+    assert!(
+        open.len() > 2 && !open.iter().any(|path| path.starts_with(own) || path.starts_with("socket:")),
+        "{open:?}"
+    );
+    let time = Instant::now();
+    stream.process.stop("KILL");
+    // Done or dead and not yet waited for: it has no memory any more.
+    let is_gone =
+        || !std::fs::read_to_string(format!("/proc/{child}/statm")).is_ok_and(|pages| !pages.starts_with("0 "));
+    wait_for("the end of the compiler", || is_gone().then_some(()));
+    assert!(time.elapsed() < Duration::from_secs(10), "{:?}", time.elapsed());
+}
+
 #[test]
 fn what_is_no_component_is_refused() {
     let stream = Stream::start(&[]);

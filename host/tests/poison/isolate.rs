@@ -8,7 +8,7 @@ use host::failures::{Failures, Policy, Rule};
 use host::isolate::{Piece, isolate};
 use host::message::{Batch, Fetch, Rejected};
 use host::plugin::{Engine, Limits, Rejection};
-use host::versions::Version;
+use host::version::Version;
 use serde_json::{Value, json};
 
 use crate::program::plugin;

@@ -48,59 +48,105 @@ fn a_swap_outlives_restarts_until_the_file_of_the_pipeline_is_another_one() {
 /// Kafka to Kafka: the component is in a topic beside the changelog, and so is on the other machine, too.
 #[test]
 fn whoever_takes_a_partition_over_goes_on_with_the_version_that_was_swapped_in() {
-    let brokers = crate::kafka::brokers();
-    let name = format!("taken-{}", std::process::id());
-    let log = Kafka::connect(&brokers, &Default::default()).unwrap();
-    let (from, to) = (format!("{name}.in"), format!("{name}.out"));
-    for topic in [&from, &to] {
-        log.create_topic(topic, 2).unwrap();
-    }
-    let send = |count: i64| {
-        let mut batch = Batch::new();
-        // Of both partitions, for all that is known.
-        (0..count).for_each(|n| batch.push(Some(format!("k{n}").as_bytes()), Some(br#"{"id":1}"#), n));
-        let mut writer = log.writer(&from).unwrap();
-        writer.append(&batch).unwrap();
-        writer.flush().unwrap();
-    };
-    let versions = |count: usize| {
-        wait_for("the output", || {
-            let mut found = BTreeMap::new();
-            for value in values(&log, &to) {
-                *found.entry(value["version"].as_str().unwrap().to_owned()).or_insert(0) += 1;
-            }
-            (found.values().sum::<usize>() >= count).then_some(found)
-        })
-    };
+    let shared = Shared::new("taken");
     let machines = [(); 2].map(|()| tempfile::tempdir().unwrap());
-    let start = |machine: &Path| {
+    let [first, second] = machines.each_ref().map(tempfile::TempDir::path);
+    let running = shared.start(first, first);
+    operator::status(first, &shared.name, 2);
+    shared.send();
+    shared.await_versions(&[("1.0.0", 100)]);
+    let component = first.join("new.wasm");
+    std::fs::copy(plugin("stamp-2"), &component).unwrap();
+    assert_eq!(operator::swap(first, &shared.name, &component, &SOON).code, 0);
+    std::fs::remove_file(&component).unwrap();
+    assert!(running.stop("TERM").success());
+
+    let running = shared.start(second, second);
+    let status = operator::status(second, &shared.name, 2);
+    assert_eq!(status.plugins[0].version, "1.0.1", "{status:?}");
+    assert!(status.tasks.iter().all(|task| task.plugins[0].starts_with("stamp 1.0.1 ")), "{status:?}");
+    shared.send();
+    shared.await_versions(&[("1.0.0", 100), ("1.0.1", 100)]);
+    assert!(running.stop("TERM").success());
+}
+
+#[test]
+fn two_hosts_of_one_group_are_swapped_one_after_the_other() {
+    let shared = Shared::new("both");
+    let machines = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let [first, second] = machines.each_ref().map(tempfile::TempDir::path);
+    // One operator reaches both.
+    let _running = [shared.start(first, first), shared.start(second, first)];
+    let tasks = || -> Vec<String> {
+        let line = operator::line(first, &shared.name);
+        line.into_iter().flat_map(|status| status.tasks).flat_map(|task| task.plugins).collect()
+    };
+    wait_for("each host to have a partition", || {
+        let line = operator::line(first, &shared.name);
+        (line.len() == 2 && line.iter().all(|status| status.tasks.len() == 1)).then_some(())
+    });
+    shared.send();
+    shared.await_versions(&[("1.0.0", 100)]);
+    let swap = ["swap", &shared.name, plugin("stamp-2").to_str().unwrap(), "--json"].map(str::to_owned);
+    let swap: Vec<&str> = swap.iter().map(String::as_str).chain(SOON).collect();
+    let said = operator::call(first, &swap);
+    assert_eq!((said.code, said.out.lines().count()), (0, 2), "{said:?}");
+    let after = tasks();
+    assert!(after.len() == 2 && after.iter().all(|task| task.starts_with("stamp 1.0.1 ")), "{after:?}");
+    shared.send();
+    shared.await_versions(&[("1.0.0", 100), ("1.0.1", 100)]);
+}
+
+/// A pipeline of `stamp` between two topics of the shared broker, with two partitions.
+struct Shared {
+    name: String,
+    brokers: String,
+    log: Kafka,
+}
+
+impl Shared {
+    fn new(name: &str) -> Self {
+        let (name, brokers) = (format!("{name}-{}", std::process::id()), crate::kafka::brokers());
+        let log = Kafka::connect(&brokers, &Default::default()).unwrap();
+        for end in ["in", "out"] {
+            log.create_topic(&format!("{name}.{end}"), 2).unwrap();
+        }
+        Self { name, brokers, log }
+    }
+
+    /// A host on a machine, which is controlled in another directory.
+    fn start(&self, machine: &Path, control: &Path) -> Running {
+        let Self { name, brokers, .. } = self;
         let text = format!(
-            "name = {name:?}\n[source]\nuri = \"kafka://{brokers}/{from}\"\nidle = \"1h\"\n{}[sink]\n\
-             uri = \"kafka://{brokers}/{to}\"\ninterval = \"20ms\"\n",
+            "name = {name:?}\n[source]\nuri = \"kafka://{brokers}/{name}.in\"\nidle = \"1h\"\n{}[sink]\n\
+             uri = \"kafka://{brokers}/{name}.out\"\ninterval = \"20ms\"\n",
             with(&plugin("stamp-1"))
         );
         std::fs::write(machine.join("p.toml"), text).unwrap();
-        Running::start(host(machine, &["--quiet", "run", "p.toml"]))
-    };
-    let first = start(machines[0].path());
-    operator::status(machines[0].path(), &name, 2);
-    send(100);
-    versions(100);
-    let component = machines[0].path().join("new.wasm");
-    std::fs::copy(plugin("stamp-2"), &component).unwrap();
-    assert_eq!(operator::swap(machines[0].path(), &name, &component, &SOON).code, 0);
-    std::fs::remove_file(&component).unwrap();
-    assert!(first.stop("TERM").success());
+        let mut command = host(machine, &["--quiet", "run", "p.toml"]);
+        command.env("XDG_RUNTIME_DIR", control);
+        Running::start(command)
+    }
 
-    let second = start(machines[1].path());
-    let status = operator::status(machines[1].path(), &name, 2);
-    assert_eq!(status.plugins[0].version, "1.0.1", "{status:?}");
-    assert!(status.tasks.iter().all(|task| task.plugins[0].starts_with("stamp 1.0.1 ")), "{status:?}");
-    send(100);
-    let found = versions(200);
-    assert!(
-        found.iter().map(|(version, count)| (&**version, *count)).eq([("1.0.0", 100), ("1.0.1", 100)]),
-        "{found:?}"
-    );
-    assert!(second.stop("TERM").success());
+    /// Sends 100 messages of as many keys, so to both partitions.
+    fn send(&self) {
+        let mut batch = Batch::new();
+        (0..100).for_each(|n| batch.push(Some(format!("k{n}").as_bytes()), Some(br#"{"id":1}"#), n));
+        let mut writer = self.log.writer(&format!("{}.in", self.name)).unwrap();
+        writer.append(&batch).unwrap();
+        writer.flush().unwrap();
+    }
+
+    /// Waits until there are as many messages as these together, and checks that so many are by each version.
+    fn await_versions(&self, expected: &[(&str, usize)]) {
+        let count = expected.iter().map(|(_, count)| count).sum();
+        let values = wait_for("the output", || {
+            Some(values(&self.log, &format!("{}.out", self.name))).filter(|values| values.len() >= count)
+        });
+        let mut found = BTreeMap::new();
+        for value in &values {
+            *found.entry(value["version"].as_str().unwrap()).or_insert(0) += 1;
+        }
+        assert!(found.into_iter().eq(expected.iter().copied()), "{values:?}");
+    }
 }

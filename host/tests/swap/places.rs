@@ -55,7 +55,12 @@ fn each_stage_of_a_line_is_swapped_by_itself() {
     live.send(20);
     assert_stamped(&live.out(), &[(20, "1.0.0"), (60, "1.0.1")]);
     let line = operator::line(live.path(), "p");
-    let at_work: Vec<(&str, bool)> =
-        line.iter().flat_map(|stage| &stage.plugins).map(|plugin| (&*plugin.name, plugin.swapped.is_some())).collect();
-    assert_eq!(at_work, [("flatten", true), ("stamp", true)]);
+    let plugins = line.iter().flat_map(|stage| &stage.plugins);
+    let at_work: Vec<(usize, &str, bool)> =
+        plugins.map(|plugin| (plugin.place, &*plugin.name, plugin.swapped.is_some())).collect();
+    assert_eq!(at_work, [(1, "flatten", true), (2, "stamp", true)]);
+    for stage in &line {
+        assert_eq!(stage.counters.get("messages in"), Some(&60), "each tells its own counts: {:?}", stage.counters);
+        assert!(!stage.counters.keys().any(|name| name.starts_with("p.1: ")), "{:?}", stage.counters);
+    }
 }

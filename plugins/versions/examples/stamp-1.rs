@@ -1,5 +1,8 @@
 //! `stamp` 1.0.0: the first version.
 
+// Only ever a component.
+#![cfg(target_family = "wasm")]
+
 struct First;
 
 impl versions::Release for First {

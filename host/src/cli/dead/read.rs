@@ -7,10 +7,12 @@ use std::path::Path;
 use anyhow::Context;
 
 use super::At;
+use crate::cli::printable;
 use crate::cli::topics::{self, LogFile};
 use crate::config::Error;
 use crate::config::error::unreadable;
 use crate::dead_letter::Letter;
+use crate::log::{Log, LogError};
 use crate::uri::{LettersUri, TopicUri};
 
 /// Letters that are asked for at a time.
@@ -36,8 +38,7 @@ pub(super) fn each(uri: &LettersUri, file: &LogFile, each: &mut Each<'_>) -> any
 }
 
 fn of_topic(topic: &TopicUri, file: &LogFile, each: &mut Each<'_>) -> anyhow::Result<()> {
-    let log = topics::open(topic.brokers.as_deref(), &file.log, false)?;
-    let partitions = log.describe(&topic.topic)?.partitions;
+    let (log, partitions) = open(topic, file)?;
     for (partition, (first, end)) in (0..).zip(&partitions) {
         let mut from = *first;
         while from < *end {
@@ -60,6 +61,21 @@ fn of_topic(topic: &TopicUri, file: &LogFile, each: &mut Each<'_>) -> anyhow::Re
     Ok(())
 }
 
+/// The log of a topic, and of each partition its first offset and the next one.
+fn open(topic: &TopicUri, file: &LogFile) -> anyhow::Result<(Box<dyn Log>, Vec<(i64, i64)>)> {
+    let log = topics::open(topic.brokers.as_deref(), &file.log, false)?;
+    match log.describe(&topic.topic) {
+        Ok(described) => Ok((log, described.partitions)),
+        Err(LogError::NoTopic { .. }) => {
+            let what = format!(
+                "{topic} is not there: it comes with the first dead letter, or has another name, which `host check` tells"
+            );
+            Err(Error::Arguments(what).into())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// One letter, as it is kept and as it is read.
 pub(in crate::cli) fn read(at: &At, file: &LogFile) -> anyhow::Result<(Vec<u8>, Letter<'static>)> {
     let At { uri, partition, number } = at;
@@ -71,8 +87,8 @@ pub(in crate::cli) fn read(at: &At, file: &LogFile) -> anyhow::Result<(Vec<u8>, 
             lines(path)?.nth(number).ok_or_else(absent)?.with_context(|| path.display().to_string())?
         }
         LettersUri::Topic(topic) => {
-            let log = topics::open(topic.brokers.as_deref(), &file.log, false)?;
-            let count = log.describe(&topic.topic)?.partitions.len();
+            let (log, partitions) = open(topic, file)?;
+            let count = partitions.len();
             if usize::try_from(*partition).is_ok_and(|partition| partition >= count) {
                 let what = format!("--partition {partition}: {topic} has {count} partition(s), counted from 0");
                 return Err(Error::Arguments(what).into());
@@ -82,8 +98,9 @@ pub(in crate::cli) fn read(at: &At, file: &LogFile) -> anyhow::Result<(Vec<u8>, 
             fetch.batch.values.iter().next().filter(|_| found).flatten().ok_or_else(absent)?.to_vec()
         }
     };
-    let letter = Letter::parse(&json)
-        .map_err(|error| Error::Arguments(format!("{uri}@{number} is no dead letter of this host: {error}")))?;
+    let letter = Letter::parse(&json).map_err(|error| {
+        Error::Arguments(format!("{uri}@{number} is no dead letter of this host: {}", printable(&error.to_string())))
+    })?;
     Ok((json, letter))
 }
 

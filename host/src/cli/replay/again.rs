@@ -19,7 +19,7 @@ use crate::sink::stdout;
 use crate::source::file::Reader;
 use crate::store::Store;
 use crate::uri::{SourceUri, TopicUri};
-use crate::versions::Version;
+use crate::version::Version;
 
 /// Which letter, and what is other than it says.
 pub(in crate::cli) struct Again {
@@ -179,7 +179,9 @@ impl Seen {
             anyhow::bail!("it {how}, by {title}: {}", printable(&reason));
         }
         io::stdout().lock().write_all(&self.lines)?;
-        if !global.quiet {
+        if global.json {
+            error_line(&serde_json::json!({ "goes_through": true, "messages": self.messages }).to_string());
+        } else if !global.quiet {
             let state = versions.iter().any(|version| version.plugin.has_state());
             let note = if state { "; what the plugin knew then it did not know now" } else { "" };
             error_line(&format!("it goes through now, and gives {} message(s){note}", self.messages));

@@ -1,4 +1,4 @@
-//! What every librdkafka client of ours has in common: settings, logging, and errors in a person's words.
+//! What every librdkafka client of ours has in common: settings, logging, rebalances, and its end.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,8 +14,8 @@ use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
 use rdkafka::types::RDKafkaRespErr;
 
-use super::is_missing;
 use super::queue::Wake;
+use super::{fault, is_missing};
 use crate::log::{LogError, Reading};
 
 /// Errors of a connection come with each attempt; a person needs one in this time.
@@ -169,37 +169,9 @@ impl Cluster {
         let context = Context::new(&self.name);
         let wake = context.wake().clone();
         let mut consumer =
-            BaseConsumer::from_config_and_context(&config, context).map_err(|e| self.broken(text(&e)))?;
+            BaseConsumer::from_config_and_context(&config, context).map_err(|e| self.broken(fault::text(&e)))?;
         consumer.set_nonempty_callback(move || wake.set());
         Ok(consumer)
-    }
-
-    pub(super) fn broken(&self, error: String) -> LogError {
-        LogError::Broken { log: self.name.clone(), error }
-    }
-
-    pub(super) fn interrupted(&self, error: String) -> LogError {
-        LogError::Interrupted { log: self.name.clone(), error }
-    }
-
-    pub(super) fn error(&self, topic: &str, error: &KafkaError) -> LogError {
-        match (error, error.rdkafka_error_code()) {
-            // The crate has a code here, and does not give it.
-            (KafkaError::AdminOp(code), _) => self.fault(topic, *code),
-            (_, Some(code)) => self.fault(topic, code),
-            (_, None) => self.broken(text(error)),
-        }
-    }
-
-    pub(super) fn fault(&self, topic: &str, code: Code) -> LogError {
-        match code {
-            Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownPartition => {
-                LogError::NoTopic { topic: topic.to_owned(), log: self.name.clone() }
-            }
-            // A broker that was killed can take us for the former self that it had written down.
-            code if passing(code) || code == Code::FencedInstanceId => self.interrupted(explain(topic, code)),
-            code => self.broken(explain(topic, code)),
-        }
     }
 }
 
@@ -214,113 +186,6 @@ fn ahead(partitions: u32) -> [(&'static str, u32); 3] {
         ("queued.min.messages", share(AHEAD_MESSAGES).max(PARTITION_MESSAGES)),
         ("fetch.message.max.bytes", ANSWER_BYTES.min(kb << 10)),
     ]
-}
-
-/// An error without a code, without the value of a setting: that may be a password.
-pub(super) fn text(error: &KafkaError) -> String {
-    match error {
-        KafkaError::ClientConfig(_, _, key, _) => {
-            format!("Kafka setting {key:?} has a value that librdkafka does not take; correct it under [kafka]")
-        }
-        error => error.to_string(),
-    }
-}
-
-/// What an error means and what to do; `topic` is empty where it concerns the cluster.
-pub(super) fn explain(topic: &str, code: Code) -> String {
-    let next = match code {
-        Code::TopicAuthorizationFailed => "this user may not use the topic; grant it the right (kafka-acls)",
-        Code::GroupAuthorizationFailed => "this user may not use the consumer group; grant it the right (kafka-acls)",
-        Code::TransactionalIdAuthorizationFailed => {
-            "this user may not use transactions; grant it the right to transactional ids that begin with apogee. \
-             (kafka-acls)"
-        }
-        Code::ClusterAuthorizationFailed => "this user may not do that in the cluster; grant it the right (kafka-acls)",
-        Code::Authentication | Code::SaslAuthenticationFailed | Code::SSL => {
-            "the broker does not accept who we are; check security.protocol, sasl.* and ssl.* under [kafka]"
-        }
-        Code::PolicyViolation => "the cluster's policy forbids it; ask who runs the cluster",
-        Code::InvalidTimestamp => {
-            "the topic does not take a timestamp so far from the broker's clock; raise message.timestamp.after.max.ms \
-             and message.timestamp.before.max.ms of the topic"
-        }
-        Code::InvalidReplicationFactor => "the cluster has fewer brokers than its default.replication.factor asks for",
-        Code::InvalidTransactionTimeout => {
-            "the broker allows shorter transactions only; lower transaction.timeout.ms under [kafka], or raise the \
-             broker's transaction.max.timeout.ms"
-        }
-        Code::ProducerFenced | Code::Fenced | Code::InvalidProducerEpoch | Code::InvalidProducerIdMapping => {
-            "another worker has taken over"
-        }
-        Code::FencedInstanceId => {
-            "another host runs as the same member of the group; if the folder beside the log (FILE.members) was \
-             copied from another machine, delete it in the copy"
-        }
-        Code::NotEnoughReplicas | Code::NotEnoughReplicasAfterAppend => {
-            "too few replicas are in sync; see that all brokers run"
-        }
-        Code::MessageTimedOut | Code::RequestTimedOut | Code::OperationTimedOut => {
-            "the broker did not answer in time; see that it runs, and run again"
-        }
-        Code::BrokerTransportFailure | Code::AllBrokersDown | Code::Resolve => {
-            "no broker can be reached; see that one runs, and run again"
-        }
-        _ => "librdkafka says what is wrong, in brackets",
-    };
-    match topic {
-        "" => format!("{next} ({code})"),
-        topic => format!("topic {topic:?}: {next} ({code})"),
-    }
-}
-
-/// Whether what failed may succeed in a moment.
-pub(super) fn passing(code: Code) -> bool {
-    matches!(
-        code,
-        Code::RebalanceInProgress
-            | Code::IllegalGeneration
-            | Code::UnknownMemberId
-            | Code::WaitingForCoordinator
-            | Code::NotCoordinator
-            | Code::CoordinatorNotAvailable
-            | Code::CoordinatorLoadInProgress
-            | Code::UnstableOffsetCommit
-            | Code::LeaderNotAvailable
-            | Code::NotLeaderForPartition
-            | Code::FencedLeaderEpoch
-            | Code::UnknownLeaderEpoch
-            | Code::OffsetNotAvailable
-            | Code::KafkaStorageError
-            | Code::RequestTimedOut
-            | Code::OperationTimedOut
-            | Code::BrokerTransportFailure
-            | Code::AllBrokersDown
-    )
-}
-
-/// Whether a new producer may do what one failed at: true of all that is not a fault of a setting, a right or a message.
-pub(super) fn curable(code: Code) -> bool {
-    !matches!(
-        code,
-        Code::TopicAuthorizationFailed
-            | Code::GroupAuthorizationFailed
-            | Code::ClusterAuthorizationFailed
-            | Code::TransactionalIdAuthorizationFailed
-            | Code::Authentication
-            | Code::SaslAuthenticationFailed
-            | Code::UnsupportedSASLMechanism
-            | Code::SSL
-            | Code::InvalidTransactionTimeout
-            | Code::InvalidTimestamp
-            | Code::InvalidRecord
-            | Code::InvalidTopic
-            | Code::PolicyViolation
-            | Code::UnsupportedVersion
-            | Code::UnsupportedForMessageFormat
-            | Code::UnsupportedFeature
-            | Code::InvalidArgument
-            | Code::InvalidConfig
-    )
 }
 
 /// How many partitions a topic has; `None` where there is no such topic.

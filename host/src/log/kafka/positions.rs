@@ -1,10 +1,14 @@
 //! Positions of a group in librdkafka's lists: an offset, with the place of its checkpoint as metadata.
 
 use rdkafka::TopicPartitionList;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::Offset;
 
+use super::ANSWER;
+use super::client::{Cluster, Context};
 use crate::checkpoint::Position;
+use crate::log::LogError;
 
 /// Adds a position that is to be committed.
 pub(super) fn add(
@@ -50,6 +54,30 @@ pub(super) fn partitions(topic: &str, partitions: impl IntoIterator<Item = i32>)
         list.add_partition(topic, partition);
     }
     list
+}
+
+/// Commits the end of each partition that the group has no position in, so that what comes after this
+/// moment belongs to the group, also when it dies before its first commit.
+pub(super) fn pin(
+    cluster: &Cluster,
+    consumer: &BaseConsumer<Context>,
+    topic: &str,
+    count: u32,
+) -> Result<(), LogError> {
+    let failed = |e: KafkaError| cluster.error(topic, &e);
+    let known = consumer.committed_offsets(partitions(topic, 0..count as i32), ANSWER).map_err(failed)?;
+    let mut ends = TopicPartitionList::new();
+    for (partition, _) in committed(&known).iter().filter(|(_, position)| position.is_none()) {
+        let (_, end) = consumer.fetch_watermarks(topic, *partition, ANSWER).map_err(failed)?;
+        ends.add_partition_offset(topic, *partition, Offset::Offset(end)).map_err(failed)?;
+    }
+    if ends.count() > 0
+        && let Err(error) = consumer.commit(&ends, CommitMode::Sync)
+    {
+        // Only an empty group lets others commit; this one has members, who see to it themselves.
+        tracing::debug!("{}: topic {topic:?}: no first position: {error}", cluster.name);
+    }
+    Ok(())
 }
 
 #[cfg(test)]

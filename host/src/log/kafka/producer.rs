@@ -13,7 +13,8 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::{Header as KafkaHeader, Message, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer as _, ProducerContext};
 
-use super::client::{self, Cluster, Context};
+use super::client::{Cluster, Context};
+use super::fault;
 use super::transaction::Transactions;
 use crate::log::LogError;
 use crate::message::{Batch, Header};
@@ -106,7 +107,7 @@ impl Producer {
         let failure = Arc::default();
         let deliveries = Deliveries { context: Context::new(&cluster.name), failure: Arc::clone(&failure) };
         let producer = BaseProducer::from_config_and_context(config, deliveries);
-        let producer = producer.map_err(|e| cluster.broken(client::text(&e)))?;
+        let producer = producer.map_err(|e| cluster.broken(fault::text(&e)))?;
         Ok(Self { producer: Arc::new(producer), cluster, transactions: None, failure, limits })
     }
 
@@ -229,7 +230,7 @@ impl Producer {
     /// What a new producer may do where this one failed, and what is no hope to try again.
     pub(super) fn fault(&self, topic: &str, code: Code) -> LogError {
         match self.cluster.fault(topic, code) {
-            LogError::Broken { log, error } if client::curable(code) => LogError::Interrupted { log, error },
+            LogError::Broken { log, error } if fault::curable(code) => LogError::Interrupted { log, error },
             fault => fault,
         }
     }

@@ -13,8 +13,9 @@ use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::topic_partition_list::Offset;
 
-use super::client::{self, Change, Cluster, Context, passing};
+use super::client::{self, Change, Cluster, Context};
 use super::drain::Drain;
+use super::fault::{self, passing};
 use super::queue::{Queue, Special};
 use super::scan::Scan;
 use super::{ANSWER, positions, transaction};
@@ -86,7 +87,7 @@ impl KafkaReader {
         let events = Queue::of_consumer(&consumer)
             .ok_or_else(|| cluster.broken("librdkafka has no queue for the consumer; this is a bug".to_owned()))?;
         if reading.start == Start::Latest {
-            pin(&cluster, &consumer, topic, count)?;
+            positions::pin(&cluster, &consumer, topic, count)?;
         }
         consumer.subscribe(&[topic]).map_err(|e| cluster.error(topic, &e))?;
         Ok(Self {
@@ -314,26 +315,11 @@ impl KafkaReader {
 
     /// Whether an error ends the reading; the context has warned of those that do not.
     fn judge(&self, code: Code) -> Result<(), LogError> {
-        match code {
-            Code::TopicAuthorizationFailed
-            | Code::GroupAuthorizationFailed
-            | Code::ClusterAuthorizationFailed
-            | Code::Authentication
-            | Code::SaslAuthenticationFailed
-            | Code::UnsupportedSASLMechanism
-            | Code::InconsistentGroupProtocol
-            | Code::InvalidGroupId
-            | Code::InvalidSessionTimeout
-            | Code::FencedInstanceId
-            | Code::BadMessage
-            | Code::BadCompression
-            | Code::NotImplemented
-            | Code::Fatal => Err(self.cluster.fault(&self.topic, code)),
-            _ => {
-                tracing::debug!("{}: topic {:?}: {code}", self.cluster.name, self.topic);
-                Ok(())
-            }
+        if fault::final_for_a_reader(code) {
+            return Err(self.cluster.fault(&self.topic, code));
         }
+        tracing::debug!("{}: topic {:?}: {code}", self.cluster.name, self.topic);
+        Ok(())
     }
 
     /// A batch of the next partition that has one.
@@ -402,7 +388,7 @@ impl KafkaReader {
         if offset < 0 {
             return Ok(());
         }
-        let error = format!("{}-{partition} at offset {offset}: {}", self.topic, client::explain("", code));
+        let error = format!("{}-{partition} at offset {offset}: {}", self.topic, fault::explain("", code));
         Err(self.cluster.interrupted(error))
     }
 
@@ -511,23 +497,4 @@ impl Drop for KafkaReader {
         drop(events);
         client::end(consumer);
     }
-}
-
-/// Commits the end of each partition that the group has no position in, so that what comes after this
-/// moment belongs to the group, also when it dies before its first commit.
-fn pin(cluster: &Cluster, consumer: &BaseConsumer<Context>, topic: &str, count: u32) -> Result<(), LogError> {
-    let failed = |e: KafkaError| cluster.error(topic, &e);
-    let known = consumer.committed_offsets(positions::partitions(topic, 0..count as i32), ANSWER).map_err(failed)?;
-    let mut ends = TopicPartitionList::new();
-    for (partition, _) in positions::committed(&known).iter().filter(|(_, position)| position.is_none()) {
-        let (_, end) = consumer.fetch_watermarks(topic, *partition, ANSWER).map_err(failed)?;
-        ends.add_partition_offset(topic, *partition, Offset::Offset(end)).map_err(failed)?;
-    }
-    if ends.count() > 0
-        && let Err(error) = consumer.commit(&ends, CommitMode::Sync)
-    {
-        // Only an empty group lets others commit; this one has members, who see to it themselves.
-        tracing::debug!("{}: topic {topic:?}: no first position: {error}", cluster.name);
-    }
-    Ok(())
 }

@@ -8,7 +8,8 @@ use rdkafka::error::RDKafkaErrorCode as Code;
 use rdkafka::topic_partition_list::Offset;
 
 use super::ANSWER;
-use super::client::{self, Cluster, Context};
+use super::client::{Cluster, Context};
+use super::fault;
 use super::queue::{Queue, Special};
 use crate::log::LogError;
 use crate::message::Fetch;
@@ -80,7 +81,7 @@ impl<'a> Scan<'a> {
                     self.topic,
                     self.partition,
                     self.patience.as_secs(),
-                    client::explain("", Code::OperationTimedOut)
+                    fault::explain("", Code::OperationTimedOut)
                 )));
             } else {
                 let _ = self.consumer.poll(Duration::ZERO);

@@ -13,7 +13,8 @@ use rdkafka::error::KafkaError;
 use rdkafka::producer::Producer as _;
 
 use super::ANSWER;
-use super::client::{self, Cluster};
+use super::client::Cluster;
+use super::fault;
 use super::positions;
 use super::producer::{self, Producer};
 use crate::checkpoint::Position;
@@ -147,11 +148,11 @@ impl Producer {
         // The first cause, of which what failed now may only be a consequence.
         let fatal = self.producer.client().fatal_error().map(|(fatal, _)| fatal);
         let Some(code) = fatal.or(error.rdkafka_error_code()) else {
-            return self.cluster.interrupted(format!("{doing}: {}", client::text(error)));
+            return self.cluster.interrupted(format!("{doing}: {}", fault::text(error)));
         };
         match self.fault("", code) {
             LogError::Interrupted { log, error } => LogError::Interrupted { log, error: format!("{doing}: {error}") },
-            _ => self.cluster.broken(format!("{doing}: {}", client::explain("", code))),
+            _ => self.cluster.broken(format!("{doing}: {}", fault::explain("", code))),
         }
     }
 }

@@ -29,7 +29,7 @@ fn a_wrong_address_is_found_out() {
     let LogError::Unreachable(text) = error else { panic!("{error}") };
     assert!(text.starts_with(&format!("kafka://127.0.0.1:{port} does not answer within 5 s: ")), "{text}");
     assert!(text.contains("Connection refused"), "{text}");
-    assert!(text.ends_with("and the security settings under [kafka]"), "{text}");
+    assert!(text.ends_with("and the security settings under [client]"), "{text}");
 }
 
 #[test]
@@ -39,7 +39,7 @@ fn a_bad_setting_is_named_without_its_value() {
     assert_eq!(
         error.to_string(),
         "kafka://127.0.0.1:1: Kafka setting \"security.protocol\" has a value that librdkafka does not take; \
-         correct it under [kafka]"
+         correct it under [client]"
     );
 }
 

@@ -1,5 +1,8 @@
 //! `flatten` with exactly one field changed: of an `altitude` only the whole number is put out.
 
+// Only ever a component.
+#![cfg(target_family = "wasm")]
+
 #[path = "../../../flatten/src/append.rs"]
 mod append;
 #[path = "../../../flatten/src/convert.rs"]

@@ -1,0 +1,60 @@
+//! The plugins of a pipeline before it runs: each compiled and opened once, so that mistakes show before anything is read,
+//! and what follows from what they say.
+
+use crate::config::{self, Pipeline};
+use crate::partitioning::{self, Finding};
+use crate::plugin::Engine;
+use crate::sink::SinkError;
+use crate::version::Version;
+
+/// Most plugins of one stage: state is kept by their numbers, each a byte, and one of those means a checkpoint.
+const MOST_PLUGINS: usize = 100;
+
+/// Compiles and opens every plugin once, so that mistakes show before anything is read.
+pub fn plugins(pipeline: &Pipeline, engine: &Engine) -> anyhow::Result<Vec<Version>> {
+    if pipeline.plugins.len() > MOST_PLUGINS {
+        let (name, count) = (&pipeline.name, pipeline.plugins.len());
+        return Err(config::Error::Arguments(format!(
+            "pipeline {name:?} has {count} plugins in a row, where {MOST_PLUGINS} are the most; put a topic between two \
+             (`through`)"
+        ))
+        .into());
+    }
+    let mut number = 0;
+    let load = |spec: &config::PluginSpec| {
+        let plugin = engine.load(&spec.path)?;
+        let has_state = plugin.has_state();
+        let version = Version::new(plugin, spec.settings.clone(), spec.limits.clone(), number)?;
+        number += u8::from(has_state);
+        Ok(version)
+    };
+    pipeline.plugins.iter().map(load).collect()
+}
+
+/// What each plugin with state gets of its groups. The pipelines are a line, each with its plugins.
+pub fn findings<'a>(line: impl Iterator<Item = (&'a Pipeline, &'a [Version])>) -> Vec<Finding> {
+    let says = |version: &'a Version| partitioning::Says {
+        name: &version.plugin.description.name,
+        has_state: version.plugin.has_state(),
+        opened: &version.opened,
+    };
+    let stage = |(pipeline, plugins): (&'a Pipeline, &'a [Version])| partitioning::Stage {
+        pipeline,
+        plugins: plugins.iter().map(says).collect(),
+    };
+    partitioning::findings(&line.map(stage).collect::<Vec<_>>())
+}
+
+/// The columns of a sink that needs to know them before the first message; `None` for the others.
+pub fn columns(pipeline: &Pipeline, plugins: &[Version]) -> Result<Option<Vec<String>>, SinkError> {
+    let config::Sink::Csv(options) = &pipeline.sink else { return Ok(None) };
+    match plugins.last() {
+        Some(version) if !version.opened.fields.is_empty() => {
+            Ok(Some(version.opened.fields.iter().map(|field| field.name.clone()).collect()))
+        }
+        last => Err(SinkError::NoColumns {
+            sink: format!("csv:{}", options.directory.display()),
+            plugin: last.map(|version| version.plugin.title()).unwrap_or_default(),
+        }),
+    }
+}
