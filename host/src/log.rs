@@ -33,6 +33,8 @@ pub struct Reading {
     pub member: Option<String>,
     /// How long the plugins may take for one batch, so that no group gives the partition away meanwhile.
     pub calls: Duration,
+    /// How long it may take to find the messages of a batch that they fail on.
+    pub looking: Duration,
     /// Where it is counted when what was to be read next is not there any more.
     pub counters: Counters,
 }
@@ -45,6 +47,7 @@ impl Reading {
             batch: BATCH_MESSAGES,
             member: None,
             calls: Duration::ZERO,
+            looking: Duration::ZERO,
             counters: Counters::default(),
         }
     }

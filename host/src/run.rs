@@ -8,7 +8,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
@@ -338,11 +338,14 @@ impl<'a> Running<'a> {
             config::Source::Topic(_, start) => *start,
             _ => Start::Earliest,
         };
+        let calls: Duration = pipeline.plugins.iter().map(|plugin| plugin.limits.call).sum();
         let reading = Reading {
             batch: pipeline.batch,
             member: Some(member.name.clone()),
             counters: self.counters.clone(),
-            calls: pipeline.plugins.iter().map(|plugin| plugin.limits.call).sum(),
+            calls,
+            // Each that fails costs a call, and less than another one to be found.
+            looking: calls.saturating_mul(pipeline.failures.most.saturating_add(1).saturating_mul(2)),
             ..Reading::new(&pipeline.group, start)
         };
         Ok((None, self.logs.of(topic)?.reader(&topic.topic, &reading)?))

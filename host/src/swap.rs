@@ -130,9 +130,10 @@ impl Proposal {
 
     /// No worker has a partition. Where that lasts, a swap is refused.
     pub fn nobody(&self) {
-        if matches!(self.aim, Aim::Swap(_)) && self.progress().free.elapsed() > NOBODY {
+        let lasts = |progress: &Progress| !progress.claimed && progress.free.elapsed() > NOBODY;
+        if matches!(self.aim, Aim::Swap(_)) && lasts(&self.progress()) {
             let reason = "this host has no partition of it to try it on; a partition brings the version that it runs";
-            self.conclude_unclaimed(Outcome::Refused { reason: reason.to_owned() });
+            self.call_off(Outcome::Refused { reason: reason.to_owned() });
         }
     }
 

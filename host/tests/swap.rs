@@ -1,5 +1,6 @@
 //! Versions that change while the stream runs, through the program: what is swapped, refused, rolled back, compared.
 
+mod called_off;
 mod canary;
 mod lasting;
 mod places;

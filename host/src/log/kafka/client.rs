@@ -96,7 +96,7 @@ impl Cluster {
     /// A member of a group, of which it may get as many partitions. It reads only what is committed.
     pub(super) fn member(&self, reading: &Reading, partitions: u32) -> Result<BaseConsumer<Context>, LogError> {
         let session = self.milliseconds("session.timeout.ms").unwrap_or(SESSION);
-        let patience = self.patience(reading.calls, session).as_millis().to_string();
+        let patience = self.patience(reading.calls, reading.looking, session).as_millis().to_string();
         let session = session.as_millis().to_string();
         let patience = ("max.poll.interval.ms", &*patience);
         let mut own = vec![("isolation.level", "read_committed"), ("group.id", &reading.group)];
@@ -107,13 +107,13 @@ impl Cluster {
         self.consumer(&own, &[("session.timeout.ms", &session), patience], partitions)
     }
 
-    /// How long may go by between two polls of a member whose plugins may take so long for a batch: what the user says,
-    /// unless it is too short for that.
-    fn patience(&self, calls: Duration, session: Duration) -> Duration {
+    /// How long may go by between two polls of a member whose plugins may take so long for a batch, and for looking
+    /// through one: what the user says, unless it is too short for the former.
+    fn patience(&self, calls: Duration, looking: Duration, session: Duration) -> Duration {
         let bounded = |patience: Duration| patience.clamp(session.min(MAX_PATIENCE), MAX_PATIENCE);
         let least = bounded(calls + MIN_PATIENCE);
         match self.milliseconds("max.poll.interval.ms") {
-            None => bounded(calls + PATIENCE),
+            None => bounded((calls + PATIENCE).saturating_add(looking)),
             Some(asked) if asked < least => {
                 tracing::warn!(
                     "{}: max.poll.interval.ms is {} and would give a partition away while its plugins are at work, who \
@@ -375,10 +375,11 @@ mod tests {
             Cluster::new("b:9092", &setting.into_iter().collect())
         };
         let session = Duration::from_secs(10);
-        let of = |asked, calls| cluster(asked).patience(Duration::from_secs(calls), session).as_secs();
-        assert_eq!([of(None, 0), of(None, 5), of(None, 100_000)], [300, 305, 86_400]);
+        let looking = Duration::from_secs(50);
+        let of = |asked, calls| cluster(asked).patience(Duration::from_secs(calls), looking, session).as_secs();
+        assert_eq!([of(None, 0), of(None, 5), of(None, 100_000)], [350, 355, 86_400]);
         assert_eq!([of(Some("20000"), 5), of(Some("15000"), 5), of(Some("1000"), 5)], [20, 15, 15]);
         // No shorter than the session, which librdkafka refuses.
-        assert_eq!(cluster(Some("1")).patience(Duration::ZERO, session * 6), session * 6);
+        assert_eq!(cluster(Some("1")).patience(Duration::ZERO, looking, session * 6), session * 6);
     }
 }

@@ -211,8 +211,13 @@ impl KafkaReader {
     fn seek(&mut self, partition: i32, next: Option<i64>) -> Result<(), LogError> {
         self.begin()?;
         let Some(reading) = self.partitions.get_mut(&partition) else { return Ok(()) };
-        // What it did not begin at, because it is not there any more, it does not go back to either.
-        let next = next.filter(|next| (reading.began..=reading.handed).contains(next)).unwrap_or(reading.began);
+        // What it could not begin at, because it is not there any more, it does not go back to either.
+        let is_there = |next: &i64| match self.consumer.fetch_watermarks(&self.topic, partition, ANSWER) {
+            Ok((first, end)) => (first..=end).contains(next),
+            // Who cannot be asked now says so soon.
+            Err(_) => true,
+        };
+        let next = next.filter(is_there).unwrap_or(reading.began);
         let deadline = Instant::now() + ANSWER;
         loop {
             let mut list = TopicPartitionList::new();
