@@ -95,6 +95,16 @@ impl Folder {
     }
 }
 
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let Self::Own(folder) = self else { return };
+        // A thread of the cache may still write there, into what is being removed.
+        if !(0..100).any(|_| std::fs::remove_dir_all(folder.path()).is_ok()) {
+            tracing::debug!("{} is left behind", folder.path().display());
+        }
+    }
+}
+
 /// Makes it if it is not there; whether it belongs to this user, and no other can write there.
 fn is_ours(folder: &Path) -> bool {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
