@@ -97,11 +97,16 @@ fn authorities(address: SocketAddr, is_tls: bool, names: &[Authority]) -> Vec<Au
 pub(super) async fn guard(State(door): State<Arc<Door>>, request: Request, next: Next) -> Response {
     let reads = request.method() == Method::GET;
     let (method, path) = (excerpt(request.method().as_str(), 20), excerpt(request.uri().path(), 200));
-    let mut response = match door.refusal(&request) {
+    let refusal = door.refusal(&request);
+    let is_known = refusal.is_ok();
+    let mut response = match refusal {
         Ok(()) => next.run(request).await,
         Err(failure) => failure.into_response(),
     };
-    if !reads || response.status().is_client_error() {
+    // Strangers are not to fill the log.
+    if !is_known {
+        tracing::debug!("control: {method} {path}: {}", response.status());
+    } else if !reads || response.status().is_client_error() {
         tracing::info!("control: {method} {path}: {}", response.status());
     }
     let headers = response.headers_mut();
