@@ -105,7 +105,7 @@ fn a_compiler_inherits_nothing_and_goes_with_its_host() {
     let child = wait_for("the compiler", || {
         let tasks = std::fs::read_dir(&children).unwrap();
         let children = tasks.map(|task| std::fs::read_to_string(task.unwrap().path().join("children")));
-        let child = children.flatten().find_map(|children| Some(children.split(' ').next()?.parse::<u32>().ok()?))?;
+        let child = children.flatten().find_map(|children| children.split(' ').next()?.parse::<u32>().ok())?;
         // It is the compiler as soon as it is another program.
         let line = std::fs::read(format!("/proc/{child}/cmdline")).ok()?;
         line.split(|byte| *byte == 0).any(|word| word == b"compile").then_some(child)

@@ -12,7 +12,7 @@ use crate::cli::topics::{self, LogFile};
 use crate::config::Error;
 use crate::config::error::unreadable;
 use crate::dead_letter::Letter;
-use crate::log::{Log, LogError};
+use crate::log::{Log, LogError, Topic};
 use crate::uri::{LettersUri, TopicUri};
 
 /// Letters that are asked for at a time.
@@ -38,7 +38,7 @@ pub(super) fn each(uri: &LettersUri, file: &LogFile, each: &mut Each<'_>) -> any
 }
 
 fn of_topic(topic: &TopicUri, file: &LogFile, each: &mut Each<'_>) -> anyhow::Result<()> {
-    let (log, partitions) = open(topic, file)?;
+    let (log, Topic { partitions, .. }) = open(topic, file)?;
     for (partition, (first, end)) in (0..).zip(&partitions) {
         let mut from = *first;
         while from < *end {
@@ -61,11 +61,11 @@ fn of_topic(topic: &TopicUri, file: &LogFile, each: &mut Each<'_>) -> anyhow::Re
     Ok(())
 }
 
-/// The log of a topic, and of each partition its first offset and the next one.
-fn open(topic: &TopicUri, file: &LogFile) -> anyhow::Result<(Box<dyn Log>, Vec<(i64, i64)>)> {
+/// The log of a topic, and what it says of it.
+fn open(topic: &TopicUri, file: &LogFile) -> anyhow::Result<(Box<dyn Log>, Topic)> {
     let log = topics::open(topic.brokers.as_deref(), &file.log, false)?;
     match log.describe(&topic.topic) {
-        Ok(described) => Ok((log, described.partitions)),
+        Ok(described) => Ok((log, described)),
         Err(LogError::NoTopic { .. }) => {
             let what = format!(
                 "{topic} is not there: it comes with the first dead letter, or has another name, which `host check` tells"
@@ -87,7 +87,7 @@ pub(in crate::cli) fn read(at: &At, file: &LogFile) -> anyhow::Result<(Vec<u8>, 
             lines(path)?.nth(number).ok_or_else(absent)?.with_context(|| path.display().to_string())?
         }
         LettersUri::Topic(topic) => {
-            let (log, partitions) = open(topic, file)?;
+            let (log, Topic { partitions, .. }) = open(topic, file)?;
             let count = partitions.len();
             if usize::try_from(*partition).is_ok_and(|partition| partition >= count) {
                 let what = format!("--partition {partition}: {topic} has {count} partition(s), counted from 0");
