@@ -37,8 +37,8 @@ pub trait Outlet {
         offsets: &[i64],
     ) -> anyhow::Result<()>;
 
-    /// Output that came from input whose first offset is `first`.
-    fn output(&mut self, batch: &Batch, first: i64) -> anyhow::Result<()>;
+    /// Output that came from input whose first offset is `first`; `offsets` as above.
+    fn output(&mut self, batch: &Batch, offsets: &[i64], first: i64) -> anyhow::Result<()>;
 }
 
 /// For a chain that is only tried.
@@ -49,7 +49,7 @@ impl Outlet for Nowhere {
         Ok(())
     }
 
-    fn output(&mut self, _: &Batch, _: i64) -> anyhow::Result<()> {
+    fn output(&mut self, _: &Batch, _: &[i64], _: i64) -> anyhow::Result<()> {
         Ok(())
     }
 }
@@ -151,7 +151,7 @@ impl Chain {
             offsets = output.origins.iter().map(|&origin| offsets[origin as usize]).collect();
             batch = output.messages;
         }
-        if batch.is_empty() { Ok(()) } else { out.output(&batch, first) }
+        if batch.is_empty() { Ok(()) } else { out.output(&batch, &offsets, first) }
     }
 
     /// Moves event time on to `watermark` without a message, so that what waits for it comes out, as of offset `next`.

@@ -28,8 +28,8 @@ use crate::failures::Rule;
 use crate::log::Start;
 use crate::plugin::Limits;
 use crate::source::file::Format;
-use crate::uri::{LettersUri, Shape, Simulate, SinkUri, SourceUri, TopicUri};
-use crate::{sink, source};
+use crate::uri::{LettersUri, Location, Shape, Simulate, SinkUri, SourceUri, TopicUri};
+use crate::{objects, query, schema, sink, source};
 
 /// Open Notify's position of the ISS: the source when none is named.
 pub const DEFAULT_SOURCE: &str = "http://api.open-notify.org/iss-now.json";
@@ -59,6 +59,10 @@ pub struct Pipeline {
     pub close: bool,
     pub plugins: Vec<PluginSpec>,
     pub sink: Sink,
+    /// Of what is read from a topic.
+    pub source_schema: Option<schema::Options>,
+    /// Of what is written to a topic.
+    pub sink_schema: Option<schema::Options>,
     pub delivery: Delivery,
     /// How often results to a topic, or state without results, are committed.
     pub interval: Duration,
@@ -71,6 +75,10 @@ pub struct Pipeline {
     pub log: PathBuf,
     /// librdkafka settings.
     pub client: BTreeMap<String, String>,
+    /// The service behind `s3://`.
+    pub s3: objects::Options,
+    /// What can be asked; of the last pipeline of a line only.
+    pub queries: Option<query::Options>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -80,6 +88,7 @@ pub enum Source {
     Simulate(Simulate, source::http::Options),
     Topic(TopicUri, Start),
     File(source::file::Options),
+    Delta(source::delta::Options),
 }
 
 /// How often a message can have its effect.
@@ -114,6 +123,9 @@ pub struct PluginSpec {
 pub enum Sink {
     Topic(TopicUri),
     Csv(sink::csv::Options),
+    Parquet(sink::parquet::Options),
+    Delta(sink::delta::Options),
+    Sqlite(sink::sqlite::Options),
     Stdout,
 }
 
@@ -221,6 +233,7 @@ impl fmt::Display for Source {
             Self::Simulate(simulate, _) => write!(f, "{simulate}"),
             Self::Topic(topic, _) => write!(f, "{topic}"),
             Self::File(options) => write!(f, "file:{}", options.path.display()),
+            Self::Delta(options) => write!(f, "delta:{}", options.table),
         }
     }
 }
@@ -229,7 +242,10 @@ impl fmt::Display for Sink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Topic(topic) => write!(f, "{topic}"),
-            Self::Csv(options) => write!(f, "csv:{}", options.directory.display()),
+            Self::Csv(options) => write!(f, "csv:{}", options.files.location),
+            Self::Parquet(options) => write!(f, "parquet:{}", options.files.location),
+            Self::Delta(options) => write!(f, "delta:{}", options.table),
+            Self::Sqlite(options) => write!(f, "sqlite:{}", options.path.display()),
             Self::Stdout => f.write_str("stdout:"),
         }
     }
@@ -242,6 +258,9 @@ impl Source {
             SourceUri::Http(url) => Self::Http(poll(url.clone())),
             SourceUri::Simulate(simulate) => Self::Simulate(simulate.clone(), poll(simulated(simulate))),
             SourceUri::Topic(topic) => Self::Topic(topic.clone(), Start::Earliest),
+            SourceUri::Delta(table) => {
+                Self::Delta(source::delta::Options { table: table.clone(), start: source::delta::Start::Earliest })
+            }
             SourceUri::File(path) => {
                 let format = format_of(path).ok_or_else(|| {
                     let path = text::excerpt(&path.display().to_string(), 80);
@@ -254,7 +273,7 @@ impl Source {
 
     /// Whether what was read can be read again. What cannot goes through a topic first.
     pub fn goes_back(&self) -> bool {
-        matches!(self, Self::Topic(..) | Self::File(_))
+        matches!(self, Self::Topic(..) | Self::File(_) | Self::Delta(_))
     }
 
     /// As others may see it: without what is often secret in a URL.
@@ -275,7 +294,7 @@ impl Source {
     pub fn polled(&mut self) -> Option<&mut source::http::Options> {
         match self {
             Self::Http(options) | Self::Simulate(_, options) => Some(options),
-            Self::Topic(..) | Self::File(_) => None,
+            Self::Topic(..) | Self::File(_) | Self::Delta(_) => None,
         }
     }
 
@@ -292,25 +311,37 @@ impl Source {
                 let illegal = |c: char| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'));
                 host.replace(illegal, "-") + &port
             }
-            Self::Topic(..) | Self::File(_) => return None,
+            Self::Topic(..) | Self::File(_) | Self::Delta(_) => return None,
         };
         Some(TopicUri { brokers: None, topic: format!("{name}.{feed}") })
     }
 }
 
 impl Sink {
-    /// The sink at `uri` with every default.
-    pub fn new(uri: &SinkUri) -> Self {
+    /// The sink at `uri` with every default, of the pipeline of this name.
+    pub fn new(uri: &SinkUri, name: &str) -> Self {
         match uri {
             SinkUri::Topic(topic) => Self::Topic(topic.clone()),
-            SinkUri::Csv(directory) => Self::Csv(sink::csv::Options {
-                directory: directory.clone(),
-                every: Duration::from_secs(60),
-                size: 128 << 20,
+            SinkUri::Csv(location) => Self::Csv(sink::csv::Options {
+                files: sink::files::Options::new(location.clone()),
+                compression: sink::csv::Compression::None,
                 escape_formulas: false,
             }),
+            SinkUri::Parquet(location) => Self::Parquet(sink::parquet::Options {
+                files: sink::files::Options::new(location.clone()),
+                compression: sink::parquet::Compression::Zstd,
+            }),
+            SinkUri::Delta(table) => Self::delta(table.clone()),
+            SinkUri::Sqlite(path) => {
+                Self::Sqlite(sink::sqlite::Options { path: path.clone(), table: name.to_owned(), key: Vec::new() })
+            }
             SinkUri::Stdout => Self::Stdout,
         }
+    }
+
+    fn delta(table: Location) -> Self {
+        let (every, size, partition_by) = (Duration::from_secs(5), 64 << 20, Vec::new());
+        Self::Delta(sink::delta::Options { table, every, size, partition_by })
     }
 }
 

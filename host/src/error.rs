@@ -54,10 +54,14 @@ fn known(error: &(dyn std::error::Error + 'static)) -> Option<Fault> {
     }
     if let Some(error) = error.downcast_ref() {
         return Some(match error {
-            SinkError::File { .. } | SinkError::Checkpoint { .. } | SinkError::Fenced { .. } => Fault::Environment,
+            SinkError::File { .. }
+            | SinkError::Checkpoint { .. }
+            | SinkError::Fenced { .. }
+            | SinkError::Place { .. }
+            | SinkError::Interrupted { .. } => Fault::Environment,
             SinkError::Log(error) => log(error),
             SinkError::NoColumns { .. } => Fault::Configuration,
-            SinkError::Message { .. } | SinkError::Closed => Fault::RunTime,
+            SinkError::Closed => Fault::RunTime,
         });
     }
     if let Some(error) = error.downcast_ref() {

@@ -3,7 +3,7 @@
 
 use crate::config::{self, Pipeline};
 use crate::partitioning::{self, Finding};
-use crate::plugin::Engine;
+use crate::plugin::{Engine, Field};
 use crate::sink::SinkError;
 use crate::version::Version;
 
@@ -45,15 +45,15 @@ pub fn findings<'a>(line: impl Iterator<Item = (&'a Pipeline, &'a [Version])>) -
     partitioning::findings(&line.map(stage).collect::<Vec<_>>())
 }
 
-/// The columns of a sink that needs to know them before the first message; `None` for the others.
-pub fn columns(pipeline: &Pipeline, plugins: &[Version]) -> Result<Option<Vec<String>>, SinkError> {
-    let config::Sink::Csv(options) = &pipeline.sink else { return Ok(None) };
+/// What a sink holds that needs to know it before the first message; `None` for the others.
+pub fn fields(pipeline: &Pipeline, plugins: &[Version]) -> Result<Option<Vec<Field>>, SinkError> {
+    if matches!(pipeline.sink, config::Sink::Topic(_) | config::Sink::Stdout) {
+        return Ok(None);
+    }
     match plugins.last() {
-        Some(version) if !version.opened.fields.is_empty() => {
-            Ok(Some(version.opened.fields.iter().map(|field| field.name.clone()).collect()))
-        }
+        Some(version) if !version.opened.fields.is_empty() => Ok(Some(version.opened.fields.clone())),
         last => Err(SinkError::NoColumns {
-            sink: format!("csv:{}", options.directory.display()),
+            sink: pipeline.sink.to_string(),
             plugin: last.map(|version| version.plugin.title()).unwrap_or_default(),
         }),
     }

@@ -100,7 +100,7 @@ fn ours(pipeline: &Pipeline, key: &Option<By<'_>>) -> bool {
 fn first<'a>(pipeline: &Pipeline) -> By<'a> {
     match &pipeline.source {
         Source::Topic(topic, _) => By::Others(topic.to_string()),
-        Source::File(_) | Source::Http(_) | Source::Simulate(..) => By::Nothing,
+        Source::File(_) | Source::Delta(_) | Source::Http(_) | Source::Simulate(..) => By::Nothing,
     }
 }
 

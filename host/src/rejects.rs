@@ -8,6 +8,7 @@ use crate::dead_letter::{DeadLetters, Letter, Ran, Text};
 use crate::message::{Batch, Fetch, Rejected};
 use crate::metrics::Tentative;
 use crate::plugin::{Description, Rejection};
+use crate::sink::Refused;
 use crate::version::Version;
 
 /// Where messages go that cannot be used, and who counts them.
@@ -17,6 +18,8 @@ pub struct Rejects {
     pub source: String,
     pub counters: Tentative,
     pub dead_letters: DeadLetters,
+    /// Messages that the sink has refused since the last commit.
+    pub refused: u64,
 }
 
 impl Rejects {
@@ -45,6 +48,7 @@ impl Rejects {
     /// Nothing that was taken since the last commit has had an effect, nor will it.
     pub fn undo(&mut self) {
         self.counters.undo();
+        self.refused = 0;
         self.dead_letters.undo();
     }
 
@@ -93,17 +97,48 @@ impl Rejects {
         }
         let Description { name, .. } = &version.plugin.description;
         self.counters.add(&format!("rejected by {name}"), rejected.len() as u64);
-        let reasons: BTreeMap<u32, &str> =
-            rejected.iter().map(|rejection| (rejection.message, rejection.reason.as_str())).collect();
+        let reasons = rejected.iter().map(|rejection| (rejection.message, ("rejected", rejection.reason.as_str())));
+        self.put(&reasons.collect(), Some(version), batch, offsets, partition)
+    }
+
+    /// Takes the messages of `batch` that the sink refused, each as the last plugin put it out.
+    pub fn by_sink(
+        &mut self,
+        refused: &[Refused],
+        batch: &Batch,
+        offsets: &[i64],
+        partition: i32,
+    ) -> anyhow::Result<()> {
+        if refused.is_empty() {
+            return Ok(());
+        }
+        self.refused += refused.len() as u64;
+        refused.iter().for_each(|refused| self.counters.add(&format!("rejected by sink: {}", refused.cause), 1));
+        let reasons = refused.iter().map(|refused| (refused.message, (refused.cause, refused.reason.as_str())));
+        self.put(&reasons.collect(), None, batch, offsets, partition)
+    }
+
+    /// A letter for each message that there is a cause and a reason for.
+    fn put(
+        &mut self,
+        reasons: &BTreeMap<u32, (&str, &str)>,
+        by: Option<&Version>,
+        batch: &Batch,
+        offsets: &[i64],
+        partition: i32,
+    ) -> anyhow::Result<()> {
         for (index, (key, value)) in (0_u32..).zip(batch.keys.iter().zip(&batch.values)) {
-            let Some(reason) = reasons.get(&index) else { continue };
-            let offset = offsets[index as usize];
+            let Some((cause, reason)) = reasons.get(&index) else { continue };
+            let letter = Letter::new(&self.pipeline, &self.source, partition, offsets[index as usize], cause, reason);
             let letter = Letter {
                 timestamp: Some(batch.timestamps[index as usize]),
                 key: key.map(Text::key),
                 value: value.map(Text::value),
                 headers: Text::headers(batch, index),
-                ..Letter::new(&self.pipeline, &self.source, partition, offset, "rejected", reason).by(Ran::of(version))
+                ..match by {
+                    Some(version) => letter.by(Ran::of(version)),
+                    None => letter,
+                }
             };
             self.dead_letters.put(&letter)?;
         }

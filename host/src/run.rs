@@ -23,7 +23,7 @@ use crate::log::{Log, Reading, Start};
 use crate::member::Member;
 use crate::metrics::{Counters, Tentative};
 use crate::partitioning::Verdict;
-use crate::plugin::Engine;
+use crate::plugin::{Engine, Field};
 use crate::pump;
 use crate::rejects::Rejects;
 use crate::simulate::iss;
@@ -39,7 +39,7 @@ use crate::source::http::HttpSource;
 use crate::stop::{Order, Stop};
 use crate::store::Store;
 use crate::supervise::supervise;
-use crate::uri::{LettersUri, TopicUri};
+use crate::uri::{LettersUri, Location, TopicUri};
 use crate::versions::Versions;
 use crate::worker::{self, Worker};
 
@@ -195,7 +195,7 @@ struct Running<'a> {
     counters: Counters,
     logs: Arc<Logs>,
     handle: Arc<Handle>,
-    columns: Option<Vec<String>>,
+    fields: Option<Vec<Field>>,
 }
 
 impl<'a> Running<'a> {
@@ -208,10 +208,10 @@ impl<'a> Running<'a> {
         counters: Counters,
     ) -> anyhow::Result<Self> {
         let plugins = load::plugins(pipeline, engine)?;
-        let columns = load::columns(pipeline, &plugins)?;
+        let fields = load::fields(pipeline, &plugins)?;
         let sink = match &pipeline.sink {
             config::Sink::Topic(topic) => Some(topic),
-            config::Sink::Csv(_) | config::Sink::Stdout => None,
+            _ => None,
         };
         for topic in pipeline.reads().into_iter().chain(sink) {
             logs.of(topic)?.create_topic(&topic.topic, pipeline.partitions)?;
@@ -222,7 +222,7 @@ impl<'a> Running<'a> {
         };
         let versions = Versions::new(plugins, engine.clone(), Store::new(log, &pipeline.group));
         let handle = Handle::new(pipeline, of, versions, counters.clone());
-        Ok(Self { pipeline, counters, logs, handle, columns })
+        Ok(Self { pipeline, counters, logs, handle, fields })
     }
 
     /// Moves what a source that cannot go back gives into its topic.
@@ -297,7 +297,7 @@ impl<'a> Running<'a> {
     /// `source` is what is read, as a URI.
     fn rejects(&self, source: String, dead_letters: DeadLetters) -> Rejects {
         let counters = Tentative::new(self.counters.clone());
-        Rejects { pipeline: self.pipeline.name.clone(), source, counters, dead_letters }
+        Rejects { pipeline: self.pipeline.name.clone(), source, counters, dead_letters, refused: 0 }
     }
 
     /// Dead letters apart from the output.
@@ -366,6 +366,7 @@ impl<'a> Running<'a> {
                 let source = FileSource::open(options.clone(), self.logs.embedded()?, &pipeline.group)?;
                 Box::new(source.batches_of(pipeline.batch))
             }
+            config::Source::Delta(_) => todo!(),
             config::Source::Topic(..) => anyhow::bail!("a topic is read by its group"),
         };
         Ok((None, source))
@@ -380,11 +381,16 @@ impl<'a> Running<'a> {
         match &pipeline.sink {
             config::Sink::Topic(topic) => self.topic_sink(topic, Some(&topic.topic), letters, member),
             config::Sink::Csv(options) => {
-                let columns = self.columns.clone().unwrap_or_default();
+                let columns = self.fields.iter().flatten().map(|field| field.name.clone()).collect();
                 let csv = Csv::new(columns, options.escape_formulas);
-                let sink = FileSink::new(&options.directory, &pipeline.group, csv, options.rolling(pipeline.interval))?;
+                let Location::Directory(directory) = &options.files.location else { todo!() };
+                let rolling = options.files.rolling(pipeline.interval);
+                let sink = FileSink::new(directory, &pipeline.group, csv, rolling)?;
                 Ok(Box::new(sink.counting(self.counters.clone())))
             }
+            config::Sink::Parquet(_) => todo!(),
+            config::Sink::Delta(_) => todo!(),
+            config::Sink::Sqlite(_) => todo!(),
             // Nothing to keep without state: the source's own position is enough.
             config::Sink::Stdout if !self.handle.versions.file().iter().any(|version| version.plugin.has_state()) => {
                 Ok(Box::new(StdoutSink::new(None)))

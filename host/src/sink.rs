@@ -1,10 +1,14 @@
 //! Where messages go. A sink writes batches and has one commit point: a step in which all that was written since the
 //! last one becomes visible together with the checkpoints that it belongs to, or not at all.
 
+mod columns;
 pub mod csv;
+pub mod delta;
 pub mod embedded;
 pub mod files;
 pub mod kafka;
+pub mod parquet;
+pub mod sqlite;
 pub mod stdout;
 
 use std::ops::ControlFlow;
@@ -39,8 +43,9 @@ pub trait Sink: Send {
         self.kept(last)?(each)
     }
 
-    /// Writes output of a partition that came from input whose first offset is `first`.
-    fn write(&mut self, partition: i32, batch: &Batch, first: i64) -> Result<(), SinkError>;
+    /// Writes output of a partition that came from input whose first offset is `first`. Gives the messages that it cannot
+    /// take, in order; all others are written.
+    fn write(&mut self, partition: i32, batch: &Batch, first: i64) -> Result<Vec<Refused>, SinkError>;
 
     /// When a commit is due of work that began at `since`, by the sink's own settings; at once when it is full.
     fn due(&self, since: Instant) -> Instant;
@@ -63,6 +68,16 @@ pub trait Sink: Send {
 /// Hands out a state, a bounded part at a time and in the order in which it was kept; a key may come again, and a null
 /// deletes it. Ends early when `each` breaks.
 pub type Kept = Box<dyn FnOnce(&mut dyn FnMut(&Entries) -> ControlFlow<()>) -> Result<(), SinkError> + Send>;
+
+/// A message that a sink cannot take, because of what it says: it costs itself, and nothing else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// Its place in the batch.
+    pub message: u32,
+    /// A few words, by which it is counted.
+    pub cause: &'static str,
+    pub reason: String,
+}
 
 /// What takes effect together.
 pub struct Step<'a> {
@@ -88,11 +103,6 @@ pub enum SinkError {
     #[error("{}: {error}; mend it and run again, nothing is lost: what is not in a finished file is read again", path.display())]
     File { path: std::path::PathBuf, error: std::io::Error },
     #[error(
-        "{sink} cannot take a message that the last plugin put out: {problem}: {excerpt}; put a plugin after it that \
-             makes objects of the fields it declares, such as flatten"
-    )]
-    Message { sink: String, problem: String, excerpt: String },
-    #[error(
         "{sink} needs to know its columns, and plugin {plugin} does not say which fields it puts out under these settings; \
              with flatten, name them in its setting `fields`"
     )]
@@ -100,6 +110,12 @@ pub enum SinkError {
     /// What is kept was changed by somebody else, or damaged; the text says what, and what to do.
     #[error("{place}: {what}")]
     Checkpoint { place: String, what: String },
+    /// A bucket or a table is not there, not ours, or not of this shape; the text says what, and what to do.
+    #[error("{place}: {what}")]
+    Place { place: String, what: String },
+    /// It did not answer, or not in time: what was under way is done again from the last checkpoint.
+    #[error("{place}: {what}")]
+    Interrupted { place: String, what: String },
     /// Another host has taken over a partition.
     #[error("{place}: {what}")]
     Fenced { place: String, what: String },

@@ -1,5 +1,6 @@
 //! Where messages come from. A source reads; it never decides what has had its effect.
 
+pub mod delta;
 pub mod file;
 pub mod http;
 

@@ -74,7 +74,9 @@ fn is_fenced(error: &anyhow::Error) -> bool {
 
 /// Whether what failed can be done again from the last checkpoint, by a new worker.
 pub fn is_interrupted(error: &anyhow::Error) -> bool {
-    matches!(log_error(error), Some(LogError::Interrupted { .. }))
+    let sink =
+        |cause: &(dyn std::error::Error + 'static)| matches!(cause.downcast_ref(), Some(SinkError::Interrupted { .. }));
+    matches!(log_error(error), Some(LogError::Interrupted { .. })) || error.chain().any(sink)
 }
 
 /// Whether a topic is not there; for a moment a broker says so of any topic when it comes back.

@@ -55,10 +55,10 @@ impl Outlet for Effect<'_> {
         self.rejects.by_plugin(rejected, version, batch, offsets, self.partition)
     }
 
-    fn output(&mut self, batch: &Batch, first: i64) -> anyhow::Result<()> {
-        self.sink.write(self.partition, batch, first)?;
-        self.rejects.counters.add("messages out", batch.len() as u64);
-        Ok(())
+    fn output(&mut self, batch: &Batch, offsets: &[i64], first: i64) -> anyhow::Result<()> {
+        let refused = self.sink.write(self.partition, batch, first)?;
+        self.rejects.counters.add("messages out", (batch.len() - refused.len()) as u64);
+        self.rejects.by_sink(&refused, batch, offsets, self.partition)
     }
 }
 

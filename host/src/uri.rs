@@ -31,7 +31,19 @@ pub enum SourceUri {
     Http(url::Url),
     Topic(TopicUri),
     File(PathBuf),
+    Delta(Location),
     Simulate(Simulate),
+}
+
+/// Where files are: `PATH`, or `s3://BUCKET/PATH`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Location {
+    Directory(PathBuf),
+    Bucket {
+        bucket: String,
+        /// Without slashes at its ends; empty for the whole bucket.
+        prefix: String,
+    },
 }
 
 /// `sim:iss`, as Open Notify serves it; `sim:iss?shape=wheretheiss` as wheretheiss.at does.
@@ -52,8 +64,18 @@ pub enum Shape {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SinkUri {
     Topic(TopicUri),
-    Csv(PathBuf),
+    Csv(Location),
+    Parquet(Location),
+    Delta(Location),
+    Sqlite(PathBuf),
     Stdout,
+}
+
+/// What lies between two stages of a line: one writes it, the next one reads it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Through {
+    Topic(TopicUri),
+    Delta(Location),
 }
 
 /// Where dead letters go.
@@ -69,8 +91,8 @@ pub enum LettersUri {
 #[error("{0}")]
 pub struct UriError(String);
 
-const SOURCES: [&str; 5] = ["http", "https", "kafka", "file", "sim"];
-const SINKS: [&str; 3] = ["kafka", "csv", "stdout"];
+const SOURCES: [&str; 6] = ["http", "https", "kafka", "file", "delta", "sim"];
+const SINKS: [&str; 6] = ["kafka", "csv", "parquet", "delta", "sqlite", "stdout"];
 
 impl FromStr for SourceUri {
     type Err = UriError;
@@ -84,6 +106,8 @@ impl FromStr for SourceUri {
             "kafka" => topic(uri, rest).map(Self::Topic),
             "file" => path(uri, "file", rest).map(Self::File),
             "sim" => simulate(uri, rest).map(Self::Simulate),
+            "delta" => location(uri, "delta", rest).map(Self::Delta),
+            "parquet" | "sqlite" => Err(wrong(uri, &format!("{scheme}: only writes"), "")),
             "csv" => {
                 Err(wrong(uri, "csv: writes; to read a CSV file write ", &format!("\"file:{}\"", excerpt(rest, 80))))
             }
@@ -106,14 +130,18 @@ impl FromStr for SinkUri {
         };
         match scheme.as_str() {
             "kafka" => topic(uri, rest).map(Self::Topic),
-            "csv" => path(uri, "csv", rest).map(Self::Csv),
+            "csv" => location(uri, "csv", rest).map(Self::Csv),
+            "parquet" => location(uri, "parquet", rest).map(Self::Parquet),
+            "delta" => location(uri, "delta", rest).map(Self::Delta),
+            "sqlite" => path(uri, "sqlite", rest).map(Self::Sqlite),
             "stdout" if rest.is_empty() => Ok(Self::Stdout),
             "stdout" => Err(wrong(uri, "nothing may follow \"stdout:\"", "")),
             "file" => {
                 Err(wrong(uri, "file: only reads; to write CSV files into a directory use ", "\"csv:DIRECTORY\""))
             }
             "http" | "https" | "sim" => {
-                Err(wrong(uri, &format!("{scheme}: only reads; a sink is "), "kafka:, csv: or stdout:"))
+                let sinks = "kafka:, csv:, parquet:, delta:, sqlite: or stdout:";
+                Err(wrong(uri, &format!("{scheme}: only reads; a sink is "), sinks))
             }
             _ => Err(unknown(uri, &scheme, rest, &SINKS)),
         }
@@ -132,6 +160,18 @@ impl FromStr for TopicUri {
                 "no scheme; for a topic of the embedded log write ",
                 &format!("\"kafka:///{}\"", excerpt(uri, 80)),
             )),
+        }
+    }
+}
+
+impl FromStr for Through {
+    type Err = UriError;
+
+    fn from_str(uri: &str) -> Result<Self, UriError> {
+        match split(uri) {
+            Some((scheme, rest)) if scheme == "delta" => location(uri, "delta", rest).map(Self::Delta),
+            Some((scheme, rest)) if scheme != "kafka" => Err(unknown(uri, &scheme, rest, &["kafka", "delta"])),
+            _ => uri.parse().map(Self::Topic),
         }
     }
 }
@@ -248,6 +288,24 @@ fn path(uri: &str, scheme: &str, rest: &str) -> Result<PathBuf, UriError> {
     Ok(PathBuf::from(path))
 }
 
+/// What follows `csv:` and its like.
+fn location(uri: &str, scheme: &str, rest: &str) -> Result<Location, UriError> {
+    let Some(rest) = rest.strip_prefix("s3://") else { return path(uri, scheme, rest).map(Location::Directory) };
+    let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+    // https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
+    let legal = (3..=63).contains(&bucket.len())
+        && bucket.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'.' | b'-'));
+    if !legal {
+        let what = format!("\"{}\" cannot name a bucket", excerpt(bucket, 80));
+        return Err(wrong(uri, &what, &format!("; write \"{scheme}:s3://BUCKET/PATH\"")));
+    }
+    let prefix = prefix.trim_end_matches('/');
+    if prefix.split('/').any(|part| matches!(part, "." | "..") || (part.is_empty() && !prefix.is_empty())) {
+        return Err(wrong(uri, "a path in a bucket has no empty parts, and no \".\" or \"..\"", ""));
+    }
+    Ok(Location::Bucket { bucket: bucket.to_owned(), prefix: prefix.to_owned() })
+}
+
 fn simulate(uri: &str, rest: &str) -> Result<Simulate, UriError> {
     let (name, query) = rest.split_once('?').unwrap_or((rest, ""));
     if name != "iss" {
@@ -297,6 +355,25 @@ fn unknown(uri: &str, scheme: &str, rest: &str, known: &[&str]) -> UriError {
 impl fmt::Display for TopicUri {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "kafka://{}/{}", self.brokers.as_deref().unwrap_or_default(), self.topic)
+    }
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Directory(path) => write!(f, "{}", path.display()),
+            Self::Bucket { bucket, prefix } if prefix.is_empty() => write!(f, "s3://{bucket}"),
+            Self::Bucket { bucket, prefix } => write!(f, "s3://{bucket}/{prefix}"),
+        }
+    }
+}
+
+impl fmt::Display for Through {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Topic(topic) => write!(f, "{topic}"),
+            Self::Delta(table) => write!(f, "delta:{table}"),
+        }
     }
 }
 

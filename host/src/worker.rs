@@ -274,7 +274,7 @@ impl Loop<'_> {
     /// Makes everything that was processed take effect (Invariant 1); or nothing of it, where a new version is on trial
     /// and has failed it. Says which.
     fn commit(&mut self) -> anyhow::Result<bool> {
-        if let Some(reason) = self.change.failed().or_else(|| self.change.called_off()) {
+        if let Some(reason) = self.change.failed(self.worker.rejects.refused).or_else(|| self.change.called_off()) {
             self.roll_back(reason)?;
             return Ok(false);
         }
@@ -296,6 +296,7 @@ impl Loop<'_> {
             }
             failures.went_well(rejects.counters.pending("messages in"));
             rejects.counters.commit();
+            rejects.refused = 0;
         }
         self.committed(parts, ready)?;
         Ok(true)

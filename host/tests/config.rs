@@ -106,7 +106,7 @@ fn what_the_command_line_says_reaches_its_stage() {
     let Source::Simulate(_, options) = &first.source else { panic!("{}", first.source) };
     assert_eq!(options.every, std::time::Duration::from_secs(1));
     assert_eq!(first.via.as_ref().unwrap().to_string(), "kafka://localhost:9092/iss");
-    assert_eq!(last.sink, Sink::new(&"kafka://localhost:9092/counts".parse().unwrap()));
+    assert_eq!(last.sink, Sink::new(&"kafka://localhost:9092/counts".parse().unwrap(), "p"));
     assert_eq!(
         [&first.until, &second.until, &last.until],
         [&Until::Elapsed(std::time::Duration::from_secs(300)), &Until::Stopped, &Until::Stopped]

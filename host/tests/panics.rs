@@ -20,7 +20,7 @@ use host::metrics::{Counters, Tentative};
 use host::plugin::Engine;
 use host::rejects::Rejects;
 use host::sink::embedded::EmbeddedSink;
-use host::sink::{Kept, Positions, Sink, SinkError, Step};
+use host::sink::{Kept, Positions, Refused, Sink, SinkError, Step};
 use host::source::{Group, Poll, Source, SourceError};
 use host::stop::Order;
 use host::store::Store;
@@ -99,7 +99,7 @@ impl Sink for Faulty<dyn Sink> {
         self.1.kept(last)
     }
 
-    fn write(&mut self, partition: i32, batch: &Batch, first: i64) -> Result<(), SinkError> {
+    fn write(&mut self, partition: i32, batch: &Batch, first: i64) -> Result<Vec<Refused>, SinkError> {
         self.1.write(partition, batch, first)
     }
 
@@ -184,6 +184,7 @@ fn a_panic_costs_nothing_but_time() {
                 source: "in".into(),
                 counters: Tentative::new(counters.clone()),
                 dead_letters: DeadLetters::with_the_sink(),
+                refused: 0,
             },
             failures: &mut failures,
             idle: Duration::from_secs(60),

@@ -11,6 +11,8 @@ use crate::failures::{Policy, Rule};
 use crate::log::Start;
 use crate::partitioning::Finding;
 use crate::plugin::{Engine, Field, Plugin};
+use crate::sink;
+use crate::source::delta;
 use crate::source::file::Format;
 use crate::version::Version;
 
@@ -58,7 +60,7 @@ fn check(file: &Path, engine: &mut Option<Engine>) -> anyhow::Result<Vec<Rows>> 
     for stage in pipeline.line() {
         let plugins = crate::load::plugins(stage, engine)?;
         // A sink that this chain cannot feed is a mistake that would show only at the start.
-        crate::load::columns(stage, &plugins)?;
+        crate::load::fields(stage, &plugins)?;
         stages.push((stage, plugins));
     }
     let findings = crate::load::findings(stages.iter().map(|(stage, plugins)| (*stage, plugins.as_slice())));
@@ -122,6 +124,14 @@ fn source(source: &Source) -> String {
         Source::Simulate(simulate, options) => format!("{simulate}, {}", polled(options)),
         Source::Topic(topic, Start::Earliest) => format!("{topic}, from its start"),
         Source::Topic(topic, Start::Latest) => format!("{topic}, from its end"),
+        Source::Delta(options) => {
+            let start = match options.start {
+                delta::Start::Earliest => "from its start".to_owned(),
+                delta::Start::Latest => "from its end".to_owned(),
+                delta::Start::Version(version) => format!("from version {version}"),
+            };
+            format!("{source}, {start}")
+        }
         Source::File(options) => {
             let format = match options.format {
                 Format::JsonLines => "JSON lines",
@@ -138,8 +148,14 @@ fn sink(sink: &Sink) -> String {
     match sink {
         Sink::Topic(topic) => topic.to_string(),
         Sink::Csv(options) => {
-            format!("csv:{}, a file each {:?} or {} bytes", options.directory.display(), options.every, options.size)
+            format!("{sink}, a file each {:?} or {} bytes", options.files.every, options.files.size)
         }
+        Sink::Parquet(options) => {
+            format!("{sink}, a file each {:?} or {} bytes", options.files.every, options.files.size)
+        }
+        Sink::Delta(options) => format!("{sink}, a version each {:?} or {} bytes", options.every, options.size),
+        Sink::Sqlite(options) if options.key.is_empty() => format!("{sink}, a row a message in {}", options.table),
+        Sink::Sqlite(options) => format!("{sink}, in {} the last message by {}", options.table, options.key.join(", ")),
         Sink::Stdout => "stdout:, JSON lines".to_owned(),
     }
 }
@@ -152,7 +168,11 @@ fn delivery(stage: &Pipeline) -> String {
             _ => "output, state and the offset to go on from are one Kafka transaction",
         },
         Sink::Topic(_) => "output, state and the offset to go on from are one SQLite transaction",
-        Sink::Csv(_) => "a manifest names the finished files, with the state and the offset to go on from",
+        Sink::Sqlite(_) => "rows, state and the offset to go on from are one SQLite transaction",
+        Sink::Delta(_) => "a version of the table holds rows, state and the offset to go on from",
+        Sink::Csv(_) | Sink::Parquet(_) => {
+            "a manifest names the finished files, with the state and the offset to go on from"
+        }
         Sink::Stdout => "",
     };
     match (stage.delivery, stage.obstacle()) {
@@ -179,13 +199,22 @@ fn checkpoints(stage: &Pipeline, has_state: bool) -> String {
     };
     let place = match &stage.sink {
         Sink::Topic(topic) => in_log(&topic.brokers),
-        Sink::Csv(options) => options.directory.join(".apogee").join(&stage.group).display().to_string(),
+        Sink::Csv(sink::csv::Options { files, .. }) | Sink::Parquet(sink::parquet::Options { files, .. }) => {
+            format!("{}/.apogee/{}", files.location, stage.group)
+        }
+        Sink::Delta(options) => format!("{}/_apogee/{}", options.table, stage.group),
+        Sink::Sqlite(options) => options.path.display().to_string(),
         Sink::Stdout if !has_state => return "none: without state the group's position is enough".to_owned(),
         Sink::Stdout => in_log(&stage.reads().and_then(|topic| topic.brokers.clone())),
     };
     match &stage.sink {
-        Sink::Topic(_) => format!("{place}, one each {:?}", stage.interval),
-        Sink::Csv(_) => format!("{place}, one with each file, or {:?} after a message without one", stage.interval),
+        Sink::Topic(_) | Sink::Sqlite(_) => format!("{place}, one each {:?}", stage.interval),
+        Sink::Delta(_) => {
+            format!("{place}, one with each version, or {:?} after a message without one", stage.interval)
+        }
+        Sink::Csv(_) | Sink::Parquet(_) => {
+            format!("{place}, one with each file, or {:?} after a message without one", stage.interval)
+        }
         Sink::Stdout => format!("{place}, one with each output, or {:?} after a message without one", stage.interval),
     }
 }

@@ -73,9 +73,9 @@ impl Stream {
             None => DEFAULT_SOURCE.parse().map_err(|error| Error::Arguments(format!("--from: {error}")))?,
         };
         let source = Source::new(&uri).map_err(|error| Error::Arguments(format!("--from: {error}")))?;
-        let sink = self.to.as_ref().map_or(Sink::Stdout, Sink::new);
         let plugins = settings(&self.plugin, &self.set)?;
         let name = self.name.unwrap_or_else(|| stem(&self.plugin[0]));
+        let sink = self.to.as_ref().map_or(Sink::Stdout, |to| Sink::new(to, &name));
         let overrides = Overrides {
             from: None,
             via: self.via,

@@ -12,7 +12,8 @@ use crate::config::values::Via;
 use crate::config::{Delivery, Error, Pipeline, PluginSpec, Sink, Source, Until};
 use crate::failures::Rule;
 use crate::log::{BATCH_MESSAGES, Start};
-use crate::uri::{LettersUri, TopicUri};
+use crate::uri::{LettersUri, Through, TopicUri};
+use crate::{objects, query, schema, source};
 
 /// A pipeline as it was asked for; `None` leaves a choice to the host.
 #[derive(Debug, Clone)]
@@ -29,15 +30,27 @@ pub(super) struct Asked {
     pub close: Option<bool>,
     /// Those before the first topic that lies between plugins.
     pub plugins: Vec<PluginSpec>,
-    /// Each topic between plugins, with the plugins after it.
-    pub further: Vec<(TopicUri, Vec<PluginSpec>)>,
+    /// What lies between plugins, with the plugins after it.
+    pub further: Vec<Further>,
     pub sink: Sink,
+    pub source_schema: Option<schema::Options>,
+    pub sink_schema: Option<schema::Options>,
     pub delivery: Option<Delivery>,
     pub interval: Option<Duration>,
     pub dead_letters: Option<LettersUri>,
     pub failures: Rule,
     pub log: Option<PathBuf>,
     pub client: BTreeMap<String, String>,
+    pub s3: objects::Options,
+    pub queries: Option<query::Options>,
+}
+
+/// A topic or a table between plugins, with the schema of what is there and the plugins after it.
+#[derive(Debug, Clone)]
+pub(super) struct Further {
+    pub through: Through,
+    pub schema: Option<schema::Options>,
+    pub plugins: Vec<PluginSpec>,
 }
 
 impl Asked {
@@ -56,12 +69,16 @@ impl Asked {
             plugins,
             further: Vec::new(),
             sink,
+            source_schema: None,
+            sink_schema: None,
             delivery: None,
             interval: None,
             dead_letters: None,
             failures: Rule::default(),
             log: None,
             client: BTreeMap::new(),
+            s3: objects::Options::default(),
+            queries: None,
         }
     }
 
@@ -72,9 +89,12 @@ impl Asked {
             self.read_from(Source::new(uri).map_err(|error| Error::Arguments(format!("--from: {error}")))?);
         }
         if let Some(uri) = &overrides.to {
-            let new = Sink::new(uri);
+            let new = Sink::new(uri, &self.name);
             match (&mut self.sink, new) {
-                (Sink::Csv(old), Sink::Csv(new)) => old.directory = new.directory,
+                (Sink::Csv(old), Sink::Csv(new)) => old.files.location = new.files.location,
+                (Sink::Parquet(old), Sink::Parquet(new)) => old.files.location = new.files.location,
+                (Sink::Delta(old), Sink::Delta(new)) => old.table = new.table,
+                (Sink::Sqlite(old), Sink::Sqlite(new)) => old.path = new.path,
                 (old, new) => *old = new,
             }
         }
@@ -131,17 +151,14 @@ impl Asked {
         let last = number == self.stages();
         let until = self.until.clone().unwrap_or_else(|| self.ends());
         let close = self.close.unwrap_or(matches!(self.source, Source::File(_)) && until == Until::End);
-        let (source, via, until, plugins) = match number.checked_sub(2).map(|before| &self.further[before]) {
+        let before = number.checked_sub(2).map(|before| &self.further[before]);
+        let (source, via, until, plugins) = match before {
             None => (self.source.clone(), self.via(), until, &self.plugins),
             // It ends after the one before it, not by itself.
-            Some((through, plugins)) => {
-                (Source::Topic(through.clone(), Start::Earliest), None, Until::Stopped, plugins)
-            }
+            Some(Further { through, plugins, .. }) => (read(through), None, Until::Stopped, plugins),
         };
-        let sink = match self.further.get(number - 1) {
-            None => self.sink.clone(),
-            Some((through, _)) => Sink::Topic(through.clone()),
-        };
+        let after = self.further.get(number - 1);
+        let sink = after.map_or_else(|| self.sink.clone(), |Further { through, .. }| self.write(through));
         let called = |name: &str| if last { name.to_owned() } else { format!("{name}.{number}") };
         let mut pipeline = Pipeline {
             name: called(&self.name),
@@ -158,11 +175,15 @@ impl Asked {
             delivery: Delivery::AtLeastOnce,
             interval: self.interval.filter(|_| last).unwrap_or(interval(&sink)),
             sink,
+            source_schema: before.map_or(&self.source_schema, |before| &before.schema).clone(),
+            sink_schema: after.map_or(&self.sink_schema, |after| &after.schema).clone(),
             upstream: None,
             dead_letters: self.dead_letters(),
             failures: self.failures,
             log: self.log.clone().unwrap_or_else(|| PathBuf::from("apogee.db")),
             client: self.client.clone(),
+            s3: self.s3.clone(),
+            queries: self.queries.clone().filter(|_| last),
         };
         if rules::is_shared(&pipeline) {
             pipeline.workers = self.workers.unwrap_or(1);
@@ -170,6 +191,19 @@ impl Asked {
         let best = if pipeline.obstacle().is_none() { Delivery::ExactlyOnce } else { Delivery::AtLeastOnce };
         pipeline.delivery = self.delivery.filter(|_| last).unwrap_or(best);
         pipeline
+    }
+
+    /// The sink of a stage that another one follows: a table grows as that of the last stage does, where it has one.
+    fn write(&self, through: &Through) -> Sink {
+        match (through, &self.sink) {
+            (Through::Topic(topic), _) => Sink::Topic(topic.clone()),
+            (Through::Delta(table), Sink::Delta(last)) => Sink::Delta(crate::sink::delta::Options {
+                table: table.clone(),
+                partition_by: Vec::new(),
+                ..last.clone()
+            }),
+            (Through::Delta(table), _) => Sink::delta(table.clone()),
+        }
     }
 
     fn via(&self) -> Option<TopicUri> {
@@ -191,7 +225,7 @@ impl Asked {
     fn dead_letters(&self) -> LettersUri {
         let brokers = match &self.sink {
             Sink::Topic(topic) => topic.brokers.clone(),
-            Sink::Csv(_) | Sink::Stdout => None,
+            _ => None,
         };
         let topic = TopicUri { brokers, topic: format!("{}.dead", self.name) };
         self.dead_letters.clone().unwrap_or(LettersUri::Topic(topic))
@@ -202,6 +236,17 @@ impl Asked {
 fn interval(sink: &Sink) -> Duration {
     match sink {
         Sink::Topic(_) | Sink::Stdout => Duration::from_millis(100),
-        Sink::Csv(_) => Duration::from_secs(10),
+        Sink::Sqlite(_) => Duration::from_millis(100),
+        Sink::Csv(_) | Sink::Parquet(_) | Sink::Delta(_) => Duration::from_secs(10),
+    }
+}
+
+/// The source of a stage that follows another one.
+fn read(through: &Through) -> Source {
+    match through {
+        Through::Topic(topic) => Source::Topic(topic.clone(), Start::Earliest),
+        Through::Delta(table) => {
+            Source::Delta(source::delta::Options { table: table.clone(), start: source::delta::Start::Earliest })
+        }
     }
 }

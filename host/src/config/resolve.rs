@@ -1,5 +1,7 @@
 //! From what is written in a pipeline file to what it asks for. No I/O.
 
+mod lake;
+
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
@@ -7,7 +9,7 @@ use std::path::Path;
 use serde_json::Value;
 use toml::Spanned;
 
-use crate::config::asked::Asked;
+use crate::config::asked::{Asked, Further};
 use crate::config::error::{Fault, fault};
 use crate::config::rules::{Contradiction, Key, LONGEST_NAME};
 use crate::config::text::{did_you_mean, excerpt, nearest};
@@ -16,9 +18,10 @@ use crate::config::{PluginSpec, Sink, Source, format_of};
 use crate::failures::{Policy, Rule};
 use crate::log::Start;
 use crate::plugin::{Limits, MOST_MEMORY, MOST_TABLE_ELEMENTS};
-use crate::source;
+use crate::sink::{csv, files, parquet};
 use crate::source::file::Format;
-use crate::uri::{SinkUri, SourceUri, TopicUri};
+use crate::source::{self, delta};
+use crate::uri::SourceUri;
 
 /// Batches of more messages than this are cut by their bytes anyway.
 const LARGEST_BATCH: u32 = 100_000;
@@ -40,8 +43,12 @@ pub(super) fn resolve(written: written::Pipeline, path: &Path) -> Result<(Asked,
     };
     let (plugins, further) = stages(written.plugin, path, &mut places)?;
 
-    let mut asked = Asked::new(&name, self::source(&source)?, plugins, self::sink(&sink)?);
+    let mut asked = Asked::new(&name, self::source(&source)?, plugins, self::sink(&sink, &name)?);
     asked.further = further;
+    asked.source_schema = lake::schema(source.get_ref().schema.as_ref(), path)?;
+    asked.sink_schema = lake::schema(sink.get_ref().schema.as_ref(), path)?;
+    asked.s3 = lake::s3(written.s3);
+    asked.queries = lake::queries(written.queries, written.query)?;
     asked.delivery = sink.get_ref().delivery.as_ref().map(|delivery| delivery.get_ref().0);
     asked.interval = sink.get_ref().interval.as_ref().map(|interval| interval.get_ref().0.0);
     let source = source.into_inner();
@@ -145,6 +152,9 @@ impl Places {
 enum For {
     Polled,
     Topic,
+    /// Whatever can be read from its start or from its end.
+    Position,
+    Delta,
     File,
     Csv,
 }
@@ -176,8 +186,20 @@ fn source(written: &Spanned<written::Source>) -> Result<Source, Fault> {
             return Err(fault(Some(pointer.span()), format!("a JSON pointer starts with a slash; write \"/{shown}\"")));
         }
     }
-    if let (Source::Topic(_, start), Some(asked)) = (&mut source, &keys.start) {
-        *start = choice(asked, &[("earliest", Start::Earliest), ("latest", Start::Latest)])?;
+    match (&mut source, &keys.start) {
+        (Source::Topic(_, start), Some(asked)) => {
+            *start = choice(asked, &[("earliest", Start::Earliest), ("latest", Start::Latest)])?;
+        }
+        (Source::Delta(options), Some(asked)) => {
+            options.start = choice(asked, &[("earliest", delta::Start::Earliest), ("latest", delta::Start::Latest)])?;
+        }
+        _ => {}
+    }
+    if let (Source::Delta(options), Some(version)) = (&mut source, &keys.version) {
+        if keys.start.is_some() {
+            return Err(fault(Some(version.span()), "`version` and `start` both say where to begin; leave out one"));
+        }
+        options.start = delta::Start::Version(*version.get_ref());
     }
     Ok(source)
 }
@@ -190,7 +212,10 @@ fn source_keys(keys: &written::Source, source: &Source) -> Result<(), Fault> {
         ("max_body", span(&keys.max_body), For::Polled),
         ("max_decoded", span(&keys.max_decoded), For::Polled),
         ("distinct", span(&keys.distinct), For::Polled),
-        ("start", span(&keys.start), For::Topic),
+        ("key", span(&keys.key), For::Polled),
+        ("start", span(&keys.start), For::Position),
+        ("version", span(&keys.version), For::Delta),
+        ("schema", span(&keys.schema), For::Topic),
         ("format", span(&keys.format), For::File),
         ("follow", span(&keys.follow), For::File),
         ("header", span(&keys.header), For::Csv),
@@ -199,7 +224,8 @@ fn source_keys(keys: &written::Source, source: &Source) -> Result<(), Fault> {
     let (scheme, is): (&str, &[For]) = match source {
         Source::Http(_) => ("http:", &[For::Polled]),
         Source::Simulate(..) => ("sim:", &[For::Polled]),
-        Source::Topic(..) => ("kafka:", &[For::Topic]),
+        Source::Topic(..) => ("kafka:", &[For::Topic, For::Position]),
+        Source::Delta(_) => ("delta:", &[For::Position, For::Delta]),
         Source::File(source::file::Options { format: Format::JsonLines, .. }) => ("JSON lines", &[For::File]),
         Source::File(_) => ("file:", &[For::File, For::Csv]),
     };
@@ -208,6 +234,8 @@ fn source_keys(keys: &written::Source, source: &Source) -> Result<(), Fault> {
             let wanted = match wanted {
                 For::Polled => "http: and sim:",
                 For::Topic => "kafka:",
+                For::Position => "kafka: and delta:",
+                For::Delta => "delta:",
                 For::File => "file:",
                 For::Csv => "CSV files",
             };
@@ -246,7 +274,21 @@ fn file(keys: &written::Source, path: &Path, place: Range<usize>) -> Result<sour
     Ok(source::file::Options { path: path.to_owned(), format, follow })
 }
 
-fn sink(written: &Spanned<written::Sink>) -> Result<Sink, Fault> {
+/// What a key of a sink is for.
+#[derive(Clone, Copy, PartialEq)]
+enum ForSink {
+    /// Files of whatever format.
+    Files,
+    /// Whatever grows in pieces: files and tables of files.
+    Pieces,
+    Compressed,
+    Csv,
+    Delta,
+    Sqlite,
+    Topic,
+}
+
+fn sink(written: &Spanned<written::Sink>, name: &str) -> Result<Sink, Fault> {
     let keys = written.get_ref();
     let uri = keys.uri.as_ref().ok_or_else(|| {
         fault(
@@ -254,30 +296,87 @@ fn sink(written: &Spanned<written::Sink>) -> Result<Sink, Fault> {
             "[sink] has no `uri`; add one such as \"csv:DIRECTORY\", \"kafka:///TOPIC\" or \"stdout:\"",
         )
     })?;
-    let scheme = match &uri.get_ref().0 {
-        SinkUri::Topic(_) => "kafka:",
-        SinkUri::Csv(_) => "csv:",
-        SinkUri::Stdout => "stdout:",
-    };
-    let mut sink = Sink::new(&uri.get_ref().0);
-    if let Sink::Csv(options) = &mut sink {
-        set(&mut options.every, &keys.every, |period| period.0.0);
-        set(&mut options.size, &keys.size, |size| size.0.0);
-        set(&mut options.escape_formulas, &keys.escape_formulas, |escape| *escape);
-        return Ok(sink);
-    }
-    for (key, place) in
-        [("every", span(&keys.every)), ("size", span(&keys.size)), ("escape_formulas", span(&keys.escape_formulas))]
-    {
-        if place.is_some() {
-            return Err(fault(place, format!("`{key}` does not apply to {scheme} but to csv:; remove it")));
+    let mut sink = Sink::new(&uri.get_ref().0, name);
+    sink_keys(keys, &sink)?;
+    match &mut sink {
+        Sink::Csv(options) => {
+            files(&mut options.files, keys)?;
+            if let Some(asked) = &keys.compression {
+                let choices = [("none", csv::Compression::None), ("gzip", csv::Compression::Gzip)];
+                options.compression = choice(asked, &choices)?;
+            }
+            set(&mut options.escape_formulas, &keys.escape_formulas, |escape| *escape);
         }
+        Sink::Parquet(options) => {
+            files(&mut options.files, keys)?;
+            if let Some(asked) = &keys.compression {
+                use parquet::Compression::{None, Snappy, Zstd};
+                options.compression = choice(asked, &[("zstd", Zstd), ("snappy", Snappy), ("none", None)])?;
+            }
+        }
+        Sink::Delta(options) => {
+            set(&mut options.every, &keys.every, |period| period.0.0);
+            set(&mut options.size, &keys.size, |size| size.0.0);
+            set(&mut options.partition_by, &keys.partition_by, Vec::clone);
+        }
+        Sink::Sqlite(options) => {
+            set(&mut options.table, &keys.table, String::clone);
+            set(&mut options.key, &keys.key, Vec::clone);
+        }
+        Sink::Topic(_) | Sink::Stdout => {}
     }
     Ok(sink)
 }
 
+fn files(options: &mut files::Options, keys: &written::Sink) -> Result<(), Fault> {
+    set(&mut options.every, &keys.every, |period| period.0.0);
+    set(&mut options.size, &keys.size, |size| size.0.0);
+    set(&mut options.window, &keys.window, |period| Some(period.0.0));
+    set(&mut options.path, &keys.path, |path| Some(path.clone()));
+    Ok(())
+}
+
+/// Refuses keys that mean nothing to the sink at hand.
+fn sink_keys(keys: &written::Sink, sink: &Sink) -> Result<(), Fault> {
+    use ForSink::{Compressed, Csv, Delta, Files, Pieces, Sqlite, Topic};
+    let given = [
+        ("every", span(&keys.every), Pieces),
+        ("size", span(&keys.size), Pieces),
+        ("window", span(&keys.window), Files),
+        ("path", span(&keys.path), Files),
+        ("compression", span(&keys.compression), Compressed),
+        ("escape_formulas", span(&keys.escape_formulas), Csv),
+        ("partition_by", span(&keys.partition_by), Delta),
+        ("table", span(&keys.table), Sqlite),
+        ("key", span(&keys.key), Sqlite),
+        ("schema", span(&keys.schema), Topic),
+    ];
+    let (scheme, is): (&str, &[ForSink]) = match sink {
+        Sink::Topic(_) => ("kafka:", &[Topic]),
+        Sink::Csv(_) => ("csv:", &[Pieces, Files, Compressed, Csv]),
+        Sink::Parquet(_) => ("parquet:", &[Pieces, Files, Compressed]),
+        Sink::Delta(_) => ("delta:", &[Pieces, Delta]),
+        Sink::Sqlite(_) => ("sqlite:", &[Sqlite]),
+        Sink::Stdout => ("stdout:", &[]),
+    };
+    for (key, place, wanted) in given {
+        if place.is_some() && !is.contains(&wanted) {
+            let wanted = match wanted {
+                Pieces => "csv:, parquet: and delta:",
+                Files | Compressed => "csv: and parquet:",
+                Csv => "csv:",
+                Delta => "delta:",
+                Sqlite => "sqlite:",
+                Topic => "kafka:",
+            };
+            return Err(fault(place, format!("`{key}` does not apply to {scheme} but to {wanted}; remove it")));
+        }
+    }
+    Ok(())
+}
+
 /// The plugins before the first `through`, and each `through` with the plugins that follow it.
-type Stages = (Vec<PluginSpec>, Vec<(TopicUri, Vec<PluginSpec>)>);
+type Stages = (Vec<PluginSpec>, Vec<Further>);
 
 fn stages(written: Option<List<Spanned<written::Plugin>>>, path: &Path, places: &mut Places) -> Result<Stages, Fault> {
     let written = written.map(|list| list.0).unwrap_or_default();
@@ -298,10 +397,19 @@ fn stages(written: Option<List<Spanned<written::Plugin>>>, path: &Path, places: 
         if through.is_some() {
             places.add(Key::Through(further.len() + 1), &through);
         }
+        let schema = plugin.get_mut().schema.take();
+        if let (Some(schema), None) = (&schema, &through) {
+            let what =
+                "the schema of a topic between plugins stands beside its `through`; that of the end is [sink.schema]";
+            return Err(fault(Some(schema.span()), what));
+        }
+        let schema = lake::schema(schema.as_ref(), path)?;
         let plugin = self::plugin(plugin, beside)?;
         match (through, further.last_mut()) {
-            (Some(through), _) => further.push((through.into_inner().0, vec![plugin])),
-            (None, Some((_, plugins))) => plugins.push(plugin),
+            (Some(through), _) => {
+                further.push(Further { through: through.into_inner().0, schema, plugins: vec![plugin] });
+            }
+            (None, Some(Further { plugins, .. })) => plugins.push(plugin),
             (None, None) => first.push(plugin),
         }
     }

@@ -5,7 +5,7 @@ use std::path::{Path, absolute};
 use crate::config::asked::Asked;
 use crate::config::text::excerpt;
 use crate::config::{Delivery, Error, Pipeline, Sink, Source, Until};
-use crate::uri::LettersUri;
+use crate::uri::{LettersUri, Location};
 
 /// Of a pipeline's name and of its group: what the host adds to name topics must fit, too.
 pub(super) const LONGEST_NAME: usize = 230;
@@ -134,11 +134,11 @@ fn source(pipeline: &Pipeline) -> Broken {
 fn rounds(line: &[&Pipeline]) -> Broken {
     for (number, pipeline) in (1..).zip(line) {
         let key = if number == line.len() { Key::Sink } else { Key::Through(number) };
-        if let Sink::Topic(sink) = &pipeline.sink
-            && line[..number].iter().any(|before| before.reads() == Some(sink))
-        {
-            let what =
-                format!("{sink} is what this pipeline reads, so it would go round for ever; write to another topic");
+        if line[..number].iter().any(|before| is_read(before, &pipeline.sink)) {
+            let what = format!(
+                "{} is what this pipeline reads, so it would go round for ever; write elsewhere",
+                pipeline.sink
+            );
             return Some((key, what));
         }
         let read = match (&pipeline.dead_letters, &pipeline.source) {
@@ -155,6 +155,18 @@ fn rounds(line: &[&Pipeline]) -> Broken {
         }
     }
     None
+}
+
+/// Whether a pipeline reads what a sink writes.
+fn is_read(pipeline: &Pipeline, sink: &Sink) -> bool {
+    match (sink, &pipeline.source) {
+        (Sink::Topic(sink), _) => pipeline.reads() == Some(sink),
+        (Sink::Delta(sink), Source::Delta(source)) => match (&sink.table, &source.table) {
+            (Location::Directory(one), Location::Directory(other)) => same(one, other),
+            (one, other) => one == other,
+        },
+        _ => false,
+    }
 }
 
 /// Whether two paths are written for one file; links are not looked through.

@@ -15,7 +15,7 @@ use crate::config::error::{Fault, fault};
 use crate::config::text::{did_you_mean, excerpt, nearest};
 use crate::config::values::{Period, Size, Via};
 use crate::config::{Delivery, Until};
-use crate::uri::{LettersUri, SinkUri, SourceUri, TopicUri};
+use crate::uri::{LettersUri, SinkUri, SourceUri, Through};
 
 /// A value and its place, where the key is there.
 pub(super) type Given<T> = Option<Spanned<T>>;
@@ -34,6 +34,10 @@ pub(super) struct Pipeline {
     #[serde(default)]
     pub failures: Failures,
     pub sink: Given<Sink>,
+    #[serde(default)]
+    pub s3: S3,
+    pub queries: Given<Queries>,
+    pub query: Option<List<Spanned<Query>>>,
 }
 
 #[derive(serde::Deserialize)]
@@ -57,13 +61,86 @@ pub(super) struct Source {
     pub header: Given<bool>,
     pub delimiter: Given<String>,
     pub follow: Given<bool>,
+    pub version: Given<u32>,
+    pub key: Given<Key>,
+    pub schema: Given<Schema>,
+}
+
+/// Where the key of a polled message is: a JSON pointer, or the number of a CSV field, counted from 1.
+#[derive(serde::Deserialize)]
+#[serde(untagged, expecting = "a JSON pointer such as \"/id\", or the number of a CSV field, counted from 1")]
+pub(super) enum Key {
+    Pointer(String),
+    Field(u32),
+}
+
+/// `[source.schema]`, `[sink.schema]` and, beside a `through`, `[plugin.schema]`.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Schema {
+    pub avro: Given<PathBuf>,
+    pub json: Given<PathBuf>,
+    pub wire: Given<String>,
+    pub registry: Given<Text<url::Url>>,
+    pub subject: Given<String>,
+}
+
+/// `[s3]`: the service behind `s3://`.
+#[derive(Default, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct S3 {
+    pub endpoint: Given<Text<url::Url>>,
+    pub region: Given<String>,
+    pub profile: Given<String>,
+    pub credentials: Given<PathBuf>,
+    pub access_key_file: Given<PathBuf>,
+    pub secret_key_file: Given<PathBuf>,
+}
+
+/// `[queries]`: where queries are answered.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Queries {
+    pub listen: Given<Text<std::net::SocketAddr>>,
+    pub token: Given<PathBuf>,
+    pub certificate: Given<PathBuf>,
+    pub key: Given<PathBuf>,
+    pub hosts: Given<Vec<String>>,
+    pub database: Given<PathBuf>,
+    pub results: Given<PathBuf>,
+    pub begin: Given<String>,
+    pub stay: Given<bool>,
+}
+
+/// `[[query]]`: one question that is answered.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Query {
+    pub path: Given<String>,
+    pub summary: Given<String>,
+    pub sql: Given<String>,
+    pub plugin: Given<String>,
+    pub question: Given<String>,
+    #[serde(default)]
+    pub parameters: BTreeMap<Spanned<String>, Spanned<Parameter>>,
+    pub rows: Given<u32>,
+    pub time: Given<Text<Period>>,
+    pub save: Given<bool>,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Parameter {
+    pub kind: Given<String>,
+    pub default: Given<toml::Value>,
 }
 
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Plugin {
     pub file: Given<PathBuf>,
-    pub through: Given<Text<TopicUri>>,
+    pub through: Given<Text<Through>>,
+    pub schema: Given<Schema>,
     pub settings: Given<toml::Table>,
     #[serde(default)]
     pub limits: Limits,
@@ -95,7 +172,14 @@ pub(super) struct Sink {
     pub uri: Given<Text<SinkUri>>,
     pub every: Given<Text<Period>>,
     pub size: Given<Text<Size>>,
+    pub window: Given<Text<Period>>,
+    pub path: Given<String>,
+    pub compression: Given<String>,
     pub escape_formulas: Given<bool>,
+    pub partition_by: Given<Vec<String>>,
+    pub table: Given<String>,
+    pub key: Given<Vec<String>>,
+    pub schema: Given<Schema>,
     pub delivery: Given<Text<Delivery>>,
     pub interval: Given<Text<Period>>,
 }
@@ -159,6 +243,10 @@ fn elsewhere(key: &str) -> Option<String> {
         ("[sink]", keys::<Sink>()),
         ("[plugin.limits]", keys::<Limits>()),
         ("[failures]", keys::<Failures>()),
+        ("[s3]", keys::<S3>()),
+        ("[queries]", keys::<Queries>()),
+        ("[[query]]", keys::<Query>()),
+        ("[sink.schema] or [source.schema]", keys::<Schema>()),
         ("[[plugin]]", keys::<Plugin>()),
         ("the top of the file", keys::<Pipeline>()),
     ];

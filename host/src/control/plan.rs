@@ -112,7 +112,10 @@ fn imports(old: &Version, new: &Version) -> Option<String> {
 /// Why a sink with columns cannot take what the last plugin would put out. Its columns are those of what it was opened
 /// for: it refuses a message with another field, and would leave a column that is gone empty for ever.
 fn columns(handle: &Handle, slot: usize, new: &Version) -> Option<String> {
-    let Sink::Csv(options) = &handle.pipeline.sink else { return None };
+    let sink = &handle.pipeline.sink;
+    if matches!(sink, Sink::Topic(_) | Sink::Stdout) {
+        return None;
+    }
     let last = handle.versions.file().last().filter(|_| slot + 1 == handle.versions.file().len())?;
     let names = |version: &Version| version.opened.fields.iter().map(|field| field.name.clone()).collect::<Vec<_>>();
     let (columns, fields) = (names(last), names(new));
@@ -129,9 +132,8 @@ fn columns(handle: &Handle, slot: usize, new: &Version) -> Option<String> {
         (_, None, None) => return None,
     };
     Some(format!(
-        "the files in csv:{} have the columns {}, and {} {what}; for other columns put it into the pipeline file, with \
-         another directory, and start it anew",
-        options.directory.display(),
+        "{sink} has the columns {}, and {} {what}; for other columns put it into the pipeline file, with \
+         another place, and start it anew",
         excerpt(&columns.join(", "), SHOWN),
         new.plugin.title()
     ))

@@ -4,30 +4,26 @@
 //! stand as they are, arrays and objects as JSON. A message of another form is refused.
 
 use std::borrow::Cow;
-use std::path::PathBuf;
-use std::time::Duration;
 
 use apogee_json::{Kind, Reader, Seen, Token};
 
 use crate::message::Batch;
-use crate::sink::files::{Format, Rolling, Unfit};
+use crate::sink::Refused;
+use crate::sink::files::{self, Format};
 
 /// Where, and when a file is complete.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Options {
-    pub directory: PathBuf,
-    /// A file is finished this long after its first row …
-    pub every: Duration,
-    /// … or at this size in bytes, whichever comes first.
-    pub size: u64,
+    pub files: files::Options,
+    pub compression: Compression,
     /// Puts `'` before a text that a spreadsheet would run as a formula.
     pub escape_formulas: bool,
 }
 
-impl Options {
-    pub fn rolling(&self, interval: Duration) -> Rolling {
-        Rolling { every: self.every, size: self.size, interval }
-    }
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compression {
+    None,
+    Gzip,
 }
 
 /// Rows of the declared columns.
@@ -45,14 +41,15 @@ impl Csv {
         Self { columns, escape_formulas, reader: Reader::flat(), places }
     }
 
+    /// Writes a row, or nothing.
     fn row(&mut self, text: &[u8], rows: &mut csv::Writer<&mut Vec<u8>>) -> Result<(), String> {
         self.read(text)?;
         let tokens = self.reader.tokens();
-        for place in &self.places {
-            let cell = place.map(|place| content(tokens[place], text, self.escape_formulas));
-            rows.write_field(cell.unwrap_or_default()).map_err(|error| error.to_string())?;
-        }
-        rows.write_record(None::<&[u8]>).map_err(|error| error.to_string())
+        let cells = self
+            .places
+            .iter()
+            .map(|place| place.map(|place| content(tokens[place], text, self.escape_formulas)).unwrap_or_default());
+        rows.write_record(cells).map_err(|error| error.to_string())
     }
 
     /// Reads a message, and finds the columns anew where it has another shape than the last one.
@@ -84,14 +81,17 @@ impl Format for Csv {
         rows.flush()
     }
 
-    fn append(&mut self, (): &mut (), batch: &Batch, bytes: &mut Vec<u8>) -> Result<(), Unfit> {
+    fn append(&mut self, (): &mut (), batch: &Batch, bytes: &mut Vec<u8>) -> Vec<Refused> {
         let mut rows = csv::Writer::from_writer(bytes);
-        for value in &batch.values {
-            let message = value.unwrap_or(b"null");
-            self.row(message, &mut rows).map_err(|problem| Unfit { problem, message: message.to_vec() })?;
+        let mut refused = Vec::new();
+        for (message, value) in (0..).zip(&batch.values) {
+            if let Err(reason) = self.row(value.unwrap_or(b"null"), &mut rows) {
+                refused.push(Refused { message, cause: "not of the columns", reason });
+            }
         }
-        // Writing to memory, it does not fail.
-        rows.flush().map_err(|error| Unfit { problem: error.to_string(), message: Vec::new() })
+        // Into memory it does not fail.
+        let _ = rows.flush();
+        refused
     }
 
     fn finish(&mut self, (): (), _bytes: &mut Vec<u8>) -> std::io::Result<()> {
@@ -117,22 +117,22 @@ mod tests {
     use super::*;
 
     /// What a file of these messages holds.
-    fn write(columns: &[&str], escape_formulas: bool, values: &[&str]) -> Result<String, Unfit> {
+    fn write(columns: &[&str], escape_formulas: bool, values: &[&str]) -> (String, Vec<Refused>) {
         let mut csv = Csv::new(columns.iter().map(|c| (*c).to_owned()).collect(), escape_formulas);
         let mut batch = Batch::new();
         values.iter().for_each(|value| batch.push(None, Some(value.as_bytes()), 0));
         let mut bytes = Vec::new();
         csv.begin(&mut bytes).unwrap();
-        csv.append(&mut (), &batch, &mut bytes)?;
+        let refused = csv.append(&mut (), &batch, &mut bytes);
         csv.finish((), &mut bytes).unwrap();
-        Ok(String::from_utf8(bytes).unwrap())
+        (String::from_utf8(bytes).unwrap(), refused)
     }
 
     #[test]
     fn rows_have_the_declared_columns_whatever_the_order_of_the_fields() {
         let values =
             [r#"{"a": 1.50, "b": "x", "c": null}"#, r#"{"c": [1, {"d": 2}], "a": true}"#, r#"{"b": "\u00e9\n"}"#];
-        let text = write(&["a", "b", "c"], false, &values).unwrap();
+        let text = write(&["a", "b", "c"], false, &values).0;
         assert_eq!(text, "a,b,c\n1.50,x,\ntrue,,\"[1, {\"\"d\"\": 2}]\"\n,\"é\n\",\n");
     }
 
@@ -140,7 +140,7 @@ mod tests {
     fn cells_survive_a_round_trip() {
         let cells = [["\"quoted\"", "a,b"], ["two\r\nlines", "nul\0"], ["=cmd|'/C calc'!A0", "é\t"], ["", "'"]];
         let values = cells.map(|[a, b]| serde_json::json!({ "a": a, "b": b }).to_string());
-        let text = write(&["a", "b"], false, &values.each_ref().map(String::as_str)).unwrap();
+        let text = write(&["a", "b"], false, &values.each_ref().map(String::as_str)).0;
         let rows = csv::Reader::from_reader(text.as_bytes()).into_records().map(Result::unwrap).collect::<Vec<_>>();
         assert_eq!(rows.len(), cells.len());
         for (row, cells) in rows.iter().zip(cells) {
@@ -151,15 +151,15 @@ mod tests {
     #[test]
     fn formulas_are_escaped_on_request_and_numbers_are_not() {
         let values = [r#"{"a": "=cmd()", "b": "-85.6433"}"#, r#"{"a": "@x", "b": -1}"#];
-        assert_eq!(write(&["a", "b"], true, &values).unwrap(), "a,b\n'=cmd(),-85.6433\n'@x,-1\n");
+        assert_eq!(write(&["a", "b"], true, &values).0, "a,b\n'=cmd(),-85.6433\n'@x,-1\n");
     }
 
     #[test]
-    fn what_is_not_an_object_of_the_columns_is_an_error() {
+    fn what_is_not_an_object_of_the_columns_is_refused_alone() {
         for (value, problem) in [("[1]", "an array instead of an object"), (r#"{"b": 1}"#, r#"a field "b" that the"#)] {
-            let unfit = write(&["a"], false, &[r#"{"a": 1}"#, value]).unwrap_err();
-            assert!(unfit.problem.contains(problem), "{unfit:?}");
-            assert_eq!(unfit.message, value.as_bytes());
+            let (text, refused) = write(&["a"], false, &[r#"{"a": 1}"#, value, r#"{"a": 2}"#]);
+            assert_eq!((text.as_str(), refused.len(), refused[0].message), ("a\n1\n2\n", 1, 1));
+            assert!(refused[0].reason.contains(problem), "{refused:?}");
         }
     }
 }

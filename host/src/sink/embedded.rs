@@ -12,7 +12,7 @@ use crate::log::embedded::store::{Change, Claim, Outcome};
 use crate::log::embedded::writer::{PENDING_BYTES, PENDING_MESSAGES};
 use crate::log::{Log, LogError, check_name};
 use crate::message::Batch;
-use crate::sink::{Kept, Positions, Sink, SinkError, Step};
+use crate::sink::{Kept, Positions, Refused, Sink, SinkError, Step};
 use crate::source::Group;
 
 /// Writes to topics of the embedded log, in the same transaction in which it keeps state and checkpoints there.
@@ -90,14 +90,14 @@ impl Sink for EmbeddedSink {
         Ok(Box::new(move |each| Ok(state.read(each)?)))
     }
 
-    fn write(&mut self, partition: i32, batch: &Batch, _first: i64) -> Result<(), SinkError> {
+    fn write(&mut self, partition: i32, batch: &Batch, _first: i64) -> Result<Vec<Refused>, SinkError> {
         self.claim(partition)?;
         if self.topic.is_none() {
             return Err(self.fault("there is no topic for the output; this is a bug of the host".to_owned()));
         }
         self.log.check(batch)?;
         self.pending.push(batch.clone());
-        Ok(())
+        Ok(Vec::new())
     }
 
     fn due(&self, since: Instant) -> Instant {

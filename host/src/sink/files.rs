@@ -23,8 +23,8 @@ use crate::checkpoint::{Checkpoint, Part};
 use crate::log::check_name;
 use crate::message::Batch;
 use crate::metrics::Counters;
-use crate::plugin::quote;
-use crate::sink::{Kept, Positions, Sink, SinkError, Step};
+use crate::sink::{Kept, Positions, Refused, Sink, SinkError, Step};
+use crate::uri::Location;
 use disk::{NewFile, at};
 use folder::{Folder, PART};
 use manifest::{Manifest, Output};
@@ -41,6 +41,30 @@ pub struct Rolling {
     pub interval: Duration,
 }
 
+/// Where, and when a file is complete.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Options {
+    pub location: Location,
+    /// A file is finished this long after its first row …
+    pub every: Duration,
+    /// … or at this size in bytes, whichever comes first.
+    pub size: u64,
+    /// Each file holds the rows of one window of event time of this length.
+    pub window: Option<Duration>,
+    /// The folder below `location` that a message goes into, such as `{STATION}`.
+    pub path: Option<String>,
+}
+
+impl Options {
+    pub fn new(location: Location) -> Self {
+        Self { location, every: Duration::from_secs(60), size: 128 << 20, window: None, path: None }
+    }
+
+    pub fn rolling(&self, interval: Duration) -> Rolling {
+        Rolling { every: self.every, size: self.size, interval }
+    }
+}
+
 /// How messages become the content of a file.
 pub trait Format: Send {
     /// What the names of files end in, such as `csv`.
@@ -54,19 +78,11 @@ pub trait Format: Send {
     /// Begins a file. Here and below, `bytes` is where its content is appended.
     fn begin(&mut self, bytes: &mut Vec<u8>) -> std::io::Result<Self::File>;
 
-    /// Appends messages.
-    fn append(&mut self, file: &mut Self::File, batch: &Batch, bytes: &mut Vec<u8>) -> Result<(), Unfit>;
+    /// Appends messages; gives those that a file of this format cannot hold.
+    fn append(&mut self, file: &mut Self::File, batch: &Batch, bytes: &mut Vec<u8>) -> Vec<Refused>;
 
     /// Ends a file.
     fn finish(&mut self, file: Self::File, bytes: &mut Vec<u8>) -> std::io::Result<()>;
-}
-
-/// A message that a file of this format cannot hold.
-#[derive(Debug)]
-pub struct Unfit {
-    pub problem: String,
-    /// The message itself, whole.
-    pub message: Vec<u8>,
 }
 
 /// Files of one format in a directory, a file for each partition at a time; the checkpoints are in `.apogee` there.
@@ -188,9 +204,9 @@ impl<F: Format> Sink for FileSink<F> {
         Ok(Box::new(|each| state.read(each)))
     }
 
-    fn write(&mut self, partition: i32, batch: &Batch, first: i64) -> Result<(), SinkError> {
+    fn write(&mut self, partition: i32, batch: &Batch, first: i64) -> Result<Vec<Refused>, SinkError> {
         if batch.is_empty() {
-            return Ok(());
+            return Ok(Vec::new());
         }
         if self.partitions.get(&partition).is_none_or(|partition| partition.open.is_none()) {
             self.begin(partition, first)?;
@@ -198,13 +214,9 @@ impl<F: Format> Sink for FileSink<F> {
         let Some(open) = self.partitions.get_mut(&partition).and_then(|partition| partition.open.as_mut()) else {
             return Err(not_open(&self.place, partition));
         };
-        let appended = self.format.append(&mut open.file, batch, &mut open.part.buffer);
-        appended.map_err(|Unfit { problem, message }| SinkError::Message {
-            sink: format!("{}:{}", F::SCHEME, self.directory.display()),
-            problem,
-            excerpt: quote(&String::from_utf8_lossy(&message[..message.len().min(100)])),
-        })?;
-        open.part.spill()
+        let refused = self.format.append(&mut open.file, batch, &mut open.part.buffer);
+        open.part.spill()?;
+        Ok(refused)
     }
 
     fn due(&self, since: Instant) -> Instant {

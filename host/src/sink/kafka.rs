@@ -7,7 +7,7 @@ use crate::checkpoint::{Checkpoint, Part, Position};
 use crate::log::kafka::{CHECKPOINT, Changelog, Kafka, Producer};
 use crate::log::{Log, LogError, kafka};
 use crate::message::Batch;
-use crate::sink::{Kept, Positions, Sink, SinkError, Step};
+use crate::sink::{Kept, Positions, Refused, Sink, SinkError, Step};
 use crate::source::{Group, Source};
 
 /// A commit is due at once when so many bytes of output wait for it.
@@ -113,10 +113,11 @@ impl Sink for KafkaSink {
         Ok(Box::new(move |each| Ok(state.read(each)?)))
     }
 
-    fn write(&mut self, _partition: i32, batch: &Batch, _first: i64) -> Result<(), SinkError> {
+    fn write(&mut self, _partition: i32, batch: &Batch, _first: i64) -> Result<Vec<Refused>, SinkError> {
         let Some(topic) = &self.options.topic else { return Err(self.no_topic("output").into()) };
         self.written += batch.bytes();
-        Ok(self.producer.append(topic, batch)?)
+        self.producer.append(topic, batch)?;
+        Ok(Vec::new())
     }
 
     fn due(&self, since: Instant) -> Instant {

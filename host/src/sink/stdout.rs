@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use crate::checkpoint::Checkpoint;
 use crate::message::Batch;
-use crate::sink::{Kept, Positions, Sink, SinkError, Step};
+use crate::sink::{Kept, Positions, Refused, Sink, SinkError, Step};
 
 /// A commit is due when so many bytes of lines wait for it, whatever it is held up for.
 const FULL: usize = 1 << 20;
@@ -47,11 +47,11 @@ impl Sink for StdoutSink {
         }
     }
 
-    fn write(&mut self, _partition: i32, batch: &Batch, _first: i64) -> Result<(), SinkError> {
+    fn write(&mut self, _partition: i32, batch: &Batch, _first: i64) -> Result<Vec<Refused>, SinkError> {
         for value in &batch.values {
             line(value, &mut self.lines);
         }
-        Ok(())
+        Ok(Vec::new())
     }
 
     /// What a person waits for is shown at once.

@@ -24,7 +24,7 @@ fn sources_are_read() {
 fn sinks_are_read() {
     let read = |uri: &str| uri.parse::<SinkUri>().unwrap();
     assert_eq!(read("kafka://b/out"), SinkUri::Topic(topic_uri(Some("b"), "out")));
-    assert_eq!(read("csv:out/iss"), SinkUri::Csv("out/iss".into()));
+    assert_eq!(read("csv:out/iss"), SinkUri::Csv(Location::Directory("out/iss".into())));
     assert_eq!(read("stdout:"), SinkUri::Stdout);
 }
 

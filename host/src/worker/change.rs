@@ -68,11 +68,11 @@ impl Change {
         }
     }
 
-    /// Why a version on trial is not to be kept.
-    pub fn failed(&self) -> Option<String> {
+    /// Why a version on trial is not to be kept, of whose output the sink has `refused` so many messages.
+    pub fn failed(&self, refused: u64) -> Option<String> {
         let Self::Trial(Aimed { claim: Some(claim), .. }, trial) = self else { return None };
         let report = claim.proposal.comparison().report();
-        let more = report.rejected_by_new_only.saturating_sub(report.rejected_by_old_only);
+        let more = refused + report.rejected_by_new_only.saturating_sub(report.rejected_by_old_only);
         (more as f64 > trial.rule.rejects * report.messages as f64).then(|| {
             format!(
                 "of {} messages it rejected {more} more than the version before, where {} of them are the most",

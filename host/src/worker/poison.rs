@@ -10,7 +10,6 @@ use crate::failures::{Policy, Stopped};
 use crate::isolate::{Piece, isolate};
 use crate::log::LogError;
 use crate::message::Fetch;
-use crate::sink::SinkError;
 use crate::supervise::log_error;
 
 /// How often the same messages may fail after they were taken apart: a plugin is a function of its input, but its time is
@@ -147,9 +146,7 @@ impl Loop<'_> {
 
 /// Whether it is a plugin's fault, and so that of a version on trial: it failed, or put out what nobody can take.
 fn is_of_a_plugin(error: &anyhow::Error) -> bool {
-    let unfit =
-        |cause: &(dyn std::error::Error + 'static)| matches!(cause.downcast_ref(), Some(SinkError::Message { .. }));
-    error.is::<Failed>() || error.chain().any(unfit) || matches!(log_error(error), Some(LogError::TooLarge { .. }))
+    error.is::<Failed>() || matches!(log_error(error), Some(LogError::TooLarge { .. }))
 }
 
 #[cfg(test)]

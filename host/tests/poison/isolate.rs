@@ -77,7 +77,7 @@ impl Outlet for Out {
         Ok(())
     }
 
-    fn output(&mut self, batch: &Batch, _: i64) -> anyhow::Result<()> {
+    fn output(&mut self, batch: &Batch, _: &[i64], _: i64) -> anyhow::Result<()> {
         self.0.extend(batch.values.iter().map(|value| String::from_utf8(value.unwrap().to_vec()).unwrap()));
         Ok(())
     }

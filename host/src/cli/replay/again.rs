@@ -136,6 +136,7 @@ impl Again {
                 let end = fetch.offsets.get(1).copied().unwrap_or(i64::MAX);
                 fetch.split(end).0
             }
+            Source::Delta(_) => anyhow::bail!("rows of a table are not looked up again"),
             Source::Http(_) | Source::Simulate(..) => anyhow::bail!("its source keeps nothing"),
         };
         anyhow::ensure!(fetch.offsets.first() == Some(&letter.offset), "it is not at its origin any more");
@@ -164,7 +165,7 @@ impl Outlet for Seen {
         Ok(())
     }
 
-    fn output(&mut self, batch: &Batch, _first: i64) -> anyhow::Result<()> {
+    fn output(&mut self, batch: &Batch, _offsets: &[i64], _first: i64) -> anyhow::Result<()> {
         self.messages += batch.len();
         batch.values.iter().for_each(|value| stdout::line(value, &mut self.lines));
         Ok(())

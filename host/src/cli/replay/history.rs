@@ -46,7 +46,7 @@ impl FromStr for HistoryUri {
                 Ok(Self::Topic(topic, from, to))
             }
             Source::File(options) => Ok(Self::File(options)),
-            Source::Http(_) | Source::Simulate(..) => {
+            Source::Delta(_) | Source::Http(_) | Source::Simulate(..) => {
                 Err("only what was kept can be replayed: kafka://BROKER/TOPIC, kafka:///TOPIC or file:PATH".to_owned())
             }
         }

@@ -34,7 +34,7 @@ impl Bench {
     fn handle(&self, line: &str, name: &str, from: &str, to: &str, plugins: &[&Version]) -> Arc<Handle> {
         let spec = PluginSpec { path: "a.wasm".into(), settings: json!({}), limits: Limits::default() };
         let source = Source::new(&from.parse().unwrap()).unwrap();
-        let sink = Sink::new(&to.parse().unwrap());
+        let sink = Sink::new(&to.parse().unwrap(), "p");
         let mut pipeline = Pipeline::new(name, source, vec![spec], sink, &Overrides::default()).unwrap();
         pipeline.partitions = 4;
         let log = Arc::new(Embedded::open(&self.folder.path().join("apogee.db")).unwrap());

@@ -287,7 +287,7 @@ fn a_message_too_large_stops_and_nothing_takes_effect() {
     let large = "x".repeat(2 << 20);
     let outcome = sink
         .write(0, &messages(&["before", &large, "after"]), 0)
-        .and_then(|()| commit(&mut sink, &[pipeline.part(3, &[], &[])], &*source));
+        .and_then(|_| commit(&mut sink, &[pipeline.part(3, &[], &[])], &*source));
     assert!(matches!(outcome, Err(SinkError::Log(LogError::TooLarge { bytes: 2_097_155, .. }))), "{outcome:?}");
     drop(sink);
     assert!(matches!(source.poll(Duration::ZERO), Ok(Poll::Idle)));

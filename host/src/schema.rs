@@ -1,0 +1,34 @@
+//! Schemas of messages on a topic: what does not fit is rejected, and what is on the wire can be Avro.
+
+use std::path::PathBuf;
+
+/// Which schema, and how messages are on the wire.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Options {
+    pub language: Language,
+    /// The file of the schema.
+    pub path: PathBuf,
+    pub wire: Wire,
+    /// Where schemas have numbers, which stand before each message; `None` for messages that are nothing but themselves.
+    pub registry: Option<Registry>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Language {
+    Avro,
+    Json,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wire {
+    Avro,
+    Json,
+}
+
+/// A schema registry that speaks like Confluent's.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Registry {
+    pub url: url::Url,
+    /// Under which name the schema is there; by default `TOPIC-value`.
+    pub subject: Option<String>,
+}
