@@ -26,6 +26,12 @@ fn sinks_are_read() {
     assert_eq!(read("kafka://b/out"), SinkUri::Topic(topic_uri(Some("b"), "out")));
     assert_eq!(read("csv:out/iss"), SinkUri::Csv(Location::Directory("out/iss".into())));
     assert_eq!(read("stdout:"), SinkUri::Stdout);
+    assert_eq!(read("sqlite:/a/b.db"), SinkUri::Sqlite("/a/b.db".into()));
+    let bucket = |bucket: &str, prefix: &str| Location::Bucket { bucket: bucket.into(), prefix: prefix.into() };
+    assert_eq!(read("csv:s3://lake"), SinkUri::Csv(bucket("lake", "")));
+    assert_eq!(read("parquet:s3://lake/a/b/"), SinkUri::Parquet(bucket("lake", "a/b")));
+    assert_eq!(read("delta:s3://lake/a"), SinkUri::Delta(bucket("lake", "a")));
+    assert_eq!("delta:bronze".parse(), Ok(Through::Delta(Location::Directory("bronze".into()))));
 }
 
 #[test]
@@ -60,7 +66,7 @@ fn logs_may_leave_the_topic_out() {
 fn a_wrong_source_says_what_to_write() {
     let cases = [
         ("htpp://x/y", r#"htpp://x/y: unknown scheme "htpp"; did you mean "http"?"#),
-        ("mqtt://x", r#"mqtt://x: unknown scheme "mqtt"; use one of http:, https:, kafka:, file:, sim:"#),
+        ("mqtt://x", r#"mqtt://x: unknown scheme "mqtt"; use one of http:, https:, kafka:, file:, delta:, sim:"#),
         (
             "localhost:9092/iss",
             r#"localhost:9092/iss: unknown scheme "localhost"; did you mean "kafka://localhost:9092/iss"?"#,
@@ -91,8 +97,13 @@ fn a_wrong_sink_says_what_to_write() {
     let cases = [
         ("out", r#"out: no scheme; for CSV files in a directory write "csv:out""#),
         ("file:x", r#"file:x: file: only reads; to write CSV files into a directory use "csv:DIRECTORY""#),
-        ("http://x/", r#"http://x/: http: only reads; a sink is kafka:, csv: or stdout:"#),
+        ("http://x/", r#"http://x/: http: only reads; a sink is kafka:, csv:, parquet:, delta:, sqlite: or stdout:"#),
         ("stdout:x", r#"stdout:x: nothing may follow "stdout:""#),
+        ("csv:s3://No", r#"csv:s3://No: "No" cannot name a bucket; write "csv:s3://BUCKET/PATH""#),
+        (
+            "csv:s3://lake/a/../b",
+            r#"csv:s3://lake/a/../b: a path in a bucket has no empty parts, and no "." or "..""#,
+        ),
         ("stdot:", r#"stdot:: unknown scheme "stdot"; did you mean "stdout"?"#),
     ];
     for (uri, text) in cases {
