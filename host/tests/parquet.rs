@@ -116,7 +116,7 @@ fn a_million_rows_in_many_files_are_there_once() {
     let counters = given.run();
     let files = fs::read_dir(given.out()).unwrap().filter(|entry| entry.as_ref().unwrap().path().extension().is_some());
     let sizes: Vec<u64> = files.map(|file| file.unwrap().metadata().unwrap().len()).collect();
-    assert!(sizes.len() > 5 && sizes.iter().all(|size| *size < 6_000_000), "{sizes:?}");
+    assert!(sizes.len() > 3 && sizes.iter().all(|size| *size < 6_000_000), "{sizes:?}");
     assert_eq!((&counters["messages out"], &counters["files"]), (&ROWS.into(), &sizes.len().into()));
     let right = "bool_and(text = lower(printf('%016x', (number::UHUGEINT * 11400714819323198485 % 18446744073709551616)::UBIGINT)))";
     assert_eq!(
@@ -184,7 +184,7 @@ fn a_message_of_100_mb_becomes_a_dead_letter() {
 /// there once (fault 1).
 #[test]
 fn a_reader_sees_whole_files_alone_through_kills() {
-    const ROWS: u64 = 2_000_000;
+    const ROWS: u64 = 1_000_000;
     let seed = fastrand::u64(..);
     println!("seed {seed}");
     let mut random = fastrand::Rng::with_seed(seed);

@@ -75,10 +75,8 @@ def sql(text):
 
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
-        answer = connection.execute(text)
-        names = [column[0] for column in answer.description]
-        while rows := answer.fetchmany(10_000):
-            yield from (dict(zip(names, row)) for row in rows)
+        for batch in connection.sql(text).to_arrow_reader():
+            yield from batch.to_pylist()
 
 
 def copy(uri, folder):
