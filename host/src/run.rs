@@ -32,6 +32,7 @@ use crate::sink::csv::Csv;
 use crate::sink::embedded::EmbeddedSink;
 use crate::sink::files::FileSink;
 use crate::sink::kafka::{self, KafkaSink};
+use crate::sink::parquet::Parquet;
 use crate::sink::stdout::StdoutSink;
 use crate::source::Source;
 use crate::source::file::FileSource;
@@ -388,7 +389,14 @@ impl<'a> Running<'a> {
                 let sink = FileSink::new(directory, &pipeline.group, csv, rolling)?;
                 Ok(Box::new(sink.counting(self.counters.clone())))
             }
-            config::Sink::Parquet(_) => todo!(),
+            config::Sink::Parquet(options) => {
+                let fields = self.fields.clone().unwrap_or_default();
+                let parquet = Parquet::new(fields, options.compression, options.files.size);
+                let Location::Directory(directory) = &options.files.location else { todo!() };
+                let rolling = options.files.rolling(pipeline.interval);
+                let sink = FileSink::new(directory, &pipeline.group, parquet, rolling)?;
+                Ok(Box::new(sink.counting(self.counters.clone())))
+            }
             config::Sink::Delta(_) => todo!(),
             config::Sink::Sqlite(_) => todo!(),
             // Nothing to keep without state: the source's own position is enough.

@@ -81,7 +81,7 @@ impl Format for Csv {
         rows.flush()
     }
 
-    fn append(&mut self, (): &mut (), batch: &Batch, bytes: &mut Vec<u8>) -> Vec<Refused> {
+    fn append(&mut self, (): &mut (), batch: &Batch, bytes: &mut Vec<u8>) -> std::io::Result<Vec<Refused>> {
         let mut rows = csv::Writer::from_writer(bytes);
         let mut refused = Vec::new();
         for (message, value) in (0..).zip(&batch.values) {
@@ -89,9 +89,8 @@ impl Format for Csv {
                 refused.push(Refused { message, cause: "not of the columns", reason });
             }
         }
-        // Into memory it does not fail.
-        let _ = rows.flush();
-        refused
+        rows.flush()?;
+        Ok(refused)
     }
 
     fn finish(&mut self, (): (), _bytes: &mut Vec<u8>) -> std::io::Result<()> {
@@ -123,7 +122,7 @@ mod tests {
         values.iter().for_each(|value| batch.push(None, Some(value.as_bytes()), 0));
         let mut bytes = Vec::new();
         csv.begin(&mut bytes).unwrap();
-        let refused = csv.append(&mut (), &batch, &mut bytes);
+        let refused = csv.append(&mut (), &batch, &mut bytes).unwrap();
         csv.finish((), &mut bytes).unwrap();
         (String::from_utf8(bytes).unwrap(), refused)
     }

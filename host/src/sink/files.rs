@@ -79,7 +79,7 @@ pub trait Format: Send {
     fn begin(&mut self, bytes: &mut Vec<u8>) -> std::io::Result<Self::File>;
 
     /// Appends messages; gives those that a file of this format cannot hold.
-    fn append(&mut self, file: &mut Self::File, batch: &Batch, bytes: &mut Vec<u8>) -> Vec<Refused>;
+    fn append(&mut self, file: &mut Self::File, batch: &Batch, bytes: &mut Vec<u8>) -> std::io::Result<Vec<Refused>>;
 
     /// Ends a file.
     fn finish(&mut self, file: Self::File, bytes: &mut Vec<u8>) -> std::io::Result<()>;
@@ -215,6 +215,7 @@ impl<F: Format> Sink for FileSink<F> {
             return Err(not_open(&self.place, partition));
         };
         let refused = self.format.append(&mut open.file, batch, &mut open.part.buffer);
+        let refused = refused.map_err(at(&self.directory.join(&open.name)))?;
         open.part.spill()?;
         Ok(refused)
     }
