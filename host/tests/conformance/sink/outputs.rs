@@ -187,7 +187,7 @@ impl Files {
             .filter_map(|entry| {
                 let name = entry.file_name().into_string().unwrap();
                 // Hidden files are no output.
-                let first = name.strip_suffix(".csv").filter(|name| !name.starts_with('.'))?.rsplit('-').next()?;
+                let first = name.strip_suffix(".csv").filter(|name| !name.starts_with('.'))?.rsplit('-').nth(1)?;
                 Some((first.parse().unwrap(), entry.path()))
             })
             .collect();
