@@ -22,25 +22,26 @@ use crate::log::connect::Logs;
 use crate::log::{Log, Reading, Start};
 use crate::member::Member;
 use crate::metrics::{Counters, Tentative};
+use crate::objects;
 use crate::partitioning::Verdict;
 use crate::plugin::{Engine, Field};
 use crate::pump;
 use crate::rejects::Rejects;
 use crate::simulate::iss;
-use crate::sink::Sink;
 use crate::sink::csv::Csv;
 use crate::sink::embedded::EmbeddedSink;
 use crate::sink::files::FileSink;
 use crate::sink::kafka::{self, KafkaSink};
 use crate::sink::parquet::Parquet;
 use crate::sink::stdout::StdoutSink;
+use crate::sink::{Sink, SinkError};
 use crate::source::Source;
 use crate::source::file::FileSource;
 use crate::source::http::HttpSource;
 use crate::stop::{Order, Stop};
 use crate::store::Store;
 use crate::supervise::supervise;
-use crate::uri::{LettersUri, Location, TopicUri};
+use crate::uri::{LettersUri, TopicUri};
 use crate::versions::Versions;
 use crate::worker::{self, Worker};
 
@@ -210,6 +211,10 @@ impl<'a> Running<'a> {
     ) -> anyhow::Result<Self> {
         let plugins = load::plugins(pipeline, engine)?;
         let fields = load::fields(pipeline, &plugins)?;
+        pipeline
+            .locations()
+            .try_for_each(|location| objects::check(&pipeline.s3, location))
+            .map_err(SinkError::from)?;
         let sink = match &pipeline.sink {
             config::Sink::Topic(topic) => Some(topic),
             _ => None,
@@ -383,18 +388,16 @@ impl<'a> Running<'a> {
             config::Sink::Topic(topic) => self.topic_sink(topic, Some(&topic.topic), letters, member),
             config::Sink::Csv(options) => {
                 let columns = self.fields.iter().flatten().map(|field| field.name.clone()).collect();
-                let csv = Csv::new(columns, options.escape_formulas);
-                let Location::Directory(directory) = &options.files.location else { todo!() };
-                let rolling = options.files.rolling(pipeline.interval);
-                let sink = FileSink::new(directory, &pipeline.group, csv, rolling)?;
+                let csv = Csv::new(columns, options.escape_formulas).compressed(options.compression);
+                let (files, group) = (&options.files, &pipeline.group);
+                let sink = FileSink::from_options(files, &pipeline.s3, group, csv, pipeline.interval)?;
                 Ok(Box::new(sink.counting(self.counters.clone())))
             }
             config::Sink::Parquet(options) => {
                 let fields = self.fields.clone().unwrap_or_default();
-                let parquet = Parquet::new(fields, options.compression, options.files.size);
-                let Location::Directory(directory) = &options.files.location else { todo!() };
-                let rolling = options.files.rolling(pipeline.interval);
-                let sink = FileSink::new(directory, &pipeline.group, parquet, rolling)?;
+                let parquet = Parquet::new(fields, options.compression);
+                let (files, group) = (&options.files, &pipeline.group);
+                let sink = FileSink::from_options(files, &pipeline.s3, group, parquet, pipeline.interval)?;
                 Ok(Box::new(sink.counting(self.counters.clone())))
             }
             config::Sink::Delta(_) => todo!(),

@@ -1,5 +1,6 @@
 //! The host from outside: conformance of each trait, and the program as its user runs it.
 
+mod cells;
 mod chaos;
 mod cli;
 mod compile;

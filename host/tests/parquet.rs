@@ -116,7 +116,7 @@ fn a_million_rows_in_many_files_are_there_once() {
     let counters = given.run();
     let files = fs::read_dir(given.out()).unwrap().filter(|entry| entry.as_ref().unwrap().path().extension().is_some());
     let sizes: Vec<u64> = files.map(|file| file.unwrap().metadata().unwrap().len()).collect();
-    assert!(sizes.len() > 3 && sizes.iter().all(|size| *size < 6_000_000), "{sizes:?}");
+    assert!(sizes.len() > 3 && sizes.iter().all(|size| *size < 2_500_000), "{sizes:?}");
     assert_eq!((&counters["messages out"], &counters["files"]), (&ROWS.into(), &sizes.len().into()));
     let right = "bool_and(text = lower(printf('%016x', (number::UHUGEINT * 11400714819323198485 % 18446744073709551616)::UBIGINT)))";
     assert_eq!(

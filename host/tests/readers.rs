@@ -51,6 +51,11 @@ impl Readers {
         self.read(&["versions", uri]).iter().map(|version| version.as_u64().expect("a version")).collect()
     }
 
+    /// The rows of a CSV file, which may be compressed, or of all below a folder, as pyarrow reads them: all cells text.
+    pub fn csv(&self, uri: &str) -> Vec<Value> {
+        self.read(&["csv", uri])
+    }
+
     /// What DuckDB answers; its tables may be files: `read_csv('FOLDER/**/*.csv.gz')`, `read_parquet('FOLDER/*.parquet')`.
     pub fn sql(&self, text: &str) -> Vec<Value> {
         self.read(&["sql", text])

@@ -20,7 +20,7 @@ use crate::sink::files::{self, Format};
 const ROWS: usize = 1 << 20;
 
 /// About the most bytes of a row group, and so of what waits in memory.
-const BYTES: u64 = 64 << 20;
+const BYTES: usize = 64 << 20;
 
 /// So many rows, or about so many bytes of them, are encoded at a time.
 const BLOCK_ROWS: usize = 16 << 10;
@@ -41,18 +41,17 @@ pub enum Compression {
 }
 
 impl Compression {
-    /// How the pages of a file are written: with dictionaries and statistics, and in row groups that are no larger than
-    /// the file is to be.
-    pub fn properties(self, size: u64) -> WriterProperties {
+    /// How the pages of a file are written: with dictionaries and statistics, in row groups of a bounded size.
+    pub fn properties(self) -> WriterProperties {
         let codec = match self {
             Self::None => Codec::UNCOMPRESSED,
             Self::Snappy => Codec::SNAPPY,
-            Self::Zstd => Codec::ZSTD(ZstdLevel::default()),
+            Self::Zstd => Codec::ZSTD(ZstdLevel::try_new(3).unwrap_or_default()),
         };
         WriterProperties::builder()
             .set_compression(codec)
             .set_max_row_group_row_count(Some(ROWS))
-            .set_max_row_group_bytes(Some(size.clamp(1, BYTES) as usize))
+            .set_max_row_group_bytes(Some(BYTES))
             .set_created_by(concat!("apogee ", env!("CARGO_PKG_VERSION")).to_owned())
             .build()
     }
@@ -73,9 +72,8 @@ pub struct File {
 }
 
 impl Parquet {
-    /// `size` is that of a complete file, in bytes.
-    pub fn new(fields: Vec<Field>, compression: Compression, size: u64) -> Self {
-        Self { fields, properties: compression.properties(size) }
+    pub fn new(fields: Vec<Field>, compression: Compression) -> Self {
+        Self { fields, properties: compression.properties() }
     }
 }
 
@@ -114,6 +112,10 @@ impl Format for Parquet {
         Ok(refused)
     }
 
+    fn pending(&self, file: &File) -> u64 {
+        (file.rows.bytes() + file.writer.in_progress_size()) as u64
+    }
+
     fn finish(&mut self, mut file: File, bytes: &mut Vec<u8>) -> io::Result<()> {
         file.encode(bytes)?;
         bytes.append(&mut file.writer.into_inner()?);
@@ -134,14 +136,17 @@ mod tests {
         Field { name: name.to_owned(), kind, nullable: true }
     }
 
-    /// The file that `parquet` makes of these messages, how many bytes were there before its end, and what was refused.
-    fn write(mut parquet: Parquet, batches: &[Batch]) -> (Bytes, usize, Vec<Refused>) {
-        let mut bytes = Vec::new();
+    /// The file that becomes of these messages, the most bytes that waited in memory, and what was refused.
+    fn write(fields: Vec<Field>, compression: Compression, batches: &[Batch]) -> (Bytes, u64, Vec<Refused>) {
+        let mut parquet = Parquet::new(fields, compression);
+        let (mut bytes, mut most, mut refused) = (Vec::new(), 0, Vec::new());
         let mut file = parquet.begin(&mut bytes).unwrap();
-        let refused = batches.iter().flat_map(|batch| parquet.append(&mut file, batch, &mut bytes).unwrap()).collect();
-        let early = bytes.len();
+        for batch in batches {
+            refused.extend(parquet.append(&mut file, batch, &mut bytes).unwrap());
+            most = most.max(parquet.pending(&file));
+        }
         parquet.finish(file, &mut bytes).unwrap();
-        (bytes.into(), early, refused)
+        (bytes.into(), most, refused)
     }
 
     /// Rows, and what the footer says.
@@ -151,14 +156,15 @@ mod tests {
         (builder.build().unwrap().map(|batch| batch.unwrap().num_rows()).sum(), metadata)
     }
 
-    /// Numbered messages of random text, which no compression makes smaller.
+    /// Numbered messages of random text, which no compression makes much smaller.
     fn batches(count: usize) -> Vec<Batch> {
         let mut random = fastrand::Rng::with_seed(25_544);
+        let texts: String = (0..4 << 20).map(|_| random.alphanumeric()).collect();
         let numbers: Vec<usize> = (0..count).collect();
         let batch = |numbers: &[usize]| {
             let mut batch = Batch::new();
             for number in numbers {
-                let text: String = (0..64).map(|_| random.alphanumeric()).collect();
+                let text = &texts[random.usize(..texts.len() - 640)..][..640];
                 batch.push(None, Some(format!(r#"{{"number": {number}, "text": "{text}"}}"#).as_bytes()), 0);
             }
             batch
@@ -169,15 +175,15 @@ mod tests {
     #[test]
     fn row_groups_are_bounded_and_leave_memory_when_they_are_complete() {
         let fields = vec![field("number", Kind::Integer), field("text", Kind::Text)];
+        let batches = batches(150_000);
         for compression in [Compression::None, Compression::Snappy, Compression::Zstd] {
-            let parquet = Parquet::new(fields.clone(), compression, 1 << 20);
-            let (file, early, refused) = write(parquet, &batches(100_000));
+            let (file, most, refused) = write(fields.clone(), compression, &batches);
             assert_eq!(refused, []);
-            assert!(file.len() - early < 3 << 20, "{early} of {} bytes before the end", file.len());
+            assert!(most > 1 << 20 && most < (BYTES + BLOCK_BYTES) as u64 + (1 << 20), "{most} bytes waited");
             let (rows, metadata) = read(file);
-            assert_eq!(rows, 100_000);
+            assert_eq!(rows, 150_000);
             let sizes: Vec<i64> = metadata.row_groups().iter().map(|group| group.compressed_size()).collect();
-            assert!(sizes.len() >= 4 && sizes.iter().all(|size| *size < 3 << 20), "{sizes:?}");
+            assert!(sizes.len() > 1 && sizes.iter().all(|size| *size < (BYTES + BLOCK_BYTES) as i64), "{sizes:?}");
             assert!(metadata.row_groups().iter().all(|group| group.column(0).statistics().is_some()));
         }
     }
@@ -189,8 +195,7 @@ mod tests {
             batch.push(None, Some(value.as_bytes()), 0);
         }
         batch.push(None, None, 0);
-        let parquet = Parquet::new(vec![field("number", Kind::Integer)], Compression::Zstd, 1 << 20);
-        let (file, _, refused) = write(parquet, &[batch]);
+        let (file, _, refused) = write(vec![field("number", Kind::Integer)], Compression::Zstd, &[batch]);
         assert_eq!(refused.iter().map(|refused| refused.message).collect::<Vec<_>>(), [1, 3]);
         assert!(refused[0].reason.contains(r#"field "number": "1" is not"#), "{refused:?}");
         assert_eq!(read(file).0, 2);

@@ -1,6 +1,7 @@
 """Reads what the host has written, and prints it as one JSON value a line.
 
     parquet URI           the rows of a Parquet file, or of all Parquet files in a folder, as pyarrow reads them
+    csv URI               the rows of CSV files likewise, which may be compressed; all cells are text
     schema URI            their columns: name, type, nullable
     delta URI [VERSION]   the rows of a Delta table, as deltalake reads them
     versions URI          the versions of a Delta table, the earliest first
@@ -33,21 +34,41 @@ def place(uri):
     ), uri.removeprefix("s3://")
 
 
-def dataset(uri):
-    """Hidden files and folders are none of it."""
-    from pyarrow import dataset, fs
+def files(uri, *ends):
+    """The files at a URI or below it, and their file system. Hidden files and folders are none of them."""
+    from pyarrow import fs
 
     system, path = place(uri)
     if system.get_file_info(path).type == fs.FileType.File:
-        return dataset.dataset(path, format="parquet", filesystem=system)
-    files = system.get_file_info(fs.FileSelector(path, recursive=True, allow_not_found=True))
-    visible = [file.path for file in files if "/." not in file.path.removeprefix(path) and file.extension == "parquet"]
-    return dataset.dataset(sorted(visible), format="parquet", filesystem=system)
+        return [path], system
+    below = system.get_file_info(fs.FileSelector(path, recursive=True, allow_not_found=True))
+    visible = [file.path for file in below if "/." not in file.path.removeprefix(path) and file.path.endswith(ends)]
+    return sorted(visible), system
+
+
+def dataset(uri):
+    from pyarrow import dataset
+
+    paths, system = files(uri, ".parquet")
+    return dataset.dataset(paths, format="parquet", filesystem=system)
 
 
 def parquet(uri):
     for batch in dataset(uri).to_batches():
         yield from batch.to_pylist()
+
+
+def csv(uri):
+    from pyarrow import csv, string
+
+    paths, system = files(uri, ".csv", ".csv.gz")
+    parse = csv.ParseOptions(newlines_in_values=True)
+    for path in paths:
+        with system.open_input_stream(path) as stream:
+            names = csv.open_csv(stream, parse_options=parse).schema.names
+        convert = csv.ConvertOptions(column_types=dict.fromkeys(names, string()), strings_can_be_null=False)
+        with system.open_input_stream(path) as stream:
+            yield from csv.read_csv(stream, parse_options=parse, convert_options=convert).to_pylist()
 
 
 def schema(uri):
@@ -96,7 +117,7 @@ def plain(value):
 
 
 def main(what, *arguments):
-    for value in {f.__name__: f for f in (parquet, schema, delta, versions, sql, copy)}[what](*arguments):
+    for value in {f.__name__: f for f in (parquet, csv, schema, delta, versions, sql, copy)}[what](*arguments):
         print(json.dumps(value, default=plain))
 
 

@@ -1,20 +1,24 @@
 //! What the checks write to, and how a reader sees it.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arrow::array::{AsArray, RecordBatch};
 use host::log::embedded::Embedded;
 use host::log::kafka::Kafka;
 use host::log::{Log, Reading, Start};
+use host::plugin::{Field, Kind};
 use host::sink::Sink;
 use host::sink::csv::Csv;
 use host::sink::embedded::EmbeddedSink;
 use host::sink::files::{FileSink, Rolling};
 use host::sink::kafka::{KafkaSink, Options};
+use host::sink::parquet::{Compression, Parquet};
 use host::sink::stdout::StdoutSink;
 use host::source::Source;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use tempfile::TempDir;
 
 use crate::conformance::{PATIENCE, started};
@@ -167,18 +171,54 @@ pub fn kafka() -> Topics {
     })
 }
 
-/// CSV files in a directory, of what is read from a topic of the embedded log.
+/// Files of a format in a directory, of what is read from a topic of the embedded log.
 pub struct Files {
     directory: PathBuf,
     input: Topics,
+    sink: fn(&Path) -> Box<dyn Sink>,
+    extension: &'static str,
+    /// The texts in a file.
+    read: fn(&Path) -> Vec<String>,
 }
 
+/// Each row has more than ten bytes.
+const ROLLING: Rolling = Rolling { every: INTERVAL, size: 10 * FULL as u64, interval: INTERVAL };
+
 pub fn csv() -> Files {
-    let input = embedded();
-    Files { directory: input.folder.as_ref().unwrap().path().join("out"), input }
+    let sink = |directory: &Path| -> Box<dyn Sink> {
+        let csv = Csv::new(vec!["text".to_owned()], false);
+        Box::new(FileSink::new(directory, "group", csv, ROLLING).unwrap())
+    };
+    Files::new(sink, ".csv", |path| {
+        let mut reader = ::csv::Reader::from_path(path).unwrap();
+        assert_eq!(reader.headers().unwrap(), ["text"].as_slice());
+        reader.records().map(|row| row.unwrap()[0].to_owned()).collect()
+    })
+}
+
+pub fn parquet() -> Files {
+    let sink = |directory: &Path| -> Box<dyn Sink> {
+        let field = Field { name: "text".to_owned(), kind: Kind::Text, nullable: false };
+        let parquet = Parquet::new(vec![field], Compression::Zstd);
+        Box::new(FileSink::new(directory, "group", parquet, ROLLING).unwrap())
+    };
+    Files::new(sink, ".parquet", |path| {
+        let file = std::fs::File::open(path).unwrap();
+        let batches = ParquetRecordBatchReaderBuilder::try_new(file).unwrap().build().unwrap();
+        let texts = |batch: RecordBatch| -> Vec<String> {
+            batch.column(0).as_string::<i32>().iter().map(|text| text.unwrap().to_owned()).collect()
+        };
+        batches.flat_map(|batch| texts(batch.unwrap())).collect()
+    })
 }
 
 impl Files {
+    fn new(sink: fn(&Path) -> Box<dyn Sink>, extension: &'static str, read: fn(&Path) -> Vec<String>) -> Self {
+        let input = embedded();
+        let directory = input.folder.as_ref().unwrap().path().join("out");
+        Self { directory, input, sink, extension, read }
+    }
+
     /// The files of output, by the first offsets in their names.
     fn paths(&self) -> Vec<PathBuf> {
         let Ok(entries) = std::fs::read_dir(&self.directory) else { return Vec::new() };
@@ -187,7 +227,8 @@ impl Files {
             .filter_map(|entry| {
                 let name = entry.file_name().into_string().unwrap();
                 // Hidden files are no output.
-                let first = name.strip_suffix(".csv").filter(|name| !name.starts_with('.'))?.rsplit('-').next()?;
+                let first =
+                    name.strip_suffix(self.extension).filter(|name| !name.starts_with('.'))?.rsplit('-').nth(1)?;
                 Some((first.parse().unwrap(), entry.path()))
             })
             .collect();
@@ -198,17 +239,12 @@ impl Files {
 
 impl Output for Files {
     fn open(&self, _member: &str) -> Box<dyn Sink> {
-        // Each row has more than ten bytes.
-        let rolling = Rolling { every: INTERVAL, size: 10 * FULL as u64, interval: INTERVAL };
-        let csv = Csv::new(vec!["text".to_owned()], false);
-        Box::new(FileSink::new(&self.directory, "group", csv, rolling).unwrap())
+        (self.sink)(&self.directory)
     }
 
     fn visible(&self) -> Vec<String> {
         let read = |path: PathBuf| {
-            let mut reader = ::csv::Reader::from_path(path).unwrap();
-            assert_eq!(reader.headers().unwrap(), ["text"].as_slice());
-            let texts: Vec<_> = reader.records().map(|row| row.unwrap()[0].to_owned()).collect();
+            let texts = (self.read)(&path);
             assert!(!texts.is_empty(), "a file without rows");
             texts
         };
