@@ -72,7 +72,7 @@ impl Task {
         last: Option<(Checkpoint, Kept)>,
     ) -> anyhow::Result<Self> {
         let now = Instant::now();
-        let mut chain = Chain::open(versions)?;
+        let mut chain = Chain::open(versions, partition)?;
         let (last, tally) = match last {
             Some((last, kept)) => {
                 let tally = chain.restore(&last, kept)?;

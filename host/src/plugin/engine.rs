@@ -44,7 +44,7 @@ pub struct Plugin {
     pub size: usize,
     /// Every import of the component, such as `wasi:cli/stderr@0.2.6`.
     pub imports: Vec<String>,
-    /// Which interfaces it exports: `transform`, and maybe `timer`, `state`, `query`.
+    /// Which interfaces it exports: `transform`, and maybe `timer`, `state`, `position`, `query`.
     pub exports: Vec<String>,
     pre: InstancePre<Guest>,
     settings: Arc<jsonschema::Validator>,

@@ -7,6 +7,7 @@ use wasmtime::{Store, Trap, WasmBacktrace};
 
 use crate::message::Batch;
 use crate::plugin::bindings::messages::Output;
+use crate::plugin::bindings::position;
 use crate::plugin::bindings::state::{self, Entries};
 use crate::plugin::bindings::timer;
 use crate::plugin::bindings::transform::{self, Description, Opened};
@@ -57,6 +58,15 @@ impl Instance {
     /// Whether the plugin acts when event time passes.
     pub fn has_timer(&self) -> bool {
         self.running.guest.timer.is_some()
+    }
+
+    /// Tells the plugin where the messages of the next batch come from, if it wants to know: their partition, and the
+    /// offset of each.
+    pub fn locate(&mut self, partition: i32, offsets: &[i64]) -> Result<(), PluginError> {
+        let Some(position) = self.running.guest.position.clone() else { return Ok(()) };
+        // No topic has a negative partition.
+        let partition = u32::try_from(partition).unwrap_or_default();
+        self.running.call("locate", |store, _| position.call_locate(store, partition, offsets))
     }
 
     /// Puts a batch through, and checks what comes back (Invariant 3).
@@ -134,6 +144,7 @@ struct Exports {
     transform: transform::Guest,
     timer: Option<timer::Guest>,
     state: Option<state::Guest>,
+    position: Option<position::Guest>,
 }
 
 impl Exports {
@@ -146,12 +157,15 @@ impl Exports {
         let transform = transform::GuestIndices::new(pre)?.load(&mut *store, instance)?;
         let timer = has(TIMER).then(|| timer::GuestIndices::new(pre)?.load(&mut *store, instance)).transpose()?;
         let state = has(STATE).then(|| state::GuestIndices::new(pre)?.load(&mut *store, instance)).transpose()?;
-        Ok(Self { transform, timer, state })
+        let position =
+            has(POSITION).then(|| position::GuestIndices::new(pre)?.load(&mut *store, instance)).transpose()?;
+        Ok(Self { transform, timer, state, position })
     }
 }
 
 const TIMER: &str = "apogee:plugin/timer@0.1.0";
 const STATE: &str = "apogee:plugin/state@0.1.0";
+const POSITION: &str = "apogee:plugin/position@0.1.0";
 
 /// A component in its store, and every call into it.
 pub(super) struct Running {
