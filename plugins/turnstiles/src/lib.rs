@@ -14,6 +14,7 @@ mod settings;
 use apogee_json::quote;
 use apogee_sdk::{Field, Message, Output, Rejection, Transform};
 use jiff::civil::{Date, DateTime, Time};
+use jiff::fmt::strtime;
 use jiff::tz::Offset;
 
 use row::Row;
@@ -107,11 +108,11 @@ fn write(column: &Column, cell: &[u8], json: &mut Vec<u8>) -> Result<Option<i64>
         }
         Type::Date => {
             let date = Date::strptime(format, text).map_err(|_| written("date"))?;
-            quote(date.strftime(to).to_string().as_bytes(), json);
+            quote(strtime::format(to, date).map_err(|error| error.to_string())?.as_bytes(), json);
         }
         Type::Time => {
             let time = Time::strptime(format, text).map_err(|_| written("time"))?;
-            quote(time.strftime(to).to_string().as_bytes(), json);
+            quote(strtime::format(to, time).map_err(|error| error.to_string())?.as_bytes(), json);
         }
         Type::Timestamp => {
             let time = DateTime::strptime(format, text).ok().and_then(|time| Offset::UTC.to_timestamp(time).ok());

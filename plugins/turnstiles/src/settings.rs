@@ -1,6 +1,8 @@
 //! The settings: the schema, and what of it is event time and key.
 
 use apogee_sdk::Kind;
+use jiff::civil::{Date, DateTime, Time};
+use jiff::fmt::strtime;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -104,6 +106,15 @@ impl Column {
         }
         if to.is_some() && (!in_time || *of == Type::Timestamp) {
             return Err(format!("settings: column `{name}` is no date or time, and has no `to`"));
+        }
+        for format in format.iter().chain(to) {
+            // A date has no hours: what is not in a value of this type is found out here, too.
+            let tried = match of {
+                Type::Date => strtime::format(format, Date::default()),
+                Type::Time => strtime::format(format, Time::default()),
+                _ => strtime::format(format, DateTime::default()),
+            };
+            tried.map_err(|error| format!("settings: column `{name}`: {error}"))?;
         }
         Ok(())
     }

@@ -117,6 +117,9 @@ fn settings_that_cannot_be_meant_are_refused() {
             r#"{"columns":[{"name":"a","type":"timestamp","to":"%Y"}]}"#,
             "column `a` is no date or time, and has no `to`",
         ),
+        (r#"{"columns":[{"name":"a","type":"date","to":"%!"}]}"#, "column `a`: "),
+        (r#"{"columns":[{"name":"a","type":"date","format":"%Y %H"}]}"#, "column `a`: "),
+        (r#"{"columns":[{"name":"a","type":"time","to":"%Y"}]}"#, "column `a`: "),
         (r#"{"columns":[{"name":"a","type":"int"}]}"#, "unknown variant `int`, expected one of"),
     ] {
         let error = apogee_sdk::open::<Turnstiles>(settings).err().expect("refused settings");
