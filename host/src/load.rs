@@ -1,6 +1,7 @@
 //! The plugins of a pipeline before it runs: each compiled and opened once, so that mistakes show before anything is read,
 //! and what follows from what they say.
 
+use crate::config::text::excerpt;
 use crate::config::{self, Pipeline};
 use crate::partitioning::{self, Finding};
 use crate::plugin::{Engine, Field};
@@ -57,4 +58,12 @@ pub fn fields(pipeline: &Pipeline, plugins: &[Version]) -> Result<Option<Vec<Fie
             plugin: last.map(|version| version.plugin.title()).unwrap_or_default(),
         }),
     }
+}
+
+/// Fields for a person: name and kind of each, with a `?` where it can be null.
+pub fn shown(fields: &[Field]) -> String {
+    let field = |field: &Field| {
+        format!("{} {}{}", excerpt(&field.name, 400), field.kind, if field.nullable { "?" } else { "" })
+    };
+    fields.iter().map(field).collect::<Vec<_>>().join(", ")
 }

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 
 use crate::checkpoint::Identity;
+use crate::config::text::excerpt;
 use crate::config::{self, Delivery, Pipeline, Until};
 use crate::control::handle::{Handle, Registry};
 use crate::dead_letter::DeadLetters;
@@ -26,7 +27,7 @@ use crate::partitioning::Verdict;
 use crate::plugin::{Engine, Field};
 use crate::pump;
 use crate::rejects::Rejects;
-use crate::simulate::iss;
+use crate::simulate;
 use crate::sink::Sink;
 use crate::sink::csv::Csv;
 use crate::sink::embedded::EmbeddedSink;
@@ -40,8 +41,12 @@ use crate::stop::{Order, Stop};
 use crate::store::Store;
 use crate::supervise::supervise;
 use crate::uri::{LettersUri, Location, TopicUri};
+use crate::version::Version;
 use crate::versions::Versions;
 use crate::worker::{self, Worker};
+
+/// How many characters of a plugin's fields are told at the start.
+const FIELDS: usize = 2_000;
 
 /// Runs one pipeline until its input ends, its time is over, or `stop` is requested.
 /// The counters are those that progress and the closing summary show; `registry` is where it can be asked and changed.
@@ -209,6 +214,14 @@ impl<'a> Running<'a> {
     ) -> anyhow::Result<Self> {
         let plugins = load::plugins(pipeline, engine)?;
         let fields = load::fields(pipeline, &plugins)?;
+        for Version { plugin, opened, .. } in plugins.iter().filter(|version| !version.opened.fields.is_empty()) {
+            tracing::info!(
+                "{}: {} puts out {}",
+                pipeline.name,
+                plugin.title(),
+                excerpt(&load::shown(&opened.fields), FIELDS)
+            );
+        }
         let sink = match &pipeline.sink {
             config::Sink::Topic(topic) => Some(topic),
             _ => None,
@@ -331,7 +344,7 @@ impl<'a> Running<'a> {
     }
 
     /// What a worker reads: a topic where there is one, else the source itself.
-    fn source(&self, member: &Member) -> anyhow::Result<(Option<iss::Server>, Box<dyn Source>)> {
+    fn source(&self, member: &Member) -> anyhow::Result<(Option<simulate::Server>, Box<dyn Source>)> {
         let pipeline = self.pipeline;
         let Some(topic) = pipeline.reads() else { return self.feed() };
         let start = match &pipeline.source {
@@ -352,14 +365,14 @@ impl<'a> Running<'a> {
     }
 
     /// The source itself, and the simulator behind it where there is one.
-    fn feed(&self) -> anyhow::Result<(Option<iss::Server>, Box<dyn Source>)> {
+    fn feed(&self) -> anyhow::Result<(Option<simulate::Server>, Box<dyn Source>)> {
         let (pipeline, counters) = (self.pipeline, self.counters.clone());
         let source: Box<dyn Source> = match &pipeline.source {
             config::Source::Http(options) => Box::new(HttpSource::new(options.clone(), counters)?),
             config::Source::Simulate(simulate, options) => {
-                let server = iss::Server::start(simulate, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+                let server = simulate::Server::start(simulate, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
                 let mut options = options.clone();
-                options.url = server.url(simulate.shape).parse().context("the simulator's address")?;
+                options.url = server.url(options.url.path()).parse().context("the simulator's address")?;
                 return Ok((Some(server), Box::new(HttpSource::new(options, counters)?)));
             }
             config::Source::File(options) => {

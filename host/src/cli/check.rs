@@ -271,13 +271,9 @@ fn until(stage: &Pipeline) -> String {
 fn plugin(plugin: &Plugin, fields: &[Field]) -> String {
     let fields = match fields {
         [] => "fields not known in advance".to_owned(),
-        fields => fields.iter().map(field).collect::<Vec<_>>().join(", "),
+        fields => crate::load::shown(fields),
     };
     let description = &plugin.description;
     let state = if plugin.has_state() { ", keeps state" } else { "" };
     format!("{} {}{state}: {fields}", printable(&description.name), printable(&description.version))
-}
-
-fn field(field: &Field) -> String {
-    format!("{} {}{}", printable(&field.name), field.kind, if field.nullable { "?" } else { "" })
 }

@@ -179,6 +179,7 @@ impl Given for Endpoint {
             max_body: 1 << 20,
             max_decoded: 1 << 20,
             distinct: None,
+            key: None,
         };
         Box::new(HttpSource::new(options, Counters::default()).unwrap())
     }
