@@ -11,6 +11,9 @@ use crate::version::Version;
 /// Most plugins of one stage: state is kept by their numbers, each a byte, and one of those means a checkpoint.
 const MOST_PLUGINS: usize = 100;
 
+/// How many characters of a plugin's fields are told in the log.
+const FIELDS: usize = 2_000;
+
 /// Compiles and opens every plugin once, so that mistakes show before anything is read.
 pub fn plugins(pipeline: &Pipeline, engine: &Engine) -> anyhow::Result<Vec<Version>> {
     if pipeline.plugins.len() > MOST_PLUGINS {
@@ -57,6 +60,14 @@ pub fn fields(pipeline: &Pipeline, plugins: &[Version]) -> Result<Option<Vec<Fie
             sink: pipeline.sink.to_string(),
             plugin: last.map(|version| version.plugin.title()).unwrap_or_default(),
         }),
+    }
+}
+
+/// Tells in the log what each plugin puts out, where it knows that in advance.
+pub fn tell(pipeline: &Pipeline, plugins: &[Version]) {
+    for Version { plugin, opened, .. } in plugins.iter().filter(|version| !version.opened.fields.is_empty()) {
+        let fields = excerpt(&shown(&opened.fields), FIELDS);
+        tracing::info!("{}: {} puts out {fields}", pipeline.name, plugin.title());
     }
 }
 

@@ -13,7 +13,6 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 
 use crate::checkpoint::Identity;
-use crate::config::text::excerpt;
 use crate::config::{self, Delivery, Pipeline, Until};
 use crate::control::handle::{Handle, Registry};
 use crate::dead_letter::DeadLetters;
@@ -23,30 +22,27 @@ use crate::log::connect::Logs;
 use crate::log::{Log, Reading, Start};
 use crate::member::Member;
 use crate::metrics::{Counters, Tentative};
+use crate::objects;
 use crate::partitioning::Verdict;
 use crate::plugin::{Engine, Field};
 use crate::pump;
 use crate::rejects::Rejects;
 use crate::simulate;
-use crate::sink::Sink;
 use crate::sink::csv::Csv;
 use crate::sink::embedded::EmbeddedSink;
 use crate::sink::files::FileSink;
 use crate::sink::kafka::{self, KafkaSink};
 use crate::sink::stdout::StdoutSink;
+use crate::sink::{Sink, SinkError};
 use crate::source::Source;
 use crate::source::file::FileSource;
 use crate::source::http::HttpSource;
 use crate::stop::{Order, Stop};
 use crate::store::Store;
 use crate::supervise::supervise;
-use crate::uri::{LettersUri, Location, TopicUri};
-use crate::version::Version;
+use crate::uri::{LettersUri, TopicUri};
 use crate::versions::Versions;
 use crate::worker::{self, Worker};
-
-/// How many characters of a plugin's fields are told at the start.
-const FIELDS: usize = 2_000;
 
 /// Runs one pipeline until its input ends, its time is over, or `stop` is requested.
 /// The counters are those that progress and the closing summary show; `registry` is where it can be asked and changed.
@@ -214,14 +210,11 @@ impl<'a> Running<'a> {
     ) -> anyhow::Result<Self> {
         let plugins = load::plugins(pipeline, engine)?;
         let fields = load::fields(pipeline, &plugins)?;
-        for Version { plugin, opened, .. } in plugins.iter().filter(|version| !version.opened.fields.is_empty()) {
-            tracing::info!(
-                "{}: {} puts out {}",
-                pipeline.name,
-                plugin.title(),
-                excerpt(&load::shown(&opened.fields), FIELDS)
-            );
-        }
+        load::tell(pipeline, &plugins);
+        pipeline
+            .locations()
+            .try_for_each(|location| objects::check(&pipeline.s3, location))
+            .map_err(SinkError::from)?;
         let sink = match &pipeline.sink {
             config::Sink::Topic(topic) => Some(topic),
             _ => None,
@@ -395,10 +388,9 @@ impl<'a> Running<'a> {
             config::Sink::Topic(topic) => self.topic_sink(topic, Some(&topic.topic), letters, member),
             config::Sink::Csv(options) => {
                 let columns = self.fields.iter().flatten().map(|field| field.name.clone()).collect();
-                let csv = Csv::new(columns, options.escape_formulas);
-                let Location::Directory(directory) = &options.files.location else { todo!() };
-                let rolling = options.files.rolling(pipeline.interval);
-                let sink = FileSink::new(directory, &pipeline.group, csv, rolling)?;
+                let csv = Csv::new(columns, options.escape_formulas).compressed(options.compression);
+                let (files, group) = (&options.files, &pipeline.group);
+                let sink = FileSink::from_options(files, &pipeline.s3, group, csv, pipeline.interval)?;
                 Ok(Box::new(sink.counting(self.counters.clone())))
             }
             config::Sink::Parquet(_) => todo!(),

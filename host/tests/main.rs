@@ -20,6 +20,7 @@ mod poison;
 mod program;
 mod readme;
 mod replay;
+mod s3;
 mod simulate;
 mod slow;
 mod stream;

@@ -1,7 +1,9 @@
-//! What the host's tests share with the chores: running programs, and a Kafka broker to test on.
+//! What the host's tests share with the chores: running programs, a Kafka broker and an S3 service to test on.
 
 pub mod command;
 pub mod kafka;
+pub mod minio;
+mod process;
 
 use std::path::{Path, PathBuf};
 

@@ -1,7 +1,6 @@
 //! What the checks write to, and how a reader sees it.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,15 +8,17 @@ use host::log::embedded::Embedded;
 use host::log::kafka::Kafka;
 use host::log::{Log, Reading, Start};
 use host::sink::Sink;
-use host::sink::csv::Csv;
+use host::sink::csv::{Compression, Csv};
 use host::sink::embedded::EmbeddedSink;
-use host::sink::files::{FileSink, Rolling};
+use host::sink::files::{self, FileSink};
 use host::sink::kafka::{KafkaSink, Options};
 use host::sink::stdout::StdoutSink;
 use host::source::Source;
+use host::uri::Location;
 use tempfile::TempDir;
 
 use crate::conformance::{PATIENCE, started};
+use crate::s3;
 
 /// How many messages make a commit due, whatever the sink.
 pub const FULL: usize = 20_001;
@@ -167,52 +168,52 @@ pub fn kafka() -> Topics {
     })
 }
 
-/// CSV files in a directory, of what is read from a topic of the embedded log.
+/// CSV files in a directory or a bucket, of what is read from a topic of the embedded log.
 pub struct Files {
-    directory: PathBuf,
+    place: s3::Reader,
+    compression: Compression,
     input: Topics,
 }
 
 pub fn csv() -> Files {
-    let input = embedded();
-    Files { directory: input.folder.as_ref().unwrap().path().join("out"), input }
+    in_directory(Compression::None)
 }
 
-impl Files {
-    /// The files of output, by the first offsets in their names.
-    fn paths(&self) -> Vec<PathBuf> {
-        let Ok(entries) = std::fs::read_dir(&self.directory) else { return Vec::new() };
-        let mut found: Vec<(i64, PathBuf)> = entries
-            .map(|entry| entry.unwrap())
-            .filter_map(|entry| {
-                let name = entry.file_name().into_string().unwrap();
-                // Hidden files are no output.
-                let first = name.strip_suffix(".csv").filter(|name| !name.starts_with('.'))?.rsplit('-').next()?;
-                Some((first.parse().unwrap(), entry.path()))
-            })
-            .collect();
-        found.sort();
-        found.into_iter().map(|(_, path)| path).collect()
-    }
+pub fn csv_gz() -> Files {
+    in_directory(Compression::Gzip)
+}
+
+pub fn csv_s3() -> Files {
+    Files { place: s3::Reader::of(s3::location()), compression: Compression::None, input: embedded() }
+}
+
+fn in_directory(compression: Compression) -> Files {
+    let input = embedded();
+    let directory = input.folder.as_ref().unwrap().path().join("out");
+    Files { place: s3::Reader::of(Location::Directory(directory)), compression, input }
 }
 
 impl Output for Files {
     fn open(&self, _member: &str) -> Box<dyn Sink> {
+        let mut options = files::Options::new(self.place.location.clone());
         // Each row has more than ten bytes.
-        let rolling = Rolling { every: INTERVAL, size: 10 * FULL as u64, interval: INTERVAL };
-        let csv = Csv::new(vec!["text".to_owned()], false);
-        Box::new(FileSink::new(&self.directory, "group", csv, rolling).unwrap())
+        (options.every, options.size) = (INTERVAL, 10 * FULL as u64);
+        let csv = Csv::new(vec!["text".to_owned()], false).compressed(self.compression);
+        Box::new(FileSink::from_options(&options, &s3::options(), "group", csv, INTERVAL).unwrap())
     }
 
+    /// By the first offsets in the names of the files.
     fn visible(&self) -> Vec<String> {
-        let read = |path: PathBuf| {
-            let mut reader = ::csv::Reader::from_path(path).unwrap();
+        let mut files = self.place.files();
+        files.sort_by_key(|(name, _)| name.rsplit('-').nth(1).unwrap().parse::<i64>().unwrap());
+        let read = |(name, bytes): (String, Vec<u8>)| {
+            let mut reader = ::csv::Reader::from_reader(s3::unpacked(&name, &bytes));
             assert_eq!(reader.headers().unwrap(), ["text"].as_slice());
             let texts: Vec<_> = reader.records().map(|row| row.unwrap()[0].to_owned()).collect();
             assert!(!texts.is_empty(), "a file without rows");
             texts
         };
-        self.paths().into_iter().flat_map(read).collect()
+        files.into_iter().flat_map(read).collect()
     }
 
     fn letters(&self) -> Vec<String> {
