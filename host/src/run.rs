@@ -29,6 +29,7 @@ use crate::rejects::Rejects;
 use crate::simulate::iss;
 use crate::sink::Sink;
 use crate::sink::csv::Csv;
+use crate::sink::delta::{self, DeltaSink};
 use crate::sink::embedded::EmbeddedSink;
 use crate::sink::files::FileSink;
 use crate::sink::kafka::{self, KafkaSink};
@@ -200,7 +201,7 @@ struct Running<'a> {
 }
 
 impl<'a> Running<'a> {
-    /// Loads the plugins, and creates the topics that are missing.
+    /// Loads the plugins, and creates the topics and the table that are missing.
     fn open(
         pipeline: &'a Pipeline,
         of: &str,
@@ -212,6 +213,10 @@ impl<'a> Running<'a> {
         let fields = load::fields(pipeline, &plugins)?;
         let sink = match &pipeline.sink {
             config::Sink::Topic(topic) => Some(topic),
+            config::Sink::Delta(options) => {
+                delta::prepare(options, fields.as_deref().unwrap_or_default())?;
+                None
+            }
             _ => None,
         };
         for topic in pipeline.reads().into_iter().chain(sink) {
@@ -397,7 +402,11 @@ impl<'a> Running<'a> {
                 let sink = FileSink::new(directory, &pipeline.group, parquet, rolling)?;
                 Ok(Box::new(sink.counting(self.counters.clone())))
             }
-            config::Sink::Delta(_) => todo!(),
+            config::Sink::Delta(options) => {
+                let fields = self.fields.as_deref().unwrap_or_default();
+                let sink = DeltaSink::new(options.clone(), fields, &pipeline.group, pipeline.interval)?;
+                Ok(Box::new(sink.counting(self.counters.clone())))
+            }
             config::Sink::Sqlite(_) => todo!(),
             // Nothing to keep without state: the source's own position is enough.
             config::Sink::Stdout if !self.handle.versions.file().iter().any(|version| version.plugin.has_state()) => {

@@ -10,10 +10,10 @@
 //! discards what is left. Of several partitions each is committed by itself. All but the finished files is in
 //! `DIRECTORY/.apogee/GROUP/PARTITION`, so that groups can share a directory. Other files there are left alone.
 
-mod disk;
+pub(crate) mod disk;
 mod folder;
-mod manifest;
-mod segment;
+pub(super) mod manifest;
+pub(super) mod segment;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
