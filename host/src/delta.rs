@@ -211,24 +211,26 @@ pub fn checkpoint_interval(metadata: &Metadata) -> u64 {
     asked.filter(|&interval| interval > 0).unwrap_or(CHECKPOINT_INTERVAL)
 }
 
-/// What a table asks for that this host does not know; of those who write it, or of those who read it.
-pub fn unknown_feature(protocol: &Protocol, metadata: &Metadata, writing: bool) -> Option<String> {
+/// What a table asks of its readers that this host does not know.
+pub fn unknown_reading(protocol: &Protocol) -> Option<String> {
+    unknown(protocol, ["minReaderVersion", "readerFeatures"], [1, 3])
+}
+
+/// What a table asks of its writers that this host does not know.
+pub fn unknown_writing(protocol: &Protocol, metadata: &Metadata) -> Option<String> {
+    let constraint = metadata.configuration().keys().find(|key| key.starts_with("delta.constraints."));
+    let constraint = constraint.map(|key| format!("constraint {key:?}"));
+    constraint.or_else(|| unknown(protocol, ["minWriterVersion", "writerFeatures"], [2, 7]))
+}
+
+/// `plain` is the last version that asks for nothing, and `listing` the one from which on features are listed.
+fn unknown(protocol: &Protocol, [version, features]: [&str; 2], [plain, listing]: [i64; 2]) -> Option<String> {
     let said = serde_json::to_value(protocol).ok()?;
-    let (version, features) =
-        if writing { ("minWriterVersion", "writerFeatures") } else { ("minReaderVersion", "readerFeatures") };
     let listed = said[features].as_array().map(Vec::as_slice).unwrap_or_default();
     let unknown = listed.iter().filter_map(|feature| feature.as_str()).find(|feature| !FEATURES.contains(feature));
     let version = said[version].as_i64().unwrap_or_default();
-    // From these versions on features are listed, and before them each version means some more.
-    let (plain, listing) = if writing { (2, 7) } else { (1, 3) };
-    match unknown {
-        Some(feature) => Some(format!("feature {feature:?}")),
-        None if version > plain && version != listing => Some(format!("protocol version {version}")),
-        None if writing && metadata.configuration().keys().any(|key| key.starts_with("delta.constraints.")) => {
-            Some("a constraint".to_owned())
-        }
-        None => None,
-    }
+    let unlisted = || (version > plain && version != listing).then(|| format!("protocol version {version}"));
+    unknown.map(|feature| format!("feature {feature:?}")).or_else(unlisted)
 }
 
 /// An application's transaction in a version.

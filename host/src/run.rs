@@ -35,9 +35,10 @@ use crate::sink::files::FileSink;
 use crate::sink::kafka::{self, KafkaSink};
 use crate::sink::parquet::Parquet;
 use crate::sink::stdout::StdoutSink;
-use crate::source::Source;
+use crate::source::delta::DeltaSource;
 use crate::source::file::FileSource;
 use crate::source::http::HttpSource;
+use crate::source::{self, Source};
 use crate::stop::{Order, Stop};
 use crate::store::Store;
 use crate::supervise::supervise;
@@ -332,6 +333,7 @@ impl<'a> Running<'a> {
             (Some(TopicUri { brokers: Some(_), topic }), _) => format!("Kafka topic {topic}"),
             (Some(topic), _) => format!("{topic} of log {}", self.logs.embedded()?.name()?),
             (None, source @ config::Source::File(_)) => format!("{source} of log {}", self.logs.embedded()?.name()?),
+            (None, config::Source::Delta(options)) => source::delta::identity(options)?,
             (None, source) => source.to_string(),
         })
     }
@@ -372,7 +374,10 @@ impl<'a> Running<'a> {
                 let source = FileSource::open(options.clone(), self.logs.embedded()?, &pipeline.group)?;
                 Box::new(source.batches_of(pipeline.batch))
             }
-            config::Source::Delta(_) => todo!(),
+            config::Source::Delta(options) => {
+                let source = DeltaSource::open(options, self.logs.embedded()?, &pipeline.group)?;
+                Box::new(source.batches_of(pipeline.batch))
+            }
             config::Source::Topic(..) => anyhow::bail!("a topic is read by its group"),
         };
         Ok((None, source))

@@ -163,7 +163,7 @@ impl Head {
 
     /// Whether our rows can be the table's.
     fn compare(&self, opened: &BlindDeltaTable) -> Result<(), SinkError> {
-        if let Some(feature) = delta::unknown_feature(opened.protocol(), opened.metadata(), true) {
+        if let Some(feature) = delta::unknown_writing(opened.protocol(), opened.metadata()) {
             let what =
                 format!("the table asks its writers for {feature}, which this host does not know; write elsewhere");
             return Err(self.table.refused(what).into());
