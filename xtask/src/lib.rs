@@ -1,7 +1,8 @@
-//! What the host's tests share with the chores: running programs, and a Kafka broker to test on.
+//! What the host's tests share with the chores: running programs, a Kafka broker to test on, and a Python to read with.
 
 pub mod command;
 pub mod kafka;
+pub mod python;
 
 use std::path::{Path, PathBuf};
 
