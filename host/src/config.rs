@@ -172,6 +172,21 @@ impl Pipeline {
         }
     }
 
+    /// Where the files and tables are that it reads and writes.
+    pub fn locations(&self) -> impl Iterator<Item = &Location> {
+        let source = match &self.source {
+            Source::Delta(options) => Some(&options.table),
+            _ => None,
+        };
+        let sink = match &self.sink {
+            Sink::Csv(options) => Some(&options.files.location),
+            Sink::Parquet(options) => Some(&options.files.location),
+            Sink::Delta(options) => Some(&options.table),
+            Sink::Topic(_) | Sink::Sqlite(_) | Sink::Stdout => None,
+        };
+        source.into_iter().chain(sink)
+    }
+
     /// Whether dead letters are in the same log as the output, and so in the same step.
     pub fn letters_with_sink(&self) -> bool {
         match (&self.sink, &self.dead_letters) {

@@ -19,9 +19,12 @@ use deltalake_core::{DeltaTable, DeltaTableError, checkpoints};
 use object_store::ObjectStore;
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
-use tokio::runtime::Runtime;
+use tokio::runtime::{Builder, Runtime};
 
+use self::local::Local;
+use crate::objects::{self, Bucket, Trouble};
 use crate::sink::SinkError;
+use crate::source::SourceError;
 use crate::uri::Location;
 
 /// Of a table that we create: after so many versions its log is summed up in a checkpoint.
@@ -35,7 +38,8 @@ pub struct Table {
     /// As a URI, which is the same in every run.
     pub place: String,
     log: LogStoreRef,
-    runtime: Arc<Runtime>,
+    /// Of a table on a disk. The others share that of the clients of buckets.
+    own: Option<Runtime>,
 }
 
 /// Why nothing can be done with a table.
@@ -44,10 +48,10 @@ pub enum TableError {
     /// It is not there, not ours, or not of this shape; the text says what, and what to do.
     #[error("{place}: {what}")]
     Refused { place: String, what: String },
-    /// It did not answer, or not as it should.
-    #[error("{place}: {what}")]
-    Failed { place: String, what: String },
-    /// The disk that it is on failed.
+    /// The bucket that it is in.
+    #[error(transparent)]
+    Bucket(#[from] Trouble),
+    /// The disk that it is on.
     #[error("{}: {error}", path.display())]
     Disk { path: std::path::PathBuf, error: std::io::Error },
 }
@@ -56,30 +60,58 @@ impl From<TableError> for SinkError {
     fn from(error: TableError) -> Self {
         match error {
             TableError::Refused { place, what } => Self::Place { place, what },
-            TableError::Failed { place, what } => Self::Interrupted { place, what },
+            TableError::Bucket(trouble) => trouble.into(),
             TableError::Disk { path, error } => Self::File { path, error },
+        }
+    }
+}
+
+impl From<TableError> for SourceError {
+    fn from(error: TableError) -> Self {
+        match error {
+            TableError::Refused { .. } => Self::Unreachable(error.to_string()),
+            TableError::Bucket(trouble) => trouble.into(),
+            TableError::Disk { path, error } => Self::File { path: path.display().to_string(), error },
         }
     }
 }
 
 impl Table {
     /// Nothing is read or created.
-    pub fn new(location: &Location) -> Result<Self, TableError> {
+    pub fn new(location: &Location, s3: &objects::Options) -> Result<Self, TableError> {
         let refused = |what: String| TableError::Refused { place: format!("delta:{location}"), what };
-        let Location::Directory(directory) = location else {
-            return Err(refused("a table in a bucket is not built yet; write to a directory".to_owned()));
+        let (root, prefix, url, place): (ObjectStoreRef, _, _, _) = match location {
+            Location::Directory(directory) => {
+                let disk = |error| TableError::Disk { path: directory.clone(), error };
+                let directory = std::path::absolute(directory).map_err(disk)?;
+                let url = url::Url::from_directory_path(&directory);
+                let prefix = Path::from_absolute_path(&directory).map_err(|error| refused(error.to_string()))?;
+                (
+                    Arc::new(Local::new().map_err(|error| refused(error.to_string()))?),
+                    prefix,
+                    url,
+                    format!("delta:{}", directory.display()),
+                )
+            }
+            Location::Bucket { bucket, prefix } => {
+                let Bucket { store, prefix, .. } = Bucket::open(s3, bucket, prefix)?;
+                let url = url::Url::parse(&format!("s3://{bucket}/")).map_err(|error| refused(error.to_string()));
+                let mut url = url?;
+                url.set_path(&format!("/{prefix}/"));
+                (store, prefix, Ok(url), format!("delta:{location}"))
+            }
         };
-        let disk = |error| TableError::Disk { path: directory.clone(), error };
-        let directory = std::path::absolute(directory).map_err(disk)?;
-        let url =
-            url::Url::from_directory_path(&directory).map_err(|()| refused("it is no absolute path".to_owned()))?;
-        let prefix = Path::from_absolute_path(&directory).map_err(|error| refused(error.to_string()))?;
-        let root: ObjectStoreRef = Arc::new(local::Local::new());
+        let url = url.map_err(|()| refused("it is no absolute path".to_owned()))?;
         let table: ObjectStoreRef = Arc::new(PrefixStore::new(root.clone(), prefix));
         let log = default_logstore(table, root, &url, &StorageConfig::default());
-        // What is written is written on the thread that asks for it.
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(disk)?;
-        Ok(Self { place: format!("delta:{}", directory.display()), log, runtime: Arc::new(runtime) })
+        // What is written to a disk is written on the thread that asks for it.
+        let own = match location {
+            Location::Directory(_) => {
+                Some(Builder::new_current_thread().build().map_err(|error| refused(format!("no runtime: {error}")))?)
+            }
+            Location::Bucket { .. } => None,
+        };
+        Ok(Self { place, log, own })
     }
 
     /// Waits for what is done with the table.
@@ -87,12 +119,12 @@ impl Table {
         &self,
         doing: impl Future<Output = Result<T, E>>,
     ) -> Result<T, TableError> {
-        self.runtime.block_on(doing).map_err(|error| self.failed(&error.into()))
+        self.runtime().block_on(doing).map_err(|error| self.failed(&error.into()))
     }
 
     /// For what has to be called where something may be left to do in the background.
     pub fn runtime(&self) -> &Runtime {
-        &self.runtime
+        self.own.as_ref().unwrap_or_else(|| objects::runtime())
     }
 
     pub fn log(&self) -> &LogStoreRef {
@@ -143,7 +175,7 @@ impl Table {
     pub fn put(&self, version: u64, entry: bytes::Bytes) -> Result<bool, TableError> {
         let operation = Default::default();
         let put = self.log.write_commit_entry(version, CommitOrBytes::LogBytes(entry), operation);
-        match self.runtime.block_on(put) {
+        match self.runtime().block_on(put) {
             Ok(()) => Ok(true),
             Err(TransactionError::VersionAlreadyExists(_)) => Ok(false),
             Err(error) => Err(self.failed(&error.into())),
@@ -180,17 +212,20 @@ impl Table {
                 let error = std::io::Error::new(error.kind(), error.to_string());
                 return TableError::Disk { path: path.clone(), error };
             }
-            if found.is::<object_store::Error>() && !self.is_local() {
-                return TableError::Failed { place: self.place.clone(), what };
+            if found.is::<object_store::Error>() && self.own.is_none() {
+                return Trouble::new(&self.place, generic(found)).into();
             }
             cause = found.source();
         }
         self.refused(what)
     }
+}
 
-    fn is_local(&self) -> bool {
-        self.log.root_url().scheme() == "file"
-    }
+/// The same with all that its causes say.
+fn generic(error: &(dyn std::error::Error + 'static)) -> object_store::Error {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    let text = causes.map(ToString::to_string).collect::<Vec<_>>().join("\n");
+    object_store::Error::Generic { store: "S3", source: text.into() }
 }
 
 /// The first entry of a table with these columns.

@@ -22,12 +22,12 @@ use crate::log::connect::Logs;
 use crate::log::{Log, Reading, Start};
 use crate::member::Member;
 use crate::metrics::{Counters, Tentative};
+use crate::objects;
 use crate::partitioning::Verdict;
 use crate::plugin::{Engine, Field};
 use crate::pump;
 use crate::rejects::Rejects;
 use crate::simulate::iss;
-use crate::sink::Sink;
 use crate::sink::csv::Csv;
 use crate::sink::delta::{self, DeltaSink};
 use crate::sink::embedded::EmbeddedSink;
@@ -35,6 +35,7 @@ use crate::sink::files::FileSink;
 use crate::sink::kafka::{self, KafkaSink};
 use crate::sink::parquet::Parquet;
 use crate::sink::stdout::StdoutSink;
+use crate::sink::{Sink, SinkError};
 use crate::source::delta::DeltaSource;
 use crate::source::file::FileSource;
 use crate::source::http::HttpSource;
@@ -42,7 +43,7 @@ use crate::source::{self, Source};
 use crate::stop::{Order, Stop};
 use crate::store::Store;
 use crate::supervise::supervise;
-use crate::uri::{LettersUri, Location, TopicUri};
+use crate::uri::{LettersUri, TopicUri};
 use crate::versions::Versions;
 use crate::worker::{self, Worker};
 
@@ -212,10 +213,14 @@ impl<'a> Running<'a> {
     ) -> anyhow::Result<Self> {
         let plugins = load::plugins(pipeline, engine)?;
         let fields = load::fields(pipeline, &plugins)?;
+        pipeline
+            .locations()
+            .try_for_each(|location| objects::check(&pipeline.s3, location))
+            .map_err(SinkError::from)?;
         let sink = match &pipeline.sink {
             config::Sink::Topic(topic) => Some(topic),
             config::Sink::Delta(options) => {
-                delta::prepare(options, fields.as_deref().unwrap_or_default())?;
+                delta::prepare(options, &pipeline.s3, fields.as_deref().unwrap_or_default())?;
                 None
             }
             _ => None,
@@ -333,7 +338,7 @@ impl<'a> Running<'a> {
             (Some(TopicUri { brokers: Some(_), topic }), _) => format!("Kafka topic {topic}"),
             (Some(topic), _) => format!("{topic} of log {}", self.logs.embedded()?.name()?),
             (None, source @ config::Source::File(_)) => format!("{source} of log {}", self.logs.embedded()?.name()?),
-            (None, config::Source::Delta(options)) => source::delta::identity(options)?,
+            (None, config::Source::Delta(options)) => source::delta::identity(options, &pipeline.s3)?,
             (None, source) => source.to_string(),
         })
     }
@@ -375,7 +380,7 @@ impl<'a> Running<'a> {
                 Box::new(source.batches_of(pipeline.batch))
             }
             config::Source::Delta(options) => {
-                let source = DeltaSource::open(options, self.logs.embedded()?, &pipeline.group)?;
+                let source = DeltaSource::open(options, &pipeline.s3, self.logs.embedded()?, &pipeline.group)?;
                 Box::new(source.batches_of(pipeline.batch))
             }
             config::Source::Topic(..) => anyhow::bail!("a topic is read by its group"),
@@ -393,23 +398,21 @@ impl<'a> Running<'a> {
             config::Sink::Topic(topic) => self.topic_sink(topic, Some(&topic.topic), letters, member),
             config::Sink::Csv(options) => {
                 let columns = self.fields.iter().flatten().map(|field| field.name.clone()).collect();
-                let csv = Csv::new(columns, options.escape_formulas);
-                let Location::Directory(directory) = &options.files.location else { todo!() };
-                let rolling = options.files.rolling(pipeline.interval);
-                let sink = FileSink::new(directory, &pipeline.group, csv, rolling)?;
+                let csv = Csv::new(columns, options.escape_formulas).compressed(options.compression);
+                let (files, group) = (&options.files, &pipeline.group);
+                let sink = FileSink::from_options(files, &pipeline.s3, group, csv, pipeline.interval)?;
                 Ok(Box::new(sink.counting(self.counters.clone())))
             }
             config::Sink::Parquet(options) => {
                 let fields = self.fields.clone().unwrap_or_default();
                 let parquet = Parquet::new(fields, options.compression, options.files.size);
-                let Location::Directory(directory) = &options.files.location else { todo!() };
-                let rolling = options.files.rolling(pipeline.interval);
-                let sink = FileSink::new(directory, &pipeline.group, parquet, rolling)?;
+                let (files, group) = (&options.files, &pipeline.group);
+                let sink = FileSink::from_options(files, &pipeline.s3, group, parquet, pipeline.interval)?;
                 Ok(Box::new(sink.counting(self.counters.clone())))
             }
             config::Sink::Delta(options) => {
                 let fields = self.fields.as_deref().unwrap_or_default();
-                let sink = DeltaSink::new(options.clone(), fields, &pipeline.group, pipeline.interval)?;
+                let sink = DeltaSink::new(options.clone(), &pipeline.s3, fields, &pipeline.group, pipeline.interval)?;
                 Ok(Box::new(sink.counting(self.counters.clone())))
             }
             config::Sink::Sqlite(_) => todo!(),

@@ -261,7 +261,7 @@ fn rows(directory: &Path) -> i64 {
     let paths = entries.map(|entry| entry.unwrap().path()).filter(|path| path.extension().is_some());
     let mut files: Vec<(i64, String)> = paths
         .map(|path| {
-            let first = path.file_stem().unwrap().to_str().unwrap().rsplit('-').next().unwrap().parse().unwrap();
+            let first = path.file_stem().unwrap().to_str().unwrap().rsplit('-').nth(1).unwrap().parse().unwrap();
             (first, fs::read_to_string(path).unwrap())
         })
         .collect();

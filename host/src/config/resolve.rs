@@ -332,7 +332,10 @@ fn files(options: &mut files::Options, keys: &written::Sink) -> Result<(), Fault
     set(&mut options.every, &keys.every, |period| period.0.0);
     set(&mut options.size, &keys.size, |size| size.0.0);
     set(&mut options.window, &keys.window, |period| Some(period.0.0));
-    set(&mut options.path, &keys.path, |path| Some(path.clone()));
+    if let Some(path) = &keys.path {
+        let template = files::Template::parse(path.get_ref()).map_err(|what| fault(Some(path.span()), what))?;
+        options.path = Some(template);
+    }
     Ok(())
 }
 

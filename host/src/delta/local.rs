@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::path::{Path as FilePath, PathBuf};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
@@ -17,15 +18,28 @@ use object_store::{
 };
 
 use crate::sink::SinkError;
-use crate::sink::files::disk::{self, NewFile, at};
+use crate::sink::files::disk::Directory;
+use crate::sink::files::place::{NewFile, Place, at};
 
 /// The whole file system.
-#[derive(Debug)]
-pub struct Local(LocalFileSystem);
+pub struct Local {
+    reads: LocalFileSystem,
+    writes: Arc<Directory>,
+}
 
 impl Local {
-    pub fn new() -> Self {
-        Self(LocalFileSystem::new())
+    pub fn new() -> Result<Self, SinkError> {
+        Ok(Self { reads: LocalFileSystem::new(), writes: Arc::new(Directory::new(FilePath::new("/"))?) })
+    }
+
+    fn begin(&self, location: &Path) -> Result<Writing> {
+        Writing::begin(self.writes.clone(), self.reads.path_to_filesystem(location)?)
+    }
+}
+
+impl fmt::Debug for Local {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Local")
     }
 }
 
@@ -38,55 +52,56 @@ impl fmt::Display for Local {
 #[async_trait]
 impl ObjectStore for Local {
     async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
-        let mut file = Writing::begin(self.0.path_to_filesystem(location)?)?;
+        let mut file = self.begin(location)?;
         file.append(&payload)?;
         file.finish(options.mode == PutMode::Create)
     }
 
     async fn put_multipart_opts(&self, location: &Path, _: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
-        Ok(Box::new(Upload(Some(Writing::begin(self.0.path_to_filesystem(location)?)?))))
+        Ok(Box::new(Upload(Some(self.begin(location)?))))
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        self.0.get_opts(location, options).await
+        self.reads.get_opts(location, options).await
     }
 
     fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
-        self.0.delete_stream(locations)
+        self.reads.delete_stream(locations)
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.0.list(prefix)
+        self.reads.list(prefix)
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-        self.0.list_with_delimiter(prefix).await
+        self.reads.list_with_delimiter(prefix).await
     }
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
-        self.0.copy_opts(from, to, options).await
+        self.reads.copy_opts(from, to, options).await
     }
 }
 
 /// A file that has not got its name yet.
 struct Writing {
+    place: Arc<Directory>,
     path: PathBuf,
     temporary: PathBuf,
     file: NewFile,
 }
 
 impl Writing {
-    fn begin(path: PathBuf) -> Result<Self> {
+    fn begin(place: Arc<Directory>, path: PathBuf) -> Result<Self> {
         let mut name = path.file_name().unwrap_or_default().to_owned();
         // A name like that is in no listing of an object store over a disk.
         name.push(format!("#{}", fastrand::u64(..)));
         let temporary = path.with_file_name(name);
         let begin = || {
-            disk::create_folder(folder(&path))?;
-            NewFile::create(temporary.clone())
+            place.create_folder(&folder(&path))?;
+            place.create(&temporary.to_string_lossy())
         };
         let file = begin().map_err(failed)?;
-        Ok(Self { path, temporary, file })
+        Ok(Self { place, path, temporary, file })
     }
 
     fn append(&mut self, payload: &PutPayload) -> Result<()> {
@@ -99,12 +114,12 @@ impl Writing {
 
     /// Makes it durable, and then seen; unless, when it is to be `new`, there is one.
     fn finish(self, new: bool) -> Result<PutResult> {
-        let Self { path, temporary, file } = self;
+        let Self { place, path, temporary, file } = self;
         file.finish().map_err(failed)?;
         let named = if new {
             // A link, unlike a rename, never replaces what is there.
             let linked = std::fs::hard_link(&temporary, &path);
-            disk::remove(&temporary).map_err(failed)?;
+            place.remove(&temporary.to_string_lossy()).map_err(failed)?;
             linked
         } else {
             std::fs::rename(&temporary, &path)
@@ -114,9 +129,9 @@ impl Writing {
                 let path = path.display().to_string();
                 return Err(Error::AlreadyExists { path, source: source.into() });
             }
-            named => named.map_err(|error| failed(at(&path)(error)))?,
+            named => named.map_err(|error| failed(at(&path.display().to_string())(error)))?,
         }
-        disk::sync(folder(&path)).map_err(failed)?;
+        place.sync(&folder(&path)).map_err(failed)?;
         Ok(PutResult { e_tag: None, version: None })
     }
 }
@@ -147,8 +162,8 @@ impl MultipartUpload for Upload {
     }
 }
 
-fn folder(path: &FilePath) -> &FilePath {
-    path.parent().unwrap_or(FilePath::new("/"))
+fn folder(path: &FilePath) -> String {
+    path.parent().unwrap_or(FilePath::new("/")).to_string_lossy().into_owned()
 }
 
 /// An error that names its path, for the one who asks to find again.

@@ -1,11 +1,13 @@
 //! CSV: one header, one row for each message, in the columns that the plugin declares.
 //!
 //! A message is a JSON object of the declared columns: a missing one and a null are empty cells, numbers and booleans
-//! stand as they are, arrays and objects as JSON. A message of another form is refused.
+//! stand as they are, arrays and objects as JSON. A message of another form is refused. Files may be compressed with gzip.
 
 use std::borrow::Cow;
+use std::io::{self, Write};
 
 use apogee_json::{Kind, Reader, Seen, Token};
+use flate2::write::GzEncoder;
 
 use crate::message::Batch;
 use crate::sink::Refused;
@@ -33,12 +35,33 @@ pub struct Csv {
     reader: Reader,
     /// Where each column is among the fields of a message of the present shape.
     places: Vec<Option<usize>>,
+    compression: Compression,
+    /// Rows that are to be compressed; empty between calls.
+    rows: Vec<u8>,
 }
 
 impl Csv {
+    /// Not compressed.
     pub fn new(columns: Vec<String>, escape_formulas: bool) -> Self {
-        let places = vec![None; columns.len()];
-        Self { columns, escape_formulas, reader: Reader::flat(), places }
+        let (places, compression) = (vec![None; columns.len()], Compression::None);
+        Self { columns, escape_formulas, reader: Reader::flat(), places, compression, rows: Vec::new() }
+    }
+
+    pub fn compressed(self, compression: Compression) -> Self {
+        Self { compression, ..self }
+    }
+
+    /// Appends rows as they are.
+    fn rows(&mut self, batch: &Batch, bytes: &mut Vec<u8>) -> io::Result<Vec<Refused>> {
+        let mut rows = csv::Writer::from_writer(bytes);
+        let mut refused = Vec::new();
+        for (message, value) in (0..).zip(&batch.values) {
+            if let Err(reason) = self.row(value.unwrap_or(b"null"), &mut rows) {
+                refused.push(Refused { message, cause: "not of the columns", reason });
+            }
+        }
+        rows.flush()?;
+        Ok(refused)
     }
 
     /// Writes a row, or nothing.
@@ -69,31 +92,48 @@ impl Csv {
     }
 }
 
+/// A file is one member of gzip, whole with its checksum and its length.
 impl Format for Csv {
     const EXTENSION: &'static str = "csv";
     const SCHEME: &'static str = "csv";
 
-    type File = ();
+    type File = Option<GzEncoder<Vec<u8>>>;
 
-    fn begin(&mut self, bytes: &mut Vec<u8>) -> std::io::Result<()> {
-        let mut rows = csv::Writer::from_writer(bytes);
-        rows.write_record(&self.columns)?;
-        rows.flush()
+    fn extension(&self) -> &'static str {
+        match self.compression {
+            Compression::None => Self::EXTENSION,
+            Compression::Gzip => "csv.gz",
+        }
     }
 
-    fn append(&mut self, (): &mut (), batch: &Batch, bytes: &mut Vec<u8>) -> std::io::Result<Vec<Refused>> {
-        let mut rows = csv::Writer::from_writer(bytes);
-        let mut refused = Vec::new();
-        for (message, value) in (0..).zip(&batch.values) {
-            if let Err(reason) = self.row(value.unwrap_or(b"null"), &mut rows) {
-                refused.push(Refused { message, cause: "not of the columns", reason });
-            }
+    fn begin(&mut self, bytes: &mut Vec<u8>) -> io::Result<Self::File> {
+        let mut header = csv::Writer::from_writer(Vec::new());
+        header.write_record(&self.columns)?;
+        let header = header.into_inner().map_err(|error| io::Error::other(error.to_string()))?;
+        if self.compression == Compression::None {
+            bytes.extend_from_slice(&header);
+            return Ok(None);
         }
-        rows.flush()?;
+        let mut gzip = GzEncoder::new(Vec::new(), flate2::Compression::default());
+        gzip.write_all(&header)?;
+        Ok(Some(gzip))
+    }
+
+    fn append(&mut self, file: &mut Self::File, batch: &Batch, bytes: &mut Vec<u8>) -> io::Result<Vec<Refused>> {
+        let Some(gzip) = file else { return self.rows(batch, bytes) };
+        let mut rows = std::mem::take(&mut self.rows);
+        let refused = self.rows(batch, &mut rows)?;
+        gzip.write_all(&rows)?;
+        bytes.append(gzip.get_mut());
+        rows.clear();
+        self.rows = rows;
         Ok(refused)
     }
 
-    fn finish(&mut self, (): (), _bytes: &mut Vec<u8>) -> std::io::Result<()> {
+    fn finish(&mut self, file: Self::File, bytes: &mut Vec<u8>) -> io::Result<()> {
+        if let Some(gzip) = file {
+            bytes.append(&mut gzip.finish()?);
+        }
         Ok(())
     }
 }
@@ -121,9 +161,9 @@ mod tests {
         let mut batch = Batch::new();
         values.iter().for_each(|value| batch.push(None, Some(value.as_bytes()), 0));
         let mut bytes = Vec::new();
-        csv.begin(&mut bytes).unwrap();
-        let refused = csv.append(&mut (), &batch, &mut bytes).unwrap();
-        csv.finish((), &mut bytes).unwrap();
+        let mut file = csv.begin(&mut bytes).unwrap();
+        let refused = csv.append(&mut file, &batch, &mut bytes).unwrap();
+        csv.finish(file, &mut bytes).unwrap();
         (String::from_utf8(bytes).unwrap(), refused)
     }
 

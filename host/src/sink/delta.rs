@@ -21,7 +21,7 @@ mod folder;
 mod head;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use deltalake_core::kernel::Action;
@@ -34,9 +34,11 @@ use crate::delta::Table;
 use crate::log::check_name;
 use crate::message::Batch;
 use crate::metrics::Counters;
+use crate::objects;
 use crate::plugin::Field;
 use crate::sink::columns::Columns;
 use crate::sink::files::manifest::Manifest;
+use crate::sink::files::place::{Place, place};
 use crate::sink::parquet::Compression;
 use crate::sink::{Kept, Positions, Refused, Sink, SinkError, Step};
 use crate::uri::Location;
@@ -67,8 +69,10 @@ pub struct DeltaSink {
     /// Where nothing was written, a checkpoint comes this long after the first message.
     interval: Duration,
     group: String,
-    /// The folder of the group's checkpoints.
-    folder: PathBuf,
+    /// Where the table is.
+    place: Arc<dyn Place>,
+    /// The folder of the group's checkpoints there.
+    folder: String,
     /// Nobody else's, in no other run.
     owner: String,
     counters: Counters,
@@ -88,22 +92,26 @@ struct Partition {
 }
 
 /// Creates the table where there is none; else says whether messages of these fields can be its rows.
-pub fn prepare(options: &Options, fields: &[Field]) -> Result<(), SinkError> {
-    Head::new(options, fields)?.open().map(drop)
+pub fn prepare(options: &Options, s3: &objects::Options, fields: &[Field]) -> Result<(), SinkError> {
+    Head::new(options, s3, fields)?.open().map(drop)
 }
 
 impl DeltaSink {
     /// Nothing is created before a partition is opened. `group` is a name by [`check_name`]; `fields` are the columns.
-    pub fn new(options: Options, fields: &[Field], group: &str, interval: Duration) -> Result<Self, SinkError> {
+    pub fn new(
+        options: Options,
+        s3: &objects::Options,
+        fields: &[Field],
+        group: &str,
+        interval: Duration,
+    ) -> Result<Self, SinkError> {
         check_name(group)?;
-        let head = Head::new(&options, fields)?;
-        let Location::Directory(directory) = &options.table else { unreachable!("a table that is no directory") };
-        let directory = std::path::absolute(directory).map_err(super::files::disk::at(directory))?;
         Ok(Self {
-            head,
+            head: Head::new(&options, s3, fields)?,
             interval,
             group: group.to_owned(),
-            folder: directory.join("_apogee").join(group),
+            place: place(&options.table, s3)?,
+            folder: format!("_apogee/{group}"),
             owner: format!("{:016x}", fastrand::u64(..)),
             counters: Counters::default(),
             partitions: BTreeMap::new(),
@@ -181,7 +189,7 @@ impl DeltaSink {
 
 impl Sink for DeltaSink {
     fn place(&self) -> String {
-        format!("{}/_apogee/{}", self.table().place, self.group)
+        format!("{}/{}", self.table().place, self.folder)
     }
 
     fn exactly_once(&self) -> bool {
@@ -193,7 +201,7 @@ impl Sink for DeltaSink {
         let app = self.app(partition);
         for _ in 0..ATTEMPTS {
             let number = self.look(partition)?;
-            let folder = Folder::open(&self.folder, partition)?;
+            let folder = Folder::open(&self.place, &self.folder, partition)?;
             let last = folder.last(number)?;
             let claim = folder.claim(last.as_ref(), &self.owner)?;
             let mut held = self.held();

@@ -1,34 +1,48 @@
-//! Files in a directory, each whole under its final name (Invariant 5), and the manifests that name them.
+//! Files in a directory or a bucket, each whole under its final name (Invariant 5), and the manifests that name them.
 //!
 //! A commit of a partition makes four steps, each durable before the next one:
-//! 1. the rows are in a part file, which no reader sees;
+//! 1. the rows are in part files, or in uploads that are not complete, which no reader sees;
 //! 2. what changed in the state is in a segment;
 //! 3. a manifest, put where there was none, names both with the checkpoint: the commit point (Invariant 1);
-//! 4. the part file gets its final name, in the directory.
+//! 4. the part files get their final names.
 //!
 //! A crash before the third leaves the earlier checkpoint, after it the later one; opening the partition finishes or
 //! discards what is left. Of several partitions each is committed by itself. All but the finished files is in
-//! `DIRECTORY/.apogee/GROUP/PARTITION`, so that groups can share a directory. Other files there are left alone.
+//! `.apogee/GROUP/PARTITION`, so that groups can share a place. Other files there are left alone.
+//!
+//! There is one file for each partition at a time, or with a template or windows one for each folder and window.
 
+mod bucket;
 pub(crate) mod disk;
 mod folder;
-pub(super) mod manifest;
-pub(super) mod segment;
+pub(crate) mod manifest;
+pub(crate) mod place;
+pub(crate) mod segment;
+mod sort;
+mod template;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::checkpoint::{Checkpoint, Part};
 use crate::log::check_name;
 use crate::message::Batch;
 use crate::metrics::Counters;
+use crate::objects;
 use crate::sink::{Kept, Positions, Refused, Sink, SinkError, Step};
 use crate::uri::Location;
-use disk::{NewFile, at};
-use folder::{Folder, PART};
+use disk::Directory;
+use folder::Folder;
 use manifest::{Manifest, Output};
+use place::{NewFile, Place, at, place};
 use segment::State;
+use sort::{Key, Sorter};
+pub use template::Template;
+
+/// Most files of a partition that are open before they are committed.
+const OPEN: usize = 100;
 
 /// When a file is complete, and when a checkpoint is due.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -52,7 +66,7 @@ pub struct Options {
     /// Each file holds the rows of one window of event time of this length.
     pub window: Option<Duration>,
     /// The folder below `location` that a message goes into, such as `{STATION}`.
-    pub path: Option<String>,
+    pub path: Option<Template>,
 }
 
 impl Options {
@@ -75,6 +89,11 @@ pub trait Format: Send {
     /// What is known of a file that is being written, such as the state of a compressor.
     type File: Send;
 
+    /// What the names of these files end in, where it depends on how they are written.
+    fn extension(&self) -> &'static str {
+        Self::EXTENSION
+    }
+
     /// Begins a file. Here and below, `bytes` is where its content is appended.
     fn begin(&mut self, bytes: &mut Vec<u8>) -> std::io::Result<Self::File>;
 
@@ -85,15 +104,16 @@ pub trait Format: Send {
     fn finish(&mut self, file: Self::File, bytes: &mut Vec<u8>) -> std::io::Result<()>;
 }
 
-/// Files of one format in a directory, a file for each partition at a time; the checkpoints are in `.apogee` there.
+/// Files of one format; the checkpoints are in `.apogee` beside them.
 pub struct FileSink<F: Format> {
-    directory: PathBuf,
-    /// Where the checkpoints of the group are.
-    place: PathBuf,
+    place: Arc<dyn Place>,
+    /// The folder of the group, where the checkpoints are.
+    group: String,
     /// Nobody else's, in no other run.
     owner: String,
     format: F,
     rolling: Rolling,
+    sorter: Option<Sorter>,
     counters: Counters,
     partitions: BTreeMap<i32, Partition<F::File>>,
 }
@@ -102,26 +122,46 @@ pub struct FileSink<F: Format> {
 struct Partition<File> {
     folder: Folder,
     last: Manifest,
-    open: Option<Open<File>>,
+    /// How many files were begun: no two have the same name.
+    begun: u64,
+    open: BTreeMap<Key, Open<File>>,
 }
 
 /// A file that is being written.
 struct Open<File> {
+    /// Its final name, in its place.
     name: String,
+    /// Which one it is of those that were begun, and its name until it is visible.
+    number: u64,
+    part: String,
     started: Instant,
     file: File,
-    part: NewFile,
+    content: NewFile,
 }
 
 impl<F: Format> FileSink<F> {
-    /// Nothing is created before a partition is opened. `group` is a name by [`check_name`].
+    /// A sink into a directory. Nothing is created before a partition is opened. `group` is a name by [`check_name`].
     pub fn new(directory: &Path, group: &str, format: F, rolling: Rolling) -> Result<Self, SinkError> {
+        Self::over(Arc::new(Directory::new(directory)?), group, format, rolling)
+    }
+
+    /// A sink as a pipeline file says. `interval` is when a checkpoint comes where nothing was written.
+    pub fn from_options(
+        options: &Options,
+        s3: &objects::Options,
+        group: &str,
+        format: F,
+        interval: Duration,
+    ) -> Result<Self, SinkError> {
+        let sink = Self::over(place(&options.location, s3)?, group, format, options.rolling(interval))?;
+        Ok(Self { sorter: Sorter::new(options.path.clone(), options.window), ..sink })
+    }
+
+    fn over(place: Arc<dyn Place>, group: &str, format: F, rolling: Rolling) -> Result<Self, SinkError> {
         check_name(group)?;
-        let directory = std::path::absolute(directory).map_err(at(directory))?;
-        let place = directory.join(".apogee").join(group);
-        let owner = format!("{:016x}", fastrand::u64(..));
+        let (group, owner) = (format!(".apogee/{group}"), format!("{:016x}", fastrand::u64(..)));
         let (counters, partitions) = (Counters::default(), BTreeMap::new());
-        Ok(Self { directory, place, owner, format, rolling, counters, partitions })
+        Ok(Self { place, group, owner, format, rolling, sorter: None, counters, partitions })
     }
 
     /// Counts the finished files.
@@ -130,47 +170,66 @@ impl<F: Format> FileSink<F> {
     }
 
     fn open_files(&self) -> impl Iterator<Item = &Open<F::File>> {
-        self.partitions.values().filter_map(|partition| partition.open.as_ref())
+        self.partitions.values().flat_map(|partition| partition.open.values())
     }
 
-    /// Begins a file in the name of the partition's next manifest.
-    fn begin(&mut self, partition: i32, first: i64) -> Result<(), SinkError> {
-        let Some(Partition { folder, last, open }) = self.partitions.get_mut(&partition) else {
-            return Err(not_open(&self.place, partition));
+    /// Appends messages to the file of a folder and a window, which is begun where it is not open.
+    fn append(&mut self, partition: i32, key: &Key, batch: &Batch, first: i64) -> Result<Vec<Refused>, SinkError> {
+        let extension = self.format.extension();
+        let Some(Partition { folder, last, begun, open }) = self.partitions.get_mut(&partition) else {
+            return Err(not_open(&self.place.shown(&self.group), partition));
         };
-        let path = folder.path.join(last.next(&self.owner).name(PART));
-        let mut part = NewFile::create(path.clone())?;
-        let file = self.format.begin(&mut part.buffer).map_err(at(&path))?;
-        let mut started = jiff::Timestamp::now();
-        let mut name = folder::output_name(started, partition, first, F::EXTENSION);
-        // Another group may have had the same thought.
-        while self.directory.join(&name).exists() {
-            started += Duration::from_millis(1);
-            name = folder::output_name(started, partition, first, F::EXTENSION);
+        if !open.contains_key(key) {
+            let name = || {
+                let mut started = jiff::Timestamp::now();
+                loop {
+                    let name = folder::output_name(started, partition, first, &self.owner, extension);
+                    let name = if key.folder.is_empty() { name } else { format!("{}/{name}", key.folder) };
+                    if open.values().all(|open| open.name != name) {
+                        return name;
+                    }
+                    // Of another window, at the same moment.
+                    started += Duration::from_millis(1);
+                }
+            };
+            let (name, part) = (name(), last.next(&self.owner).name(&format!("{begun}.{}", manifest::PART)));
+            let path = folder.name(&part);
+            let begin = folder.place.begin(&path, &name);
+            let mut content = begin.map_err(|error| folder.explain(last, error))?;
+            let file = self.format.begin(&mut content.buffer).map_err(at(&folder.place.shown(&path)))?;
+            open.insert(key.clone(), Open { name, number: *begun, part, started: Instant::now(), file, content });
+            *begun += 1;
         }
-        *open = Some(Open { name, started: Instant::now(), file, part });
-        Ok(())
+        let Some(open) = open.get_mut(key) else { return Ok(Vec::new()) };
+        let refused = self.format.append(&mut open.file, batch, &mut open.content.buffer);
+        let refused = refused.map_err(at(&folder.place.shown(&folder.path)))?;
+        open.content.spill().map_err(|error| folder.explain(last, error))?;
+        Ok(refused)
     }
 
     /// Commits one partition.
     fn commit_part(&mut self, part: &Part) -> Result<(), SinkError> {
         let number = part.checkpoint.partition;
-        let Some(Partition { folder, last, open }) = self.partitions.get_mut(&number) else {
-            return Err(not_open(&self.place, number));
+        let Some(Partition { folder, last, open, .. }) = self.partitions.get_mut(&number) else {
+            return Err(not_open(&self.place.shown(&self.group), number));
         };
         let mut next = last.next(&self.owner);
         next.checkpoint = Some(part.checkpoint.clone());
-        if let Some(Open { name, file, mut part, .. }) = open.take() {
-            let path = folder.path.join(next.name(PART));
-            self.format.finish(file, &mut part.buffer).map_err(at(&path))?;
-            next.output = Some(Output { name, content: part.finish()? });
+        let mut files: Vec<Open<F::File>> = std::mem::take(open).into_values().collect();
+        files.sort_by_key(|open| open.number);
+        for Open { name, part, file, mut content, .. } in files {
+            let shown = folder.place.shown(&folder.name(&part));
+            self.format.finish(file, &mut content.buffer).map_err(at(&shown))?;
+            let (content, upload) = content.finish().map_err(|error| folder.explain(last, error))?;
+            next.output.push(Output { name, part: Some(part), content, upload });
         }
         if !part.changes.is_empty() {
-            let added = segment::add(&folder.path, &last.segments, &part.changes, next.name("state"));
+            let name = next.name("state");
+            let added = segment::add(&*folder.place, &folder.path, &last.segments, &part.changes, name);
             next.segments = added.map_err(|error| folder.explain(last, error))?;
         }
         folder.commit(last, &next)?;
-        self.counters.add("files", u64::from(next.output.is_some()));
+        self.counters.add("files", next.output.len() as u64);
         *last = next;
         Ok(())
     }
@@ -178,7 +237,7 @@ impl<F: Format> FileSink<F> {
 
 impl<F: Format> Sink for FileSink<F> {
     fn place(&self) -> String {
-        format!("{}:{}", F::SCHEME, self.place.display())
+        format!("{}:{}", F::SCHEME, self.place.shown(&self.group))
     }
 
     fn exactly_once(&self) -> bool {
@@ -188,19 +247,20 @@ impl<F: Format> Sink for FileSink<F> {
     fn open(&mut self, partition: i32) -> Result<Option<Checkpoint>, SinkError> {
         // What is being written of it, if anything, is of a former time.
         self.partitions.remove(&partition);
-        let folder = Folder::open(&self.directory, &self.place, partition, F::EXTENSION)?;
+        let folder = Folder::open(&self.place, &self.group, partition, self.format.extension())?;
         let last = folder.claim(&self.owner)?;
         let checkpoint = last.checkpoint.clone();
-        self.partitions.insert(partition, Partition { folder, last, open: None });
+        self.partitions.insert(partition, Partition { folder, last, begun: 0, open: BTreeMap::new() });
         Ok(checkpoint)
     }
 
     fn kept(&self, last: &Checkpoint) -> Result<Kept, SinkError> {
         let number = last.partition;
         let Some(Partition { folder, last, .. }) = self.partitions.get(&number) else {
-            return Err(not_open(&self.place, number));
+            return Err(not_open(&self.place.shown(&self.group), number));
         };
-        let state = State::open(&folder.path, &last.segments).map_err(|error| folder.explain(last, error))?;
+        let state = State::open(&*folder.place, &folder.path, &last.segments);
+        let state = state.map_err(|error| folder.explain(last, error))?;
         Ok(Box::new(|each| state.read(each)))
     }
 
@@ -208,16 +268,18 @@ impl<F: Format> Sink for FileSink<F> {
         if batch.is_empty() {
             return Ok(Vec::new());
         }
-        if self.partitions.get(&partition).is_none_or(|partition| partition.open.is_none()) {
-            self.begin(partition, first)?;
-        }
-        let Some(open) = self.partitions.get_mut(&partition).and_then(|partition| partition.open.as_mut()) else {
-            return Err(not_open(&self.place, partition));
+        let Some(sorter) = &mut self.sorter else {
+            return self.append(partition, &Key::default(), batch, first);
         };
-        let refused = self.format.append(&mut open.file, batch, &mut open.part.buffer);
-        let refused = refused.map_err(at(&self.directory.join(&open.name)))?;
-        open.part.spill()?;
-        Ok(refused)
+        let mut sorted = sorter.sort(batch);
+        for (key, (batch, messages)) in &sorted.by_key {
+            for refused in self.append(partition, key, batch, first)? {
+                let message = messages[refused.message as usize];
+                sorted.refused.push(Refused { message, ..refused });
+            }
+        }
+        sorted.refused.sort_by_key(|refused| refused.message);
+        Ok(sorted.refused)
     }
 
     fn due(&self, since: Instant) -> Instant {
@@ -225,12 +287,17 @@ impl<F: Format> Sink for FileSink<F> {
         if self.full() { since } else { due.unwrap_or(since + self.rolling.interval) }
     }
 
+    /// With windows, when rows of a second window have come.
     fn full(&self) -> bool {
-        self.open_files().any(|open| open.part.bytes() >= self.rolling.size)
+        self.partitions.values().any(|Partition { open, .. }| {
+            let bytes: u64 = open.values().map(|open| open.content.bytes()).sum();
+            let windows = open.keys().map(|key| key.window);
+            bytes >= self.rolling.size || open.len() >= OPEN || windows.clone().min() != windows.max()
+        })
     }
 
     fn abort(&mut self) -> Result<(), SinkError> {
-        self.partitions.values_mut().for_each(|partition| partition.open = None);
+        self.partitions.values_mut().for_each(|partition| partition.open.clear());
         Ok(())
     }
 
@@ -245,9 +312,9 @@ impl<F: Format> Sink for FileSink<F> {
     }
 }
 
-fn not_open(place: &Path, partition: i32) -> SinkError {
+fn not_open(place: &str, partition: i32) -> SinkError {
     let what = format!("partition {partition} is not open; please report it");
-    SinkError::Checkpoint { place: place.display().to_string(), what }
+    SinkError::Checkpoint { place: place.to_owned(), what }
 }
 
 #[cfg(test)]

@@ -16,8 +16,9 @@ use std::time::{Duration, Instant};
 
 use crate::checkpoint::Position;
 use crate::delta::{Table, TableError};
+use crate::log::BATCH_MESSAGES;
 use crate::log::embedded::Embedded;
-use crate::log::{BATCH_MESSAGES, LogError};
+use crate::objects;
 use crate::source::{Assigned, Poll, Source, SourceError};
 use crate::uri::Location;
 use reader::{Offset, Reader};
@@ -66,8 +67,8 @@ pub struct DeltaSource {
 }
 
 /// What is read, in words that are the same as long as its offsets mean the same.
-pub fn identity(options: &Options) -> Result<String, SourceError> {
-    Ok(format!("Delta table {}", id(&Table::new(&options.table)?)?))
+pub fn identity(options: &Options, s3: &objects::Options) -> Result<String, SourceError> {
+    Ok(format!("Delta table {}", id(&Table::new(&options.table, s3)?)?))
 }
 
 fn id(table: &Table) -> Result<String, TableError> {
@@ -79,8 +80,13 @@ fn id(table: &Table) -> Result<String, TableError> {
 
 impl DeltaSource {
     /// A reader of the table for `group`; a second one is refused (Invariant 6).
-    pub fn open(options: &Options, positions: Embedded, group: &str) -> Result<Self, SourceError> {
-        let table = Arc::new(Table::new(&options.table)?);
+    pub fn open(
+        options: &Options,
+        s3: &objects::Options,
+        positions: Embedded,
+        group: &str,
+    ) -> Result<Self, SourceError> {
+        let table = Arc::new(Table::new(&options.table, s3)?);
         let source = format!("delta:{}", id(&table)?);
         let lock = positions.reader_of(group, &source)?;
         let position = positions.position(group, &source)?;
@@ -181,15 +187,5 @@ impl Source for DeltaSource {
     fn drain(&mut self) -> Result<(), SourceError> {
         self.last = Some(self.latest()?);
         Ok(())
-    }
-}
-
-impl From<TableError> for SourceError {
-    fn from(error: TableError) -> Self {
-        match error {
-            TableError::Refused { .. } => Self::Unreachable(error.to_string()),
-            TableError::Failed { place, what } => Self::Log(LogError::Interrupted { log: place, error: what }),
-            TableError::Disk { path, error } => Self::File { path: path.display().to_string(), error },
-        }
     }
 }

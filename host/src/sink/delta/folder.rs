@@ -10,14 +10,13 @@
 //!   two manifests name, or what has a higher number: a remover who wakes up late does no harm.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::io::{ErrorKind, Read};
-use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::plugin::Entries;
 use crate::sink::SinkError;
-use crate::sink::files::disk::{self, NewFile, at};
 use crate::sink::files::manifest::{Manifest, number};
+use crate::sink::files::place::{Place, at};
 use crate::sink::files::segment::{self, State};
 
 /// Most bytes of a manifest that are read.
@@ -28,16 +27,19 @@ const WAY_OUT: &str = "bring it back, or start anew under another `group`";
 
 /// The folder of one partition.
 pub struct Folder {
-    path: PathBuf,
+    /// That of the table.
+    place: Arc<dyn Place>,
+    /// Its name there.
+    path: String,
     partition: i32,
 }
 
 impl Folder {
     /// Created when absent.
-    pub fn open(group: &Path, partition: i32) -> Result<Self, SinkError> {
-        let path = group.join(partition.to_string());
-        disk::create_folder(&path)?;
-        Ok(Self { path, partition })
+    pub fn open(place: &Arc<dyn Place>, group: &str, partition: i32) -> Result<Self, SinkError> {
+        let path = format!("{group}/{partition}");
+        place.create_folder(&path)?;
+        Ok(Self { place: place.clone(), path, partition })
     }
 
     /// The manifest that holds: the one of this number, or none where the table knows of none.
@@ -49,7 +51,7 @@ impl Folder {
                     return Err(self.refuse(format!(
                         "{} has a checkpoint of which the table knows nothing: it is another table, or has forgotten it; \
                          bring back the table, or start anew under another `group`",
-                        self.path.join(name).display()
+                        self.shown(name)
                     )));
                 }
             }
@@ -57,8 +59,11 @@ impl Folder {
         };
         let manifest = self.read(number)?;
         for segment in &manifest.segments {
-            if let Err(error) = segment.check(&self.path) {
-                return Err(self.refuse(format!("{}: {error}; {WAY_OUT}", self.path.join(&segment.name).display())));
+            match segment.check(self.place.as_ref(), &self.path) {
+                Err(error) if matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::NotFound) => {
+                    return Err(self.refuse(format!("{}: {error}; {WAY_OUT}", self.shown(&segment.name))));
+                }
+                checked => checked.map_err(at(&self.shown(&segment.name)))?,
             }
         }
         Ok(Some(manifest))
@@ -69,7 +74,7 @@ impl Folder {
         let highest = self.names()?.into_values().max().unwrap_or(0);
         let mut claim = match last {
             Some(manifest) => manifest.next(owner),
-            None => Manifest { number: 1, owner: owner.to_owned(), checkpoint: None, output: None, segments: vec![] },
+            None => Manifest { number: 1, owner: owner.to_owned(), checkpoint: None, output: vec![], segments: vec![] },
         };
         claim.number = claim.number.max(highest + 1);
         self.put(claim)
@@ -78,35 +83,27 @@ impl Folder {
     /// Writes what changed in the state since `before`, and names it in `next`.
     pub fn add(&self, before: &Manifest, next: &mut Manifest, changes: &Entries) -> Result<(), SinkError> {
         if !changes.is_empty() {
-            next.segments = segment::add(&self.path, &before.segments, changes, next.name("state"))?;
+            next.segments =
+                segment::add(self.place.as_ref(), &self.path, &before.segments, changes, next.name("state"))?;
         }
         Ok(())
     }
 
     /// Puts a manifest under its number, durably, or under the next one that is free.
     pub fn put(&self, mut manifest: Manifest) -> Result<Manifest, SinkError> {
-        disk::sync(&self.path)?;
+        self.place.sync(&self.path)?;
         loop {
-            let (path, temporary) = (self.manifest(manifest.number), self.path.join(manifest.name("tmp")));
-            let mut file = NewFile::create(temporary.clone())?;
-            file.buffer = manifest.encode().map_err(|error| at(&temporary)(error.into()))?;
-            file.finish()?;
-            // A link, unlike a rename, never replaces what is there.
-            let linked = fs::hard_link(&temporary, &path);
-            disk::remove(&temporary)?;
-            match linked {
-                Err(error) if error.kind() == ErrorKind::AlreadyExists => manifest.number += 1,
-                linked => {
-                    linked.map_err(at(&path))?;
-                    disk::sync(&self.path)?;
-                    return Ok(manifest);
-                }
+            let name = self.name(&Manifest::file_name(manifest.number));
+            let bytes = manifest.encode().map_err(|error| at(&self.place.shown(&name))(error.into()))?;
+            if self.place.put_new(&name, &self.name(&manifest.name("tmp")), &bytes)? {
+                return Ok(manifest);
             }
+            manifest.number += 1;
         }
     }
 
     pub fn state(&self, manifest: &Manifest) -> Result<State, SinkError> {
-        State::open(&self.path, &manifest.segments)
+        State::open(self.place.as_ref(), &self.path, &manifest.segments)
     }
 
     /// Removes what neither `last`, which is committed, nor the one before it needs.
@@ -116,30 +113,30 @@ impl Folder {
         named.extend(kept().flat_map(|manifest| &manifest.segments).map(|segment| segment.name.clone()));
         for (name, number) in self.names()? {
             if number < last.number && !named.contains(&name) {
-                disk::remove(&self.path.join(name))?;
+                self.place.remove(&self.name(&name))?;
             }
         }
         Ok(())
     }
 
     fn read(&self, number: u64) -> Result<Manifest, SinkError> {
-        let path = self.manifest(number);
+        let name = Manifest::file_name(number);
+        let path = self.shown(&name);
         let mut bytes = Vec::new();
-        match fs::File::open(&path).and_then(|file| file.take(MANIFEST).read_to_end(&mut bytes)) {
+        let opened = self.place.open(&self.name(&name));
+        match opened.and_then(|file| file.take(MANIFEST).read_to_end(&mut bytes)) {
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                let path = path.display();
                 return Err(self
                     .refuse(format!("{path} is missing, the checkpoint of what is in the table already; {WAY_OUT}")));
             }
             read => read.map_err(at(&path))?,
         };
-        let manifest = Manifest::decode(&bytes, number)
-            .map_err(|damage| self.refuse(format!("{}: {damage}; {WAY_OUT}", path.display())))?;
+        let manifest =
+            Manifest::decode(&bytes, number).map_err(|damage| self.refuse(format!("{path}: {damage}; {WAY_OUT}")))?;
         match manifest.checkpoint.as_ref().map(|checkpoint| checkpoint.partition) {
             Some(other) if other != self.partition => Err(self.refuse(format!(
-                "{} is of partition {other}: it was copied here; put back what was here, or start anew under another \
-                 `group`",
-                path.display()
+                "{path} is of partition {other}: it was copied here; put back what was here, or start anew under another \
+                 `group`"
             ))),
             _ => Ok(manifest),
         }
@@ -147,16 +144,17 @@ impl Folder {
 
     /// All names that bear a number, and their numbers, in order.
     fn names(&self) -> Result<BTreeMap<String, u64>, SinkError> {
-        let mut names = BTreeMap::new();
-        for entry in fs::read_dir(&self.path).map_err(at(&self.path))? {
-            let name = entry.map_err(at(&self.path))?.file_name().to_string_lossy().into_owned();
-            names.extend(number(&name).map(|number| (name, number)));
-        }
-        Ok(names)
+        let names = self.place.names(&self.path)?.into_iter();
+        Ok(names.filter_map(|name| number(&name).map(|number| (name, number))).collect())
     }
 
-    fn manifest(&self, number: u64) -> PathBuf {
-        self.path.join(Manifest::file_name(number))
+    /// The name of a file in this folder, from the table on.
+    fn name(&self, name: &str) -> String {
+        format!("{}/{name}", self.path)
+    }
+
+    fn shown(&self, name: &str) -> String {
+        self.place.shown(&self.name(name))
     }
 
     fn refuse(&self, what: String) -> SinkError {

@@ -9,6 +9,7 @@ use deltalake_core::protocol::{DeltaOperation, SaveMode};
 
 use super::Options;
 use crate::delta::{self, Table};
+use crate::objects;
 use crate::plugin::Field;
 use crate::sink::SinkError;
 use crate::sink::columns::Columns;
@@ -38,8 +39,8 @@ pub enum Outcome {
 
 impl Head {
     /// Nothing is read or created.
-    pub fn new(options: &Options, fields: &[Field]) -> Result<Self, SinkError> {
-        let table = Table::new(&options.table)?;
+    pub fn new(options: &Options, s3: &objects::Options, fields: &[Field]) -> Result<Self, SinkError> {
+        let table = Table::new(&options.table, s3)?;
         check_names(fields).map_err(|what| table.refused(what))?;
         let unknown = |name: &&String| !fields.iter().any(|field| field.name == **name);
         if let Some(name) = options.partition_by.iter().find(unknown) {

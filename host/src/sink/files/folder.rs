@@ -11,14 +11,21 @@
 //! - Who finds themselves taken over removes nothing: their last manifest may be the one that was taken over.
 //! - What is removed as unnamed bears a number up to the remover's own. Later owners only name what the remover's two
 //!   manifests name, or what bears a higher number: a remover who wakes up late does no harm.
+//!
+//! In a bucket it is the same. There a request may also arrive late, when whoever sent it has long given it up:
+//! - A manifest that arrives late finds its number taken; or removed, and then it is lower than the one that holds.
+//! - The upload of output is completed by those only who have seen the manifest that names it, and it does not matter
+//!   how often: the object's name and content are always the same. One that no manifest names is ended, and can never
+//!   be completed then.
+//!
+//! The name of a file of output holds its owner's, so that nobody else gives the same: where the name is, the file is.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
-use std::io::{ErrorKind, Read, Write};
-use std::path::{Path, PathBuf};
+use std::io::{ErrorKind, Read};
+use std::sync::Arc;
 
-use super::disk::{self, NewFile, at};
-use super::manifest::{Manifest, number};
+use super::manifest::{Manifest, PART, number};
+use super::place::{Place, Wrong, at};
 use crate::sink::SinkError;
 
 /// Most bytes of a manifest that are read.
@@ -27,14 +34,15 @@ const MANIFEST: u64 = 64 << 20;
 /// How often a partition is claimed while others claim it too.
 const ATTEMPTS: usize = 10;
 
-/// What the names of unfinished output end in.
-pub const PART: &str = "part";
+/// How many characters of an owner's name are in the names of output.
+const OWNER: usize = 8;
 
 /// The folder of one partition.
 pub struct Folder {
-    pub path: PathBuf,
-    /// Where finished output goes.
-    directory: PathBuf,
+    /// Where finished output goes, and the folder is.
+    pub place: Arc<dyn Place>,
+    /// Its name there.
+    pub path: String,
     partition: i32,
     /// What the names of finished output end in.
     extension: &'static str,
@@ -49,11 +57,16 @@ struct Last {
 }
 
 impl Folder {
-    /// The folder of a partition, created when absent. `place` is that of the group, in the directory.
-    pub fn open(directory: &Path, place: &Path, partition: i32, extension: &'static str) -> Result<Self, SinkError> {
-        let path = place.join(partition.to_string());
-        disk::create_folder(&path)?;
-        Ok(Self { path, directory: directory.to_owned(), partition, extension })
+    /// The folder of a partition, created when absent, in the folder of its group.
+    pub fn open(
+        place: &Arc<dyn Place>,
+        group: &str,
+        partition: i32,
+        extension: &'static str,
+    ) -> Result<Self, SinkError> {
+        let path = format!("{group}/{partition}");
+        place.create_folder(&path)?;
+        Ok(Self { place: place.clone(), path, partition, extension })
     }
 
     /// Takes the partition over: finishes or discards what others left, and leaves them no next number.
@@ -69,7 +82,7 @@ impl Folder {
             let mut claim = match &last.manifest {
                 Some(manifest) => manifest.next(owner),
                 None => {
-                    Manifest { number: 0, owner: owner.to_owned(), checkpoint: None, output: None, segments: vec![] }
+                    Manifest { number: 0, owner: owner.to_owned(), checkpoint: None, output: vec![], segments: vec![] }
                 }
             };
             claim.number = last.highest + 1;
@@ -92,7 +105,7 @@ impl Folder {
 
     /// Commits a manifest: the next one of its partition. Its files are durable before it is there.
     pub fn commit(&self, before: &Manifest, next: &Manifest) -> Result<(), SinkError> {
-        disk::sync(&self.path)?;
+        self.place.sync(&self.path)?;
         if !self.put(next)? {
             return Err(self.fenced());
         }
@@ -108,68 +121,46 @@ impl Folder {
         }
     }
 
+    /// The name of a file in this folder, from the place on.
+    pub fn name(&self, name: &str) -> String {
+        format!("{}/{name}", self.path)
+    }
+
     /// Writes a manifest whose number must be free. Says whether it holds.
     fn put(&self, manifest: &Manifest) -> Result<bool, SinkError> {
-        let encode = |path: &Path| manifest.encode().map_err(|error| at(path)(error.into()));
-        let (path, temporary) = (self.manifest(manifest.number), self.path.join(manifest.name("tmp")));
-        let mut file = NewFile::create(temporary.clone())?;
-        file.buffer = encode(&temporary)?;
-        file.finish()?;
-        // A link, unlike a rename, never replaces what is there.
-        let linked = match fs::hard_link(&temporary, &path) {
-            // What FAT and some network file systems answer. There a crash can leave a cut manifest, which is then seen
-            // to be damaged, beside its part file, which shows that its output is not visible.
-            Err(error) if matches!(error.kind(), ErrorKind::Unsupported | ErrorKind::PermissionDenied) => {
-                let bytes = encode(&path)?;
-                File::create_new(&path).and_then(|mut file| file.write_all(&bytes).and_then(|()| file.sync_all()))
-            }
-            linked => linked,
-        };
-        disk::remove(&temporary)?;
-        match linked {
-            // Our own was removed before it got its name: somebody has this number, or a higher one.
-            Err(error) if matches!(error.kind(), ErrorKind::AlreadyExists | ErrorKind::NotFound) => return Ok(false),
-            linked => linked.map_err(at(&path))?,
+        let name = self.name(&Manifest::file_name(manifest.number));
+        let bytes = manifest.encode().map_err(|error| at(&self.place.shown(&name))(error.into()))?;
+        if !self.place.put_new(&name, &self.name(&manifest.name("tmp")), &bytes)? {
+            return Ok(false);
         }
-        disk::sync(&self.path)?;
         let numbers = self.numbers()?;
         let is_after = manifest.number == 1 || numbers.contains(&(manifest.number - 1));
         Ok(is_after && numbers.last() == Some(&manifest.number))
     }
 
-    /// Gives a manifest's output its final name, which must be free (Invariant 5), unless that was done: before a
-    /// crash, or by whoever took over.
+    /// Gives a manifest's output its final names, in order (Invariant 5), unless that was done: before a crash, or by
+    /// whoever took over.
     fn publish(&self, manifest: &Manifest) -> Result<(), SinkError> {
-        let Some(output) = &manifest.output else { return Ok(()) };
-        let (part, path) = (self.path.join(manifest.name(PART)), self.directory.join(&output.name));
-        // In this order: whoever else is at it at this moment takes the part away as they make the name.
-        if !path.exists() {
-            match fs::rename(&part, &path) {
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
-                renamed => renamed.map_err(at(&path))?,
-            }
-        } else if part.exists() {
-            return Err(self.refuse(format!(
-                "{} is in the way of a finished file of this group, which waits as {}; move it elsewhere and run again",
-                path.display(),
-                part.display()
-            )));
+        for output in &manifest.output {
+            let part = self.name(&manifest.part(output));
+            self.place.publish(&part, output).map_err(|wrong| self.wrong(wrong))?;
         }
-        disk::sync(&self.directory)
+        Ok(())
     }
 
     /// Whether output that is not visible yet is as it was written.
     fn check_output(&self, manifest: &Manifest) -> Result<(), SinkError> {
-        let Some(output) = &manifest.output else { return Ok(()) };
-        let part = self.path.join(manifest.name(PART));
-        match disk::check(&part, output.content) {
-            // Visible already, or taken away by its reader.
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-            Err(error) if error.kind() == ErrorKind::InvalidData => Err(self.refuse(format!(
-                "{} was finished, and {error}; bring back an undamaged copy, or start anew under another `group`",
-                part.display()
-            ))),
-            checked => checked.map_err(at(&part)),
+        for output in &manifest.output {
+            let part = self.name(&manifest.part(output));
+            self.place.check(&part, output).map_err(|wrong| self.wrong(wrong))?;
+        }
+        Ok(())
+    }
+
+    fn wrong(&self, wrong: Wrong) -> SinkError {
+        match wrong {
+            Wrong::Refused(what) => self.refuse(what),
+            Wrong::Sink(error) => error,
         }
     }
 
@@ -181,7 +172,9 @@ impl Folder {
             let manifest = name == Manifest::file_name(number);
             let needed = if manifest { number + 1 >= last.number } else { named.contains(name.as_str()) };
             if number <= last.number && !needed {
-                disk::remove(&self.path.join(name))?;
+                let unfinished = name.ends_with(PART);
+                let name = self.name(&name);
+                if unfinished { self.place.discard(&name)? } else { self.place.remove(&name)? }
             }
         }
         Ok(())
@@ -211,11 +204,11 @@ impl Folder {
         };
         let next = manifest.as_ref().and_then(|manifest| Some(manifest.checkpoint.as_ref()?.next));
         let whence = next.map_or("the beginning".to_owned(), |next| format!("offset {next}"));
-        if let Some(path) = self.visible(highest, next.unwrap_or(i64::MIN))? {
+        if let Some(name) = self.visible(highest, next.unwrap_or(i64::MIN))? {
             return Err(self.refuse(format!(
                 "{damage}; the checkpoint before it is whole, but {} was finished since: move it away, and {whence} and \
                  what follows is read and written again; or {anew}",
-                path.display()
+                self.place.shown(&name)
             )));
         }
         let damage = format!(
@@ -226,25 +219,25 @@ impl Folder {
     }
 
     /// Output of a damaged manifest that has its final name, where nothing before it has an offset from `next` on.
-    fn visible(&self, damaged: u64, next: i64) -> Result<Option<PathBuf>, SinkError> {
-        // Its part file loses that name in the step in which it gets its final one.
-        if self.names()?.iter().any(|(name, number)| *number == damaged && name.ends_with(PART)) {
+    fn visible(&self, damaged: u64, next: i64) -> Result<Option<String>, SinkError> {
+        if let Ok(manifest) = self.read(damaged)? {
+            for output in manifest.output {
+                if self.place.exists(&output.name)? {
+                    return Ok(Some(output.name));
+                }
+            }
             return Ok(None);
         }
-        if let Ok(manifest) = self.read(damaged)? {
-            let Some(output) = manifest.output else { return Ok(None) };
-            let path = self.directory.join(output.name);
-            return Ok(path.try_exists().map_err(at(&path))?.then_some(path));
-        }
-        // Which one it was can only be told by its name.
-        for entry in fs::read_dir(&self.directory).map_err(at(&self.directory))? {
-            let path = entry.map_err(at(&self.directory))?.path();
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            if first_offset(&name, self.partition, self.extension).is_some_and(|first| first >= next) {
-                return Ok(Some(path));
-            }
-        }
-        Ok(None)
+        // Which ones they were can only be told by their names. Others may be of another group, whose owners are not the
+        // one whose files are here beside the manifest.
+        let names = self.names()?;
+        let beside = names.iter().filter(|(_, number)| **number == damaged).map(|(name, _)| name);
+        let owners: Vec<&str> = beside.filter_map(|name| name.split(['-', '.']).nth(1)?.get(..OWNER)).collect();
+        Ok(self.place.finished()?.into_iter().find(|name| {
+            let name = name.rsplit('/').next().unwrap_or_default();
+            first_offset(name, self.partition, self.extension)
+                .is_some_and(|(first, owner)| first >= next && (owners.is_empty() || owners.contains(&owner)))
+        }))
     }
 
     /// A manifest with segments that are as they were written, or what is damaged.
@@ -254,33 +247,32 @@ impl Folder {
             Err(damage) => return Ok(Err(damage)),
         };
         for segment in &manifest.segments {
-            match segment.check(&self.path) {
+            let shown = self.place.shown(&self.name(&segment.name));
+            match segment.check(&*self.place, &self.path) {
                 Ok(()) => {}
                 Err(error) if matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::NotFound) => {
-                    return Ok(Err(format!("{}: {error}", self.path.join(&segment.name).display())));
+                    return Ok(Err(format!("{shown}: {error}")));
                 }
-                Err(error) => return Err(at(&self.path.join(&segment.name))(error)),
+                Err(error) => return Err(at(&shown)(error)),
             }
         }
         Ok(Ok(manifest))
     }
 
     fn read(&self, number: u64) -> Result<Result<Manifest, String>, SinkError> {
-        let path = self.manifest(number);
+        let name = self.name(&Manifest::file_name(number));
+        let shown = self.place.shown(&name);
         let mut bytes = Vec::new();
-        match File::open(&path).and_then(|file| file.take(MANIFEST).read_to_end(&mut bytes)) {
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                return Ok(Err(format!("{} is missing", path.display())));
-            }
-            read => read.map_err(at(&path))?,
+        match self.place.open(&name).and_then(|file| file.take(MANIFEST).read_to_end(&mut bytes)) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Err(format!("{shown} is missing"))),
+            read => read.map_err(at(&shown))?,
         };
-        let manifest = Manifest::decode(&bytes, number).map_err(|damage| format!("{}: {damage}", path.display()));
+        let manifest = Manifest::decode(&bytes, number).map_err(|damage| format!("{shown}: {damage}"));
         let checkpoint = manifest.as_ref().ok().and_then(|manifest| manifest.checkpoint.as_ref());
         match checkpoint.map(|checkpoint| checkpoint.partition).filter(|&partition| partition != self.partition) {
             Some(other) => Err(self.refuse(format!(
-                "{} is of partition {other}: it was copied here; put back what was here, or start anew under another \
-                 `group`",
-                path.display()
+                "{shown} is of partition {other}: it was copied here; put back what was here, or start anew under another \
+                 `group`"
             ))),
             None => Ok(manifest),
         }
@@ -294,21 +286,13 @@ impl Folder {
 
     /// All names that bear a number, and their numbers, in order.
     fn names(&self) -> Result<BTreeMap<String, u64>, SinkError> {
-        let mut names = BTreeMap::new();
-        for entry in fs::read_dir(&self.path).map_err(at(&self.path))? {
-            let name = entry.map_err(at(&self.path))?.file_name().to_string_lossy().into_owned();
-            names.extend(number(&name).map(|number| (name, number)));
-        }
-        Ok(names)
-    }
-
-    fn manifest(&self, number: u64) -> PathBuf {
-        self.path.join(Manifest::file_name(number))
+        let names = self.place.names(&self.path)?;
+        Ok(names.into_iter().filter_map(|name| number(&name).map(|number| (name, number))).collect())
     }
 
     fn fenced(&self) -> SinkError {
         SinkError::Fenced {
-            place: self.path.display().to_string(),
+            place: self.place.shown(&self.path),
             what: format!(
                 "another host has taken over partition {}, or the checkpoints were removed; nothing is lost: what is \
                  not in a finished file is read again",
@@ -322,16 +306,18 @@ impl Folder {
     }
 }
 
-/// What a file of output is called: when it was started (UTC), the partition, and the first offset in it.
-pub fn output_name(started: jiff::Timestamp, partition: i32, first: i64, extension: &str) -> String {
-    format!("{}-{partition}-{first}.{extension}", started.strftime("%Y%m%dT%H%M%S%.3fZ"))
+/// What a file of output is called: when it was started (UTC), the partition, the first offset in it, and its owner.
+pub fn output_name(started: jiff::Timestamp, partition: i32, first: i64, owner: &str, extension: &str) -> String {
+    let owner = owner.get(..OWNER).unwrap_or(owner);
+    format!("{}-{partition}-{first}-{owner}.{extension}", started.strftime("%Y%m%dT%H%M%S%.3fZ"))
 }
 
-/// The offset in the name of a file of output of this partition.
-fn first_offset(name: &str, partition: i32, extension: &str) -> Option<i64> {
+/// The offset in the name of a file of output of this partition, and the owner, which was not there in earlier versions.
+fn first_offset<'a>(name: &'a str, partition: i32, extension: &str) -> Option<(i64, &'a str)> {
     let (_started, rest) = name.strip_suffix(extension)?.strip_suffix('.')?.split_once('-')?;
-    let (of, first) = rest.split_once('-')?;
-    (of == partition.to_string()).then(|| first.parse().ok()).flatten()
+    let (of, rest) = rest.split_once('-')?;
+    let (first, owner) = rest.split_once('-').unwrap_or((rest, ""));
+    (of == partition.to_string()).then(|| Some((first.parse().ok()?, owner))).flatten()
 }
 
 #[cfg(test)]
@@ -341,11 +327,12 @@ mod tests {
     #[test]
     fn the_offset_is_read_from_the_names_of_ones_own_partition_only() {
         let started = "2026-11-21T15:56:05.120Z".parse().unwrap();
-        let name = output_name(started, 3, 500, "csv");
-        assert_eq!(name, "20261121T155605.120Z-3-500.csv");
-        assert_eq!(first_offset(&name, 3, "csv"), Some(500));
+        let name = output_name(started, 3, 500, "0123456789abcdef", "csv.gz");
+        assert_eq!(name, "20261121T155605.120Z-3-500-01234567.csv.gz");
+        assert_eq!(first_offset(&name, 3, "csv.gz"), Some((500, "01234567")));
+        assert_eq!(first_offset("20261121T155605.120Z-3-500.csv", 3, "csv"), Some((500, "")));
         for (name, partition, extension) in
-            [(&*name, 30, "csv"), (&name, 3, "parquet"), ("notes.csv", 3, "csv"), ("a-3-b.csv", 3, "csv")]
+            [(&*name, 30, "csv.gz"), (&name, 3, "parquet"), ("notes.csv", 3, "csv"), ("a-3-b.csv", 3, "csv")]
         {
             assert_eq!(first_offset(name, partition, extension), None);
         }

@@ -1,9 +1,9 @@
 //! The manifest: one numbered file that says all about one checkpoint of one partition, with a checksum over itself.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
-use super::disk::{self, Content};
+use super::place::{self, Content, Upload};
 use super::segment::Segment;
 use crate::checkpoint::Checkpoint;
 
@@ -15,19 +15,42 @@ pub struct Manifest {
     pub owner: String,
     /// `None` before the first commit.
     pub checkpoint: Option<Checkpoint>,
-    /// The file of output that it makes visible.
-    pub output: Option<Output>,
+    /// The files of output that it makes visible, in this order. There was one at most before there could be several.
+    #[serde(deserialize_with = "one_or_several")]
+    pub output: Vec<Output>,
     /// The state, the newest segment last.
     pub segments: Vec<Segment>,
 }
 
-/// A file of output; until it is visible it is the part file of its manifest.
+/// A file of output.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Output {
-    /// Its name in the sink's directory.
+    /// Its name in the sink's place.
     pub name: String,
+    /// What it is known as in the partition's folder until it is visible; where it is not said, the manifest's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part: Option<String>,
     pub content: Content,
+    /// In a bucket.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upload: Option<Upload>,
 }
+
+fn one_or_several<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Output>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Written {
+        Several(Vec<Output>),
+        One(Option<Output>),
+    }
+    Ok(match Written::deserialize(deserializer)? {
+        Written::Several(output) => output,
+        Written::One(output) => output.into_iter().collect(),
+    })
+}
+
+/// What the names of unfinished output end in.
+pub const PART: &str = "part";
 
 /// A manifest as it is in its file.
 #[derive(Serialize, Deserialize)]
@@ -42,7 +65,7 @@ struct Written<'a> {
 impl Manifest {
     /// What its owner's next manifest begins with.
     pub fn next(&self, owner: &str) -> Self {
-        Self { number: self.number + 1, owner: owner.to_owned(), output: None, ..self.clone() }
+        Self { number: self.number + 1, owner: owner.to_owned(), output: Vec::new(), ..self.clone() }
     }
 
     pub fn file_name(number: u64) -> String {
@@ -55,9 +78,14 @@ impl Manifest {
         format!("{:020}-{}.{extension}", self.number, self.owner)
     }
 
+    /// What a file of its output is known as until it is visible.
+    pub fn part(&self, output: &Output) -> String {
+        output.part.clone().unwrap_or_else(|| self.name(PART))
+    }
+
     pub fn encode(&self) -> Result<Vec<u8>, serde_json::Error> {
         let manifest = serde_json::value::to_raw_value(self)?;
-        let xxh3 = format!("{:016x}", disk::hash(manifest.get().as_bytes()));
+        let xxh3 = format!("{:016x}", place::hash(manifest.get().as_bytes()));
         serde_json::to_vec(&Written { xxh3, manifest: &manifest })
     }
 
@@ -65,7 +93,7 @@ impl Manifest {
     pub fn decode(bytes: &[u8], number: u64) -> Result<Self, String> {
         let damaged = |error: serde_json::Error| format!("it is damaged: {error}");
         let written: Written<'_> = serde_json::from_slice(bytes).map_err(damaged)?;
-        let found = format!("{:016x}", disk::hash(written.manifest.get().as_bytes()));
+        let found = format!("{:016x}", place::hash(written.manifest.get().as_bytes()));
         if found != written.xxh3 {
             return Err("it is damaged: its checksum is wrong".to_owned());
         }
@@ -90,7 +118,7 @@ mod tests {
             number: 7,
             owner: "0123456789abcdef".to_owned(),
             checkpoint: None,
-            output: Some(Output { name: "a-0-5.csv".to_owned(), content }),
+            output: vec![Output { name: "a-0-5.csv".to_owned(), part: None, content, upload: None }],
             segments: vec![Segment { name: "s".to_owned(), content }],
         };
         let good = manifest.encode().unwrap();
@@ -104,6 +132,18 @@ mod tests {
             bad[at] ^= 1 << bit;
             assert!(Manifest::decode(&bad, 7).is_err(), "{}", String::from_utf8_lossy(&bad));
         }
+    }
+
+    #[test]
+    fn a_manifest_from_when_there_was_one_file_is_read_as_one_of_one() {
+        let manifest = |output: &str| {
+            let text = format!(r#"{{"number":7,"owner":"o","checkpoint":null,"output":{output},"segments":[]}}"#);
+            let bytes = format!(r#"{{"xxh3":"{:016x}","manifest":{text}}}"#, place::hash(text.as_bytes()));
+            Manifest::decode(bytes.as_bytes(), 7).unwrap()
+        };
+        let one = manifest(r#"{"name":"a-0-5.csv","content":{"bytes":3,"xxh3":4}}"#);
+        assert_eq!(one.part(&one.output[0]), "00000000000000000007-o.part");
+        assert_eq!((one.output[0].name.as_str(), manifest("null").output), ("a-0-5.csv", vec![]));
     }
 
     #[test]

@@ -11,11 +11,10 @@
 use std::collections::BTreeMap;
 use std::io::{self, BufReader, Cursor, Read};
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::disk::{Checked, Content, NewFile, at, check};
+use super::place::{Checked, Content, NewFile, Place, at, check};
 use crate::plugin::Entries;
 use crate::sink::SinkError;
 
@@ -30,29 +29,35 @@ pub struct Segment {
 }
 
 impl Segment {
-    /// Whether it is there and as it was written.
-    pub fn check(&self, folder: &Path) -> io::Result<()> {
-        check(&folder.join(&self.name), self.content)
+    /// Whether it is there and as it was written. `folder` is where it is to be, here and below.
+    pub fn check(&self, place: &dyn Place, folder: &str) -> io::Result<()> {
+        check(place, &format!("{folder}/{}", self.name), self.content)
     }
 }
 
 /// Gives the segments of the state after `changes`: those before it, and a new one, `name`, in the place of the last
 /// ones.
-pub fn add(folder: &Path, before: &[Segment], changes: &Entries, name: String) -> Result<Vec<Segment>, SinkError> {
+pub fn add(
+    place: &dyn Place,
+    folder: &str,
+    before: &[Segment],
+    changes: &Entries,
+    name: String,
+) -> Result<Vec<Segment>, SinkError> {
     let newest = encode(changes);
     let newest_bytes = newest.len() as u64;
     let after = |at: usize| before[at + 1..].iter().map(|segment| segment.content.bytes).sum::<u64>() + newest_bytes;
     let kept = (0..before.len()).find(|&at| before[at].content.bytes <= after(at)).unwrap_or(before.len());
     let mut runs = Vec::new();
     for segment in &before[kept..] {
-        runs.push(Run::open(folder, segment)?);
+        runs.push(Run::open(place, folder, segment)?);
     }
-    let path = folder.join(&name);
-    runs.push(Run::new(&path, Cursor::new(newest), newest_bytes)?);
-    let mut file = NewFile::create(path)?;
+    let path = format!("{folder}/{name}");
+    runs.push(Run::new(place.shown(&path), Cursor::new(newest), newest_bytes)?);
+    let mut file = place.create(&path)?;
     // Below the first segment is nothing that could be deleted.
     merge(&mut runs, kept == 0, &mut file)?;
-    let content = file.finish()?;
+    let (content, _) = file.finish()?;
     Ok(before[..kept].iter().cloned().chain([Segment { name, content }]).collect())
 }
 
@@ -60,8 +65,8 @@ pub fn add(folder: &Path, before: &[Segment], changes: &Entries, name: String) -
 pub struct State(Vec<Run>);
 
 impl State {
-    pub fn open(folder: &Path, segments: &[Segment]) -> Result<Self, SinkError> {
-        segments.iter().map(|segment| Run::open(folder, segment)).collect::<Result<_, _>>().map(Self)
+    pub fn open(place: &dyn Place, folder: &str, segments: &[Segment]) -> Result<Self, SinkError> {
+        segments.iter().map(|segment| Run::open(place, folder, segment)).collect::<Result<_, _>>().map(Self)
     }
 
     /// Hands out all entries, the oldest first; ends early when `each` breaks.
@@ -129,7 +134,7 @@ fn merge(runs: &mut [Run], drop_deleted: bool, file: &mut NewFile) -> Result<(),
 
 /// A segment that is being read, at one of its entries.
 struct Run {
-    path: PathBuf,
+    shown: String,
     reader: Box<dyn Read + Send>,
     /// Bytes that are not read yet.
     left: u64,
@@ -140,16 +145,15 @@ struct Run {
 }
 
 impl Run {
-    fn open(folder: &Path, segment: &Segment) -> Result<Self, SinkError> {
-        let path = folder.join(&segment.name);
-        let file = Checked::open(&path, segment.content).map_err(at(&path))?;
-        Self::new(&path, BufReader::with_capacity(64 << 10, file), segment.content.bytes)
+    fn open(place: &dyn Place, folder: &str, segment: &Segment) -> Result<Self, SinkError> {
+        let path = format!("{folder}/{}", segment.name);
+        let file = Checked::open(place, &path, segment.content).map_err(at(&place.shown(&path)))?;
+        Self::new(place.shown(&path), BufReader::with_capacity(64 << 10, file), segment.content.bytes)
     }
 
-    fn new(path: &Path, reader: impl Read + Send + 'static, left: u64) -> Result<Self, SinkError> {
-        let (path, reader) = (path.to_owned(), Box::new(reader));
-        let (key, value) = (Vec::new(), Vec::new());
-        let mut run = Self { path, reader, left, key, value, deleted: false, ended: false };
+    fn new(shown: String, reader: impl Read + Send + 'static, left: u64) -> Result<Self, SinkError> {
+        let (reader, key, value) = (Box::new(reader), Vec::new(), Vec::new());
+        let mut run = Self { shown, reader, left, key, value, deleted: false, ended: false };
         run.advance()?;
         Ok(run)
     }
@@ -160,7 +164,7 @@ impl Run {
 
     /// Goes on to the next entry, or to the end.
     fn advance(&mut self) -> Result<(), SinkError> {
-        self.read_entry().map_err(at(&self.path))
+        self.read_entry().map_err(at(&self.shown))
     }
 
     fn read_entry(&mut self) -> io::Result<()> {
@@ -193,13 +197,26 @@ fn damaged() -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sink::files::disk::Directory;
+    use std::path::Path;
 
     fn read(
         folder: &Path,
         segments: &[Segment],
         each: &mut dyn FnMut(&Entries) -> ControlFlow<()>,
     ) -> Result<(), SinkError> {
-        State::open(folder, segments)?.read(each)
+        State::open(&Directory::new(folder)?, "s", segments)?.read(each)
+    }
+
+    /// A folder with the folder of segments in it.
+    fn bench() -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("s")).unwrap();
+        folder
+    }
+
+    fn add(folder: &Path, before: &[Segment], changes: &Entries, name: String) -> Result<Vec<Segment>, SinkError> {
+        super::add(&Directory::new(folder)?, "s", before, changes, name)
     }
 
     type Map = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -233,7 +250,7 @@ mod tests {
         let seed = fastrand::u64(..);
         println!("seed {seed}");
         let mut random = fastrand::Rng::with_seed(seed);
-        let folder = tempfile::tempdir().unwrap();
+        let folder = bench();
         let (mut segments, mut expected) = (Vec::new(), Map::new());
         for round in 0..200 {
             let mut entries = Entries::default();
@@ -256,7 +273,7 @@ mod tests {
 
     #[test]
     fn what_is_deleted_is_gone_from_the_disk_too() {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = bench();
         let one = add(folder.path(), &[], &changes(&[(b"a", Some(b"1"))]), "1".to_owned()).unwrap();
         let two = add(folder.path(), &one, &changes(&[(b"a", None)]), "2".to_owned()).unwrap();
         // The deletion is shorter than what it deletes, so it stays beside it …
@@ -268,7 +285,7 @@ mod tests {
 
     #[test]
     fn a_large_state_comes_in_bounded_parts() {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = bench();
         let value = vec![7; 100_000];
         let keys: Vec<[u8; 1]> = (0..50).map(|key| [key]).collect();
         let entries: Vec<(&[u8], Option<&[u8]>)> = keys.iter().map(|key| (&key[..], Some(&value[..]))).collect();
@@ -292,10 +309,10 @@ mod tests {
 
     #[test]
     fn a_damaged_segment_is_an_error_wherever_it_is_read() {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = bench();
         let all = changes(&[(b"a", Some(b"1")), (b"b", None)]);
         let segments = add(folder.path(), &[], &all, "1".to_owned()).unwrap();
-        let path = folder.path().join("1");
+        let path = folder.path().join("s/1");
         let good = std::fs::read(&path).unwrap();
         for at in 0..good.len() {
             let mut bad = good.clone();
@@ -304,7 +321,7 @@ mod tests {
             let error = read(folder.path(), &segments, &mut |_| ControlFlow::Continue(())).unwrap_err().to_string();
             assert!(error.contains("1: "), "{error}");
             add(folder.path(), &segments, &all, "2".to_owned()).unwrap_err();
-            assert!(!folder.path().join("2").exists(), "a half merged segment stays behind");
+            assert!(!folder.path().join("s/2").exists(), "a half merged segment stays behind");
         }
     }
 }

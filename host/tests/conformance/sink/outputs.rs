@@ -190,7 +190,7 @@ impl Files {
             .filter_map(|entry| {
                 let name = entry.file_name().into_string().unwrap();
                 // Hidden files are no output.
-                let first = name.strip_suffix(".csv").filter(|name| !name.starts_with('.'))?.rsplit('-').next()?;
+                let first = name.strip_suffix(".csv").filter(|name| !name.starts_with('.'))?.rsplit('-').nth(1)?;
                 Some((first.parse().unwrap(), entry.path()))
             })
             .collect();
@@ -248,7 +248,7 @@ impl Output for Delta {
             partition_by: Vec::new(),
         };
         let fields = [Field { name: "text".to_owned(), kind: Kind::Text, nullable: false }];
-        Box::new(DeltaSink::new(options, &fields, "group", INTERVAL).unwrap())
+        Box::new(DeltaSink::new(options, &Default::default(), &fields, "group", INTERVAL).unwrap())
     }
 
     fn visible(&self) -> Vec<String> {

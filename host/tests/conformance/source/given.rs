@@ -247,6 +247,6 @@ impl Given for Delta {
         let positions = Embedded::open(&self.folder.path().join("log.sqlite")).unwrap();
         let table = Location::Directory(self.folder.path().join("table"));
         let options = delta::Options { table, start: delta::Start::Earliest };
-        Box::new(DeltaSource::open(&options, positions, "group").unwrap())
+        Box::new(DeltaSource::open(&options, &Default::default(), positions, "group").unwrap())
     }
 }
