@@ -15,7 +15,7 @@ use crate::{plugins, setup};
 ///
 /// The lints that fail do not keep the tests from running, whose own lines are the last.
 pub fn run(filter: &[String]) -> Result<bool> {
-    setup::check(&[setup::HOST, setup::NODE, setup::KAFKA, setup::OPENSSL, setup::STRACE])?;
+    setup::check(&[setup::HOST, setup::NODE, setup::KAFKA, setup::OPENSSL, setup::STRACE, setup::PYTHON])?;
     let mut steps = Steps::default();
     if filter.is_empty() {
         steps.step("format", || command::run(cargo().args(["fmt", "--all", "--check"])));
@@ -31,12 +31,13 @@ pub fn run(filter: &[String]) -> Result<bool> {
     if filter.is_empty() {
         steps.step("demo", demo);
     }
+    let python = steps.needed("python", xtask::python::interpreter)?;
     let broker = steps.needed("kafka", broker)?;
     let minio = steps.needed("minio", minio)?;
     steps.print();
 
     let mut tests = cargo();
-    tests.args(["test", "--workspace", "--no-fail-fast", "--"]).args(filter);
+    tests.args(["test", "--workspace", "--no-fail-fast", "--"]).args(filter).env("APOGEE_PYTHON", python);
     if let Some(broker) = &broker {
         tests.env("KAFKA_BROKERS", broker.address());
     }

@@ -13,11 +13,11 @@
 //! There is one file for each partition at a time, or with a template or windows one for each folder and window.
 
 mod bucket;
-mod disk;
+pub(crate) mod disk;
 mod folder;
-mod manifest;
-mod place;
-mod segment;
+pub(crate) mod manifest;
+pub(crate) mod place;
+pub(crate) mod segment;
 mod sort;
 mod template;
 
@@ -98,7 +98,7 @@ pub trait Format: Send {
     fn begin(&mut self, bytes: &mut Vec<u8>) -> std::io::Result<Self::File>;
 
     /// Appends messages; gives those that a file of this format cannot hold.
-    fn append(&mut self, file: &mut Self::File, batch: &Batch, bytes: &mut Vec<u8>) -> Vec<Refused>;
+    fn append(&mut self, file: &mut Self::File, batch: &Batch, bytes: &mut Vec<u8>) -> std::io::Result<Vec<Refused>>;
 
     /// Ends a file.
     fn finish(&mut self, file: Self::File, bytes: &mut Vec<u8>) -> std::io::Result<()>;
@@ -202,6 +202,7 @@ impl<F: Format> FileSink<F> {
         }
         let Some(open) = open.get_mut(key) else { return Ok(Vec::new()) };
         let refused = self.format.append(&mut open.file, batch, &mut open.content.buffer);
+        let refused = refused.map_err(at(&folder.place.shown(&folder.path)))?;
         open.content.spill().map_err(|error| folder.explain(last, error))?;
         Ok(refused)
     }
