@@ -32,6 +32,7 @@ use crate::sink::csv::Csv;
 use crate::sink::embedded::EmbeddedSink;
 use crate::sink::files::FileSink;
 use crate::sink::kafka::{self, KafkaSink};
+use crate::sink::sqlite;
 use crate::sink::stdout::StdoutSink;
 use crate::source::Source;
 use crate::source::file::FileSource;
@@ -390,7 +391,10 @@ impl<'a> Running<'a> {
             }
             config::Sink::Parquet(_) => todo!(),
             config::Sink::Delta(_) => todo!(),
-            config::Sink::Sqlite(_) => todo!(),
+            config::Sink::Sqlite(options) => {
+                let (log, fields) = (self.logs.file(&options.path)?, self.fields.as_deref().unwrap_or_default());
+                Ok(Box::new(sqlite::open(log, &pipeline.group, options, fields, pipeline.interval)?))
+            }
             // Nothing to keep without state: the source's own position is enough.
             config::Sink::Stdout if !self.handle.versions.file().iter().any(|version| version.plugin.has_state()) => {
                 Ok(Box::new(StdoutSink::new(None)))

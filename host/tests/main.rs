@@ -22,6 +22,7 @@ mod readme;
 mod replay;
 mod simulate;
 mod slow;
+mod sqlite;
 mod stream;
 mod swap;
 mod upgrades;

@@ -151,7 +151,7 @@ pub(super) fn run(pipelines: &[Pipeline], listen: &Listen, global: Global) -> an
     let progress = Progress::start(shown, style)?;
 
     let registry = Arc::new(Registry::default());
-    let _server = Server::start(&registry, network)?;
+    let _server = Server::control(&registry, network)?;
     let _watching = listen.watch.then(|| Watching::start(pipelines, &registry)).transpose()?;
     let start = Instant::now();
     let results = together(&runs, &engine, &registry);

@@ -44,6 +44,7 @@ exactly_once!(
     embedded: letters_are_in_the_step, is_full_and_due_at_once;
     kafka: letters_are_in_the_step;
     csv: is_full_and_due_at_once;
+    sqlite: is_full_and_due_at_once;
 );
 
 conformance!(
