@@ -5,6 +5,7 @@ pub mod client;
 pub mod guard;
 pub mod handle;
 mod plan;
+pub mod questions;
 pub mod routes;
 pub mod server;
 mod socket;

@@ -18,6 +18,7 @@ mod operator;
 mod panics;
 mod poison;
 mod program;
+mod query;
 mod readme;
 mod replay;
 mod simulate;

@@ -39,6 +39,8 @@ const HEAD_BYTES: usize = 32 << 10;
 const HEAD_LINES: usize = 64;
 /// The longest that a connection is open: more than the longest swap takes.
 const LONGEST: Duration = Duration::from_secs(300);
+/// How long what is being answered at the end may take.
+const FAREWELL: Duration = Duration::from_millis(200);
 /// How long to wait after no connection could be taken, such as for want of file handles.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -104,11 +106,22 @@ impl Server {
         let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
             first();
             runtime.block_on(async {
+                let mut rooms = Vec::new();
                 for (listener, door) in doors {
-                    tokio::spawn(serve(listener, router.clone().layer(from_fn_with_state(Arc::new(door), guard))));
+                    let room = Arc::new(Semaphore::new(OPEN));
+                    rooms.push(room.clone());
+                    let router = router.clone().layer(from_fn_with_state(Arc::new(door), guard));
+                    tokio::spawn(serve(listener, router, room));
                 }
                 // An error says the same: the sender is gone.
                 let _ = stopped.await;
+                // Who has been waiting for the end is told of it. One place is that of the next caller.
+                let told = async {
+                    for room in rooms {
+                        let _ = room.acquire_many(OPEN as u32 - 1).await;
+                    }
+                };
+                let _ = timeout(FAREWELL, told).await;
             });
             // Nobody waits for a swap that waits for a pipeline that has ended.
             runtime.shutdown_background();
@@ -197,8 +210,7 @@ impl Caller {
     }
 }
 
-async fn serve(listener: Listener, router: Router) {
-    let room = Arc::new(Semaphore::new(OPEN));
+async fn serve(listener: Listener, router: Router, room: Arc<Semaphore>) {
     // Never closed, so a place always comes.
     while let Ok(place) = room.clone().acquire_owned().await {
         match listener.accept().await {
