@@ -60,7 +60,7 @@ fn known(error: &(dyn std::error::Error + 'static)) -> Option<Fault> {
             | SinkError::Place { .. }
             | SinkError::Interrupted { .. } => Fault::Environment,
             SinkError::Log(error) => log(error),
-            SinkError::NoColumns { .. } => Fault::Configuration,
+            SinkError::NoColumns { .. } | SinkError::Columns { .. } => Fault::Configuration,
             SinkError::Closed => Fault::RunTime,
         });
     }

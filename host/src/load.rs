@@ -5,7 +5,7 @@ use crate::config::text::excerpt;
 use crate::config::{self, Pipeline};
 use crate::partitioning::{self, Finding};
 use crate::plugin::{Engine, Field};
-use crate::sink::SinkError;
+use crate::sink::{SinkError, sqlite};
 use crate::version::Version;
 
 /// Most plugins of one stage: state is kept by their numbers, each a byte, and one of those means a checkpoint.
@@ -55,7 +55,13 @@ pub fn fields(pipeline: &Pipeline, plugins: &[Version]) -> Result<Option<Vec<Fie
         return Ok(None);
     }
     match plugins.last() {
-        Some(version) if !version.opened.fields.is_empty() => Ok(Some(version.opened.fields.clone())),
+        Some(version) if !version.opened.fields.is_empty() => {
+            let fields = &version.opened.fields;
+            if let config::Sink::Sqlite(options) = &pipeline.sink {
+                sqlite::check(options, fields)?;
+            }
+            Ok(Some(fields.clone()))
+        }
         last => Err(SinkError::NoColumns {
             sink: pipeline.sink.to_string(),
             plugin: last.map(|version| version.plugin.title()).unwrap_or_default(),

@@ -6,8 +6,8 @@
 //! when the one before has ended and its topic is read to the end.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -26,6 +26,7 @@ use crate::objects;
 use crate::partitioning::Verdict;
 use crate::plugin::{Engine, Field};
 use crate::pump;
+use crate::query;
 use crate::rejects::Rejects;
 use crate::simulate;
 use crate::sink::csv::Csv;
@@ -34,6 +35,7 @@ use crate::sink::embedded::EmbeddedSink;
 use crate::sink::files::FileSink;
 use crate::sink::kafka::{self, KafkaSink};
 use crate::sink::parquet::Parquet;
+use crate::sink::sqlite;
 use crate::sink::stdout::StdoutSink;
 use crate::sink::{Sink, SinkError};
 use crate::source::delta::DeltaSource;
@@ -46,6 +48,9 @@ use crate::supervise::supervise;
 use crate::uri::{LettersUri, TopicUri};
 use crate::versions::Versions;
 use crate::worker::{self, Worker};
+
+/// How often a pipeline that waits to be asked looks whether it was.
+const BEGINNING: Duration = Duration::from_millis(10);
 
 /// Runs one pipeline until its input ends, its time is over, or `stop` is requested.
 /// The counters are those that progress and the closing summary show; `registry` is where it can be asked and changed.
@@ -64,6 +69,7 @@ pub fn run(
         stages.push(Running::open(stage, &pipeline.name, engine, logs.clone(), counters)?);
     }
     stages.iter().for_each(|stage| registry.add(&stage.handle));
+    query::check_plugins(pipeline, stages.iter().flat_map(|stage| stage.handle.versions.file()))?;
     for finding in load::findings(stages.iter().map(|stage| (stage.pipeline, stage.handle.versions.file()))) {
         if finding.verdict == Verdict::Split {
             tracing::warn!("{}: {finding}", finding.pipeline);
@@ -76,14 +82,16 @@ pub fn run(
     for stage in &stages {
         works.push((&stage.pipeline.name, Box::new(|order| stage.work(order))));
     }
-    let flow = Flow::new(stop, Ends::new(&stages[0].pipeline.until, stop), works.len());
+    let flow = Flow::new(stop, &stages[0].pipeline.until, works.len());
+    let waits = pipeline.queries.as_ref().is_some_and(|queries| queries.begin.is_some());
+    let may_begin = || !waits || registry.has_begun(&pipeline.name);
     let result = std::thread::scope(|scope| {
         let mut threads = Vec::new();
         for ((name, work), place) in works.into_iter().zip(0..) {
-            let flow = &flow;
+            let (flow, may_begin) = (&flow, &may_begin);
             let thread = std::thread::Builder::new().name(name.to_owned()).spawn_scoped(scope, move || {
                 let mut end = Ending { flow, place, well: false };
-                let result = work(&|| flow.order(place));
+                let result = if place > 0 || flow.begin(may_begin) { work(&|| flow.order(place)) } else { Ok(()) };
                 end.well = result.is_ok();
                 result
             });
@@ -121,7 +129,9 @@ fn first_cause(results: impl Iterator<Item = std::thread::Result<anyhow::Result<
 /// Who may go on: each thread of a line after the one that it reads from and the ones that read from it.
 struct Flow<'a> {
     stop: &'a Stop,
-    ends: Ends<'a>,
+    until: &'a Until,
+    /// From when the first one has begun.
+    ends: OnceLock<Ends<'a>>,
     /// For each thread of the line.
     ended: Vec<AtomicBool>,
     /// Whether one has ended before its end.
@@ -129,9 +139,17 @@ struct Flow<'a> {
 }
 
 impl<'a> Flow<'a> {
-    fn new(stop: &'a Stop, ends: Ends<'a>, threads: usize) -> Self {
+    fn new(stop: &'a Stop, until: &'a Until, threads: usize) -> Self {
         let ended = (0..threads).map(|_| AtomicBool::new(false)).collect();
-        Self { stop, ends, ended, failed: AtomicBool::new(false) }
+        Self { stop, until, ends: OnceLock::new(), ended, failed: AtomicBool::new(false) }
+    }
+
+    /// Waits until the first one may begin; `false` where it was stopped before.
+    fn begin(&self, may_begin: impl Fn() -> bool) -> bool {
+        while !may_begin() && !self.stop.requested() {
+            std::thread::sleep(BEGINNING);
+        }
+        !self.stop.requested() || may_begin()
     }
 
     fn order(&self, place: usize) -> Order {
@@ -145,7 +163,7 @@ impl<'a> Flow<'a> {
             return Order::Stop;
         }
         match before {
-            None => self.ends.order(),
+            None => self.ends.get_or_init(|| Ends::new(self.until, self.stop)).order(),
             Some(true) => Order::Drain,
             Some(false) => Order::Go,
         }
@@ -416,7 +434,10 @@ impl<'a> Running<'a> {
                 let sink = DeltaSink::new(options.clone(), &pipeline.s3, fields, &pipeline.group, pipeline.interval)?;
                 Ok(Box::new(sink.counting(self.counters.clone())))
             }
-            config::Sink::Sqlite(_) => todo!(),
+            config::Sink::Sqlite(options) => {
+                let (log, fields) = (self.logs.file(&options.path)?, self.fields.as_deref().unwrap_or_default());
+                Ok(Box::new(sqlite::open(log, &pipeline.group, options, fields, pipeline.interval)?))
+            }
             // Nothing to keep without state: the source's own position is enough.
             config::Sink::Stdout if !self.handle.versions.file().iter().any(|version| version.plugin.has_state()) => {
                 Ok(Box::new(StdoutSink::new(None)))
@@ -466,7 +487,7 @@ mod tests {
     fn what_follows_upon_a_failure_stops_and_does_not_come_to_its_end() {
         let stop = Stop::default();
         for (well, drains) in [(true, true), (false, false)] {
-            let flow = Flow::new(&stop, Ends::new(&Until::End, &stop), 3);
+            let flow = Flow::new(&stop, &Until::End, 3);
             assert!(matches!(flow.order(1), Order::Go));
             drop(Ending { flow: &flow, place: 0, well });
             assert_eq!(matches!(flow.order(1), Order::Drain), drains);

@@ -11,6 +11,7 @@ use crate::failures::{Policy, Rule};
 use crate::log::Start;
 use crate::partitioning::Finding;
 use crate::plugin::{Engine, Field, Plugin};
+use crate::query;
 use crate::sink;
 use crate::source::delta;
 use crate::source::file::Format;
@@ -63,6 +64,8 @@ fn check(file: &Path, engine: &mut Option<Engine>) -> anyhow::Result<Vec<Rows>> 
         crate::load::fields(stage, &plugins)?;
         stages.push((stage, plugins));
     }
+    query::check(&pipeline)?;
+    query::check_plugins(&pipeline, stages.iter().flat_map(|(_, plugins)| plugins))?;
     let findings = crate::load::findings(stages.iter().map(|(stage, plugins)| (*stage, plugins.as_slice())));
     Ok(stages.iter().map(|(stage, plugins)| rows(file, stage, plugins, &findings)).collect())
 }
@@ -89,6 +92,10 @@ fn rows(file: &Path, stage: &Pipeline, plugins: &[Version], findings: &[Finding]
     rows.push(("failures", failures(stage.failures)));
     rows.push(("until", until(stage)));
     rows.push(("log", stage.log.display().to_string()));
+    if let Some(queries) = &stage.queries {
+        let paths: Vec<&str> = queries.queries.iter().map(|query| query.path.as_str()).collect();
+        rows.push(("queries", format!("http://{}, {}", queries.listen, paths.join(", "))));
+    }
     rows
 }
 

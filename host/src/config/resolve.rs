@@ -37,6 +37,7 @@ pub(super) fn resolve(written: written::Pipeline, path: &Path) -> Result<(Asked,
     places.add(Key::Name, &written.name);
     places.add(Key::DeadLetters, &written.dead_letters);
     places.add(Key::Workers, &written.workers);
+    places.add(Key::Queries, &written.queries);
     let name = match written.name {
         Some(name) => name.into_inner(),
         None => path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),

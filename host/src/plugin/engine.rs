@@ -199,6 +199,11 @@ impl Plugin {
         self.exports.iter().any(|interface| interface == "timer")
     }
 
+    /// Whether it answers questions about its state.
+    pub fn has_answers(&self) -> bool {
+        self.exports.iter().any(|interface| interface == "query")
+    }
+
     /// Checks `settings` (a JSON object) against the plugin's schema, then opens an instance.
     pub fn open(&self, settings: &serde_json::Value, limits: &Limits) -> Result<Instance, PluginError> {
         let problems: Vec<String> = self

@@ -69,6 +69,12 @@ impl Loop<'_> {
             return self.roll_back(format!("{error:#}"));
         }
         let Some(failed) = error.downcast_ref::<Failed>() else { return Err(error) };
+        if failed.error.call() == Some("ask") {
+            tracing::warn!("{}: {error:#}; going on from the last checkpoint", self.worker.identity.pipeline);
+            self.go_back()?;
+            self.tasks_changed();
+            return Ok(());
+        }
         if !matches!(failed.error.call(), Some("process" | "locate")) {
             return Err(error);
         }

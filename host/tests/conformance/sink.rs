@@ -47,6 +47,7 @@ exactly_once!(
     csv_gz:;
     csv_s3: is_full_and_due_at_once;
     delta: is_full_and_due_at_once;
+    sqlite: is_full_and_due_at_once;
 );
 
 conformance!(

@@ -14,6 +14,7 @@ use host::sink::delta::{self, DeltaSink};
 use host::sink::embedded::EmbeddedSink;
 use host::sink::files::{self, FileSink};
 use host::sink::kafka::{KafkaSink, Options};
+use host::sink::sqlite;
 use host::sink::stdout::StdoutSink;
 use host::source::Source;
 use host::uri::Location;
@@ -272,6 +273,45 @@ impl Output for Delta {
 
     fn letters(&self) -> Vec<String> {
         unreachable!("letters are kept apart from a table")
+    }
+
+    fn source(&self) -> &dyn Source {
+        self.input.source()
+    }
+}
+
+/// A table in a file of its own, of what is read from a topic of the embedded log.
+pub struct Rows {
+    options: sqlite::Options,
+    log: Embedded,
+    input: Topics,
+}
+
+pub fn sqlite() -> Rows {
+    let input = embedded();
+    let path = input.folder.as_ref().unwrap().path().join("out.sqlite");
+    let log = Embedded::open(&path).unwrap();
+    Rows { options: sqlite::Options { path, table: "out".to_owned(), key: Vec::new() }, log, input }
+}
+
+impl Output for Rows {
+    fn open(&self, _member: &str) -> Box<dyn Sink> {
+        let fields = [Field { name: "text".to_owned(), kind: Kind::Text, nullable: false }];
+        Box::new(sqlite::open(self.log.clone(), "group", &self.options, &fields, INTERVAL).unwrap())
+    }
+
+    fn visible(&self) -> Vec<String> {
+        let connection = rusqlite::Connection::open(&self.options.path).unwrap();
+        let mut rows = match connection.prepare("SELECT text FROM out ORDER BY rowid") {
+            Ok(rows) => rows,
+            // Before the first sink there is no table.
+            Err(_) => return Vec::new(),
+        };
+        rows.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+    }
+
+    fn letters(&self) -> Vec<String> {
+        unreachable!("letters are kept apart from tables")
     }
 
     fn source(&self) -> &dyn Source {
