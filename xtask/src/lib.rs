@@ -1,7 +1,8 @@
-//! What the host's tests share with the chores: running programs, and a Kafka broker to test on.
+//! What the host's tests share with the chores: running programs, and a Kafka broker and a schema registry to test on.
 
 pub mod command;
 pub mod kafka;
+pub mod registry;
 
 use std::path::{Path, PathBuf};
 

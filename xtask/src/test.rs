@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use xtask::kafka::Broker;
+use xtask::registry::Registry;
 use xtask::{command, root, target};
 
 use crate::{plugins, setup};
@@ -31,12 +32,16 @@ pub fn run(filter: &[String]) -> Result<bool> {
         steps.step("demo", demo);
     }
     let broker = steps.needed("kafka", broker)?;
+    let registry = steps.needed("registry", registry)?;
     steps.print();
 
     let mut tests = cargo();
     tests.args(["test", "--workspace", "--no-fail-fast", "--"]).args(filter);
     if let Some(broker) = &broker {
         tests.env("KAFKA_BROKERS", broker.address());
+    }
+    if let Some(registry) = &registry {
+        tests.env("SCHEMA_REGISTRY", registry.url());
     }
     Ok(tests.status()?.success() && steps.all_passed())
 }
@@ -52,6 +57,14 @@ fn broker() -> Result<Option<Broker>> {
     match std::env::var("KAFKA_BROKERS") {
         Ok(brokers) if !brokers.is_empty() => Ok(None),
         _ => Broker::scratch(&target().join("tmp")).map(Some),
+    }
+}
+
+/// One schema registry for all tests; none where `SCHEMA_REGISTRY` is the URL of one.
+fn registry() -> Result<Option<Registry>> {
+    match std::env::var("SCHEMA_REGISTRY") {
+        Ok(url) if !url.is_empty() => Ok(None),
+        _ => Registry::start(&target().join("tmp/registry")).map(Some),
     }
 }
 

@@ -27,7 +27,7 @@ const SOON: Duration = Duration::from_millis(500);
 /// and would forget to abort in them what it ends in its first seconds.
 const LATER: Duration = Duration::from_secs(10);
 const START_WITHIN: Duration = Duration::from_secs(90);
-pub(super) const STOP_WITHIN: Duration = Duration::from_secs(30);
+pub(crate) const STOP_WITHIN: Duration = Duration::from_secs(30);
 
 /// A running (or stopped, or killed) broker. The data stay in its folder.
 pub struct Broker {
@@ -200,7 +200,7 @@ pub(super) fn log_file(dir: &Path) -> PathBuf {
 }
 
 /// Ports that were free a moment ago. All are held at once, so they differ.
-pub(super) fn free_ports<const N: usize>() -> Result<[u16; N]> {
+pub(crate) fn free_ports<const N: usize>() -> Result<[u16; N]> {
     let mut held = Vec::new();
     let mut ports = [0; N];
     for port in &mut ports {
@@ -275,7 +275,7 @@ pub(super) fn launch(dir: &Path) -> Result<Command> {
 ///
 /// The signal comes when the *thread* that started the child ends, and a test's thread ends before its process:
 /// so a thread of its own starts Java and stays until the sender is dropped.
-fn spawn_owned(mut java: Command) -> Result<(Child, mpsc::Sender<()>)> {
+pub(crate) fn spawn_owned(mut java: Command) -> Result<(Child, mpsc::Sender<()>)> {
     #[cfg(target_os = "linux")]
     {
         let parent = rustix::process::getpid();
@@ -293,7 +293,7 @@ fn spawn_owned(mut java: Command) -> Result<(Child, mpsc::Sender<()>)> {
     }
     let (child, started) = mpsc::channel();
     let (keep, kept) = mpsc::channel::<()>();
-    thread::Builder::new().name("kafka".into()).spawn(move || {
+    thread::Builder::new().name("java".into()).spawn(move || {
         let sent = child.send(java.spawn());
         if sent.is_ok() {
             let _ = kept.recv();
@@ -325,7 +325,7 @@ pub(super) fn wait_ready(dir: &Path, java: &mut Child, port: u16) -> Result<bool
 }
 
 /// Looks every 50 ms whether it is `done`; `false` when the time is over first.
-pub(super) fn until(time: Duration, mut done: impl FnMut() -> Result<bool>) -> Result<bool> {
+pub(crate) fn until(time: Duration, mut done: impl FnMut() -> Result<bool>) -> Result<bool> {
     let deadline = Instant::now() + time;
     while !done()? {
         if Instant::now() > deadline {
@@ -336,7 +336,7 @@ pub(super) fn until(time: Duration, mut done: impl FnMut() -> Result<bool>) -> R
     Ok(true)
 }
 
-pub(super) fn terminate(pid: u32) -> Result<()> {
+pub(crate) fn terminate(pid: u32) -> Result<()> {
     send(pid, Signal::TERM)
 }
 
@@ -346,7 +346,7 @@ fn send(pid: u32, signal: Signal) -> Result<()> {
 }
 
 /// kill -9. It fails only for a process that has ended.
-fn end(java: &mut Child) {
+pub(crate) fn end(java: &mut Child) {
     let _ = java.kill();
     let _ = java.wait();
 }
