@@ -28,6 +28,7 @@ use crate::plugin::{Engine, Field};
 use crate::pump;
 use crate::query;
 use crate::rejects::Rejects;
+use crate::schema::Schemas;
 use crate::simulate;
 use crate::sink::csv::Csv;
 use crate::sink::delta::{self, DeltaSink};
@@ -218,10 +219,11 @@ struct Running<'a> {
     logs: Arc<Logs>,
     handle: Arc<Handle>,
     fields: Option<Vec<Field>>,
+    schemas: Schemas,
 }
 
 impl<'a> Running<'a> {
-    /// Loads the plugins, and creates the topics and the table that are missing.
+    /// Loads the plugins and the schemas, and creates the topics and the table that are missing.
     fn open(
         pipeline: &'a Pipeline,
         of: &str,
@@ -236,6 +238,7 @@ impl<'a> Running<'a> {
             .locations()
             .try_for_each(|location| objects::check(&pipeline.s3, location))
             .map_err(SinkError::from)?;
+        let schemas = Schemas::open(pipeline)?;
         let sink = match &pipeline.sink {
             config::Sink::Topic(topic) => Some(topic),
             config::Sink::Delta(options) => {
@@ -253,7 +256,7 @@ impl<'a> Running<'a> {
         };
         let versions = Versions::new(plugins, engine.clone(), Store::new(log, &pipeline.group));
         let handle = Handle::new(pipeline, of, versions, counters.clone());
-        Ok(Self { pipeline, counters, logs, handle, fields })
+        Ok(Self { pipeline, counters, logs, handle, fields, schemas })
     }
 
     /// Moves what a source that cannot go back gives into its topic.
@@ -380,7 +383,8 @@ impl<'a> Running<'a> {
             looking: calls.saturating_mul(pipeline.failures.most.saturating_add(1).saturating_mul(2)),
             ..Reading::new(&pipeline.group, start)
         };
-        Ok((None, self.logs.of(topic)?.reader(&topic.topic, &reading)?))
+        let source = self.logs.of(topic)?.reader(&topic.topic, &reading)?;
+        Ok((None, self.schemas.over_source(source)))
     }
 
     /// The source itself, and the simulator behind it where there is one.
@@ -414,7 +418,10 @@ impl<'a> Running<'a> {
             _ => None,
         };
         match &pipeline.sink {
-            config::Sink::Topic(topic) => self.topic_sink(topic, Some(&topic.topic), letters, member),
+            config::Sink::Topic(topic) => {
+                let sink = self.topic_sink(topic, Some(&topic.topic), letters, member)?;
+                Ok(self.schemas.over_sink(sink))
+            }
             config::Sink::Csv(options) => {
                 let columns = self.fields.iter().flatten().map(|field| field.name.clone()).collect();
                 let csv = Csv::new(columns, options.escape_formulas).compressed(options.compression);

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use xtask::kafka::Broker;
 use xtask::minio::Minio;
+use xtask::registry::Registry;
 use xtask::{command, root, target};
 
 use crate::{plugins, setup};
@@ -34,6 +35,7 @@ pub fn run(filter: &[String]) -> Result<bool> {
     let python = steps.needed("python", xtask::python::interpreter)?;
     let broker = steps.needed("kafka", broker)?;
     let minio = steps.needed("minio", minio)?;
+    let registry = steps.needed("registry", registry)?;
     steps.print();
 
     let mut tests = cargo();
@@ -43,6 +45,9 @@ pub fn run(filter: &[String]) -> Result<bool> {
     }
     if let Some(minio) = &minio {
         tests.env("S3_ENDPOINT", minio.endpoint());
+    }
+    if let Some(registry) = &registry {
+        tests.env("SCHEMA_REGISTRY", registry.url());
     }
     Ok(tests.status()?.success() && steps.all_passed())
 }
@@ -66,6 +71,14 @@ fn minio() -> Result<Option<Minio>> {
     match std::env::var("S3_ENDPOINT") {
         Ok(endpoint) if !endpoint.is_empty() => Ok(None),
         _ => Minio::scratch(&target().join("tmp")).map(Some),
+    }
+}
+
+/// One schema registry for all tests; none where `SCHEMA_REGISTRY` is the URL of one.
+fn registry() -> Result<Option<Registry>> {
+    match std::env::var("SCHEMA_REGISTRY") {
+        Ok(url) if !url.is_empty() => Ok(None),
+        _ => Registry::start(&target().join("tmp/registry")).map(Some),
     }
 }
 

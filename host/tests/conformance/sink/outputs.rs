@@ -1,6 +1,7 @@
 //! What the checks write to, and how a reader sees it.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
