@@ -1,4 +1,4 @@
-//! Everything that must hold: format, lints, documentation, plugins, and the tests with a real Kafka broker.
+//! Everything that must hold: format, lints, documentation, plugins, and the tests, with real Kafka and S3.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use xtask::kafka::Broker;
+use xtask::minio::Minio;
+use xtask::registry::Registry;
 use xtask::{command, root, target};
 
 use crate::{plugins, setup};
@@ -32,12 +34,20 @@ pub fn run(filter: &[String]) -> Result<bool> {
     }
     let python = steps.needed("python", xtask::python::interpreter)?;
     let broker = steps.needed("kafka", broker)?;
+    let minio = steps.needed("minio", minio)?;
+    let registry = steps.needed("registry", registry)?;
     steps.print();
 
     let mut tests = cargo();
     tests.args(["test", "--workspace", "--no-fail-fast", "--"]).args(filter).env("APOGEE_PYTHON", python);
     if let Some(broker) = &broker {
         tests.env("KAFKA_BROKERS", broker.address());
+    }
+    if let Some(minio) = &minio {
+        tests.env("S3_ENDPOINT", minio.endpoint());
+    }
+    if let Some(registry) = &registry {
+        tests.env("SCHEMA_REGISTRY", registry.url());
     }
     Ok(tests.status()?.success() && steps.all_passed())
 }
@@ -53,6 +63,22 @@ fn broker() -> Result<Option<Broker>> {
     match std::env::var("KAFKA_BROKERS") {
         Ok(brokers) if !brokers.is_empty() => Ok(None),
         _ => Broker::scratch(&target().join("tmp")).map(Some),
+    }
+}
+
+/// One S3 service for all tests; none where `S3_ENDPOINT` names one.
+fn minio() -> Result<Option<Minio>> {
+    match std::env::var("S3_ENDPOINT") {
+        Ok(endpoint) if !endpoint.is_empty() => Ok(None),
+        _ => Minio::scratch(&target().join("tmp")).map(Some),
+    }
+}
+
+/// One schema registry for all tests; none where `SCHEMA_REGISTRY` is the URL of one.
+fn registry() -> Result<Option<Registry>> {
+    match std::env::var("SCHEMA_REGISTRY") {
+        Ok(url) if !url.is_empty() => Ok(None),
+        _ => Registry::start(&target().join("tmp/registry")).map(Some),
     }
 }
 

@@ -14,8 +14,8 @@ fn sources_are_read() {
     assert_eq!(read("kafka://a:9092,[::1]:9093/iss"), SourceUri::Topic(topic_uri(Some("a:9092,[::1]:9093"), "iss")));
     assert_eq!(read("file:data/x.csv"), SourceUri::File("data/x.csv".into()));
     assert_eq!(read("file:///data/x.csv"), SourceUri::File("/data/x.csv".into()));
-    assert_eq!(read("sim:iss"), SourceUri::Simulate(Simulate { shape: Shape::OpenNotify, step: None }));
-    let stepped = Simulate { shape: Shape::WhereTheIssAt, step: Some(1_000) };
+    assert_eq!(read("sim:iss"), SourceUri::Simulate(Simulate::Iss(Iss { shape: Shape::OpenNotify, step: None })));
+    let stepped = Simulate::Iss(Iss { shape: Shape::WhereTheIssAt, step: Some(1_000) });
     assert_eq!(stepped.to_string(), "sim:iss?shape=wheretheiss&step=1000ms");
     assert_eq!(read("sim:iss?shape=wheretheiss&step=1s"), SourceUri::Simulate(stepped));
 }
@@ -80,7 +80,7 @@ fn a_wrong_source_says_what_to_write() {
         ("kafka:///a/b", r#"kafka:///a/b: "a/b" is not a topic name: use 1 to 249 letters, digits, '.', '_' and '-'"#),
         ("file:", r#"file:: no path; write "file:PATH""#),
         ("file://x", r#"file://x: a path follows the colon, without slashes of its own: "file:x" or "file:/x""#),
-        ("sim:mir", r#"sim:mir: unknown simulator "mir"; there is "sim:iss""#),
+        ("sim:mir", r#"sim:mir: unknown simulator "mir"; there are "sim:iss", "sim:turnstiles", "sim:flights""#),
         ("sim:iss?shap=x", r#"sim:iss?shap=x: unknown parameter "shap"; did you mean "shape"?"#),
         ("sim:iss?step=0s", r#"sim:iss?step=0s: step: "0s" is too short; durations are at least 1ms"#),
         ("sim:iss?shape=x", r#"sim:iss?shape=x: unknown shape "x"; there are "open-notify" and "wheretheiss""#),
@@ -105,5 +105,19 @@ fn a_wrong_sink_says_what_to_write() {
     ];
     for (uri, text) in cases {
         assert_eq!(uri.parse::<SinkUri>().unwrap_err().to_string(), text);
+    }
+}
+
+#[test]
+fn a_simulated_feed_is_shown_as_it_is_written() {
+    for uri in [
+        "sim:iss",
+        "sim:iss?shape=wheretheiss&step=1500ms",
+        "sim:turnstiles",
+        "sim:turnstiles?step=10000ms&seed=7&duplicates=0.05&late=0.02",
+        "sim:flights?seed=9",
+    ] {
+        let SourceUri::Simulate(simulate) = uri.parse().unwrap() else { panic!("{uri}") };
+        assert_eq!(simulate.to_string(), uri);
     }
 }

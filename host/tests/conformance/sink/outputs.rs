@@ -1,27 +1,31 @@
 //! What the checks write to, and how a reader sees it.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ::parquet::arrow::arrow_reader::ParquetRecordBatchReader;
 use arrow::array::{AsArray, RecordBatch};
 use host::log::embedded::Embedded;
 use host::log::kafka::Kafka;
 use host::log::{Log, Reading, Start};
 use host::plugin::{Field, Kind};
 use host::sink::Sink;
-use host::sink::csv::Csv;
+use host::sink::csv::{Compression, Csv};
+use host::sink::delta::{self, DeltaSink};
 use host::sink::embedded::EmbeddedSink;
-use host::sink::files::{FileSink, Rolling};
+use host::sink::files::{self, FileSink};
 use host::sink::kafka::{KafkaSink, Options};
-use host::sink::parquet::{Compression, Parquet};
+use host::sink::parquet::{self, Parquet};
+use host::sink::sqlite;
 use host::sink::stdout::StdoutSink;
 use host::source::Source;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use host::uri::Location;
 use tempfile::TempDir;
 
 use crate::conformance::{PATIENCE, started};
+use crate::s3;
 
 /// How many messages make a commit due, whatever the sink.
 pub const FULL: usize = 20_001;
@@ -171,88 +175,185 @@ pub fn kafka() -> Topics {
     })
 }
 
-/// Files of a format in a directory, of what is read from a topic of the embedded log.
+/// Files of a format in a directory or a bucket, of what is read from a topic of the embedded log.
 pub struct Files {
-    directory: PathBuf,
+    place: s3::Reader,
     input: Topics,
-    sink: fn(&Path) -> Box<dyn Sink>,
-    extension: &'static str,
-    /// The texts in a file.
-    read: fn(&Path) -> Vec<String>,
+    sink: fn(&files::Options) -> Box<dyn Sink>,
+    /// The texts in a file of this name and content.
+    read: fn(&str, Vec<u8>) -> Vec<String>,
 }
 
-/// Each row has more than ten bytes.
-const ROLLING: Rolling = Rolling { every: INTERVAL, size: 10 * FULL as u64, interval: INTERVAL };
-
 pub fn csv() -> Files {
-    let sink = |directory: &Path| -> Box<dyn Sink> {
-        let csv = Csv::new(vec!["text".to_owned()], false);
-        Box::new(FileSink::new(directory, "group", csv, ROLLING).unwrap())
-    };
-    Files::new(sink, ".csv", |path| {
-        let mut reader = ::csv::Reader::from_path(path).unwrap();
-        assert_eq!(reader.headers().unwrap(), ["text"].as_slice());
-        reader.records().map(|row| row.unwrap()[0].to_owned()).collect()
-    })
+    Files::in_directory(|options| csv_sink(options, Compression::None), csv_texts)
+}
+
+pub fn csv_gz() -> Files {
+    Files::in_directory(|options| csv_sink(options, Compression::Gzip), csv_texts)
+}
+
+pub fn csv_s3() -> Files {
+    Files::in_bucket(|options| csv_sink(options, Compression::None), csv_texts)
 }
 
 pub fn parquet() -> Files {
-    let sink = |directory: &Path| -> Box<dyn Sink> {
-        let field = Field { name: "text".to_owned(), kind: Kind::Text, nullable: false };
-        let parquet = Parquet::new(vec![field], Compression::Zstd);
-        Box::new(FileSink::new(directory, "group", parquet, ROLLING).unwrap())
+    Files::in_directory(parquet_sink, parquet_texts)
+}
+
+pub fn parquet_s3() -> Files {
+    Files::in_bucket(parquet_sink, parquet_texts)
+}
+
+fn csv_sink(options: &files::Options, compression: Compression) -> Box<dyn Sink> {
+    let csv = Csv::new(vec!["text".to_owned()], false).compressed(compression);
+    Box::new(FileSink::from_options(options, &s3::options(), "group", csv, INTERVAL).unwrap())
+}
+
+fn csv_texts(name: &str, bytes: Vec<u8>) -> Vec<String> {
+    let mut reader = ::csv::Reader::from_reader(s3::unpacked(name, &bytes));
+    assert_eq!(reader.headers().unwrap(), ["text"].as_slice());
+    reader.records().map(|row| row.unwrap()[0].to_owned()).collect()
+}
+
+fn parquet_sink(options: &files::Options) -> Box<dyn Sink> {
+    let field = Field { name: "text".to_owned(), kind: Kind::Text, nullable: false };
+    let parquet = Parquet::new(vec![field], parquet::Compression::Zstd);
+    Box::new(FileSink::from_options(options, &s3::options(), "group", parquet, INTERVAL).unwrap())
+}
+
+fn parquet_texts(_name: &str, bytes: Vec<u8>) -> Vec<String> {
+    let batches = ParquetRecordBatchReader::try_new(bytes::Bytes::from(bytes), 1_000).unwrap();
+    let texts = |batch: RecordBatch| -> Vec<String> {
+        batch.column(0).as_string::<i32>().iter().map(|text| text.unwrap().to_owned()).collect()
     };
-    Files::new(sink, ".parquet", |path| {
-        let file = std::fs::File::open(path).unwrap();
-        let batches = ParquetRecordBatchReaderBuilder::try_new(file).unwrap().build().unwrap();
-        let texts = |batch: RecordBatch| -> Vec<String> {
-            batch.column(0).as_string::<i32>().iter().map(|text| text.unwrap().to_owned()).collect()
-        };
-        batches.flat_map(|batch| texts(batch.unwrap())).collect()
-    })
+    batches.flat_map(|batch| texts(batch.unwrap())).collect()
 }
 
 impl Files {
-    fn new(sink: fn(&Path) -> Box<dyn Sink>, extension: &'static str, read: fn(&Path) -> Vec<String>) -> Self {
+    fn in_directory(sink: fn(&files::Options) -> Box<dyn Sink>, read: fn(&str, Vec<u8>) -> Vec<String>) -> Self {
         let input = embedded();
         let directory = input.folder.as_ref().unwrap().path().join("out");
-        Self { directory, input, sink, extension, read }
+        Self { place: s3::Reader::of(Location::Directory(directory)), input, sink, read }
     }
 
-    /// The files of output, by the first offsets in their names.
-    fn paths(&self) -> Vec<PathBuf> {
-        let Ok(entries) = std::fs::read_dir(&self.directory) else { return Vec::new() };
-        let mut found: Vec<(i64, PathBuf)> = entries
-            .map(|entry| entry.unwrap())
-            .filter_map(|entry| {
-                let name = entry.file_name().into_string().unwrap();
-                // Hidden files are no output.
-                let first =
-                    name.strip_suffix(self.extension).filter(|name| !name.starts_with('.'))?.rsplit('-').nth(1)?;
-                Some((first.parse().unwrap(), entry.path()))
-            })
-            .collect();
-        found.sort();
-        found.into_iter().map(|(_, path)| path).collect()
+    fn in_bucket(sink: fn(&files::Options) -> Box<dyn Sink>, read: fn(&str, Vec<u8>) -> Vec<String>) -> Self {
+        Self { place: s3::Reader::of(s3::location()), input: embedded(), sink, read }
     }
 }
 
 impl Output for Files {
     fn open(&self, _member: &str) -> Box<dyn Sink> {
-        (self.sink)(&self.directory)
+        let mut options = files::Options::new(self.place.location.clone());
+        // Each row has more than ten bytes.
+        (options.every, options.size) = (INTERVAL, 10 * FULL as u64);
+        (self.sink)(&options)
     }
 
+    /// By the first offsets in the names of the files.
     fn visible(&self) -> Vec<String> {
-        let read = |path: PathBuf| {
-            let texts = (self.read)(&path);
+        let mut files = self.place.files();
+        files.sort_by_key(|(name, _)| name.rsplit('-').nth(1).unwrap().parse::<i64>().unwrap());
+        let read = |(name, bytes): (String, Vec<u8>)| {
+            let texts = (self.read)(&name, bytes);
             assert!(!texts.is_empty(), "a file without rows");
             texts
         };
-        self.paths().into_iter().flat_map(read).collect()
+        files.into_iter().flat_map(read).collect()
     }
 
     fn letters(&self) -> Vec<String> {
         unreachable!("letters are kept apart from files")
+    }
+
+    fn source(&self) -> &dyn Source {
+        self.input.source()
+    }
+}
+
+/// A Delta table in a directory, whose log is read here line by line.
+pub struct Delta {
+    table: PathBuf,
+    input: Topics,
+}
+
+pub fn delta() -> Delta {
+    let input = embedded();
+    Delta { table: input.folder.as_ref().unwrap().path().join("a table"), input }
+}
+
+impl Output for Delta {
+    fn open(&self, _member: &str) -> Box<dyn Sink> {
+        let options = delta::Options {
+            table: Location::Directory(self.table.clone()),
+            every: INTERVAL,
+            // Each row has more than ten bytes, before they are encoded.
+            size: FULL as u64,
+            partition_by: Vec::new(),
+        };
+        let fields = [Field { name: "text".to_owned(), kind: Kind::Text, nullable: false }];
+        Box::new(DeltaSink::new(options, &Default::default(), &fields, "group", INTERVAL).unwrap())
+    }
+
+    fn visible(&self) -> Vec<String> {
+        let version =
+            |version: usize| std::fs::read_to_string(self.table.join(format!("_delta_log/{version:020}.json")));
+        let mut texts = Vec::new();
+        for entry in (0..).map_while(|number| version(number).ok()) {
+            for action in entry.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()) {
+                let Some(path) = action["add"]["path"].as_str() else { continue };
+                let file = std::fs::File::open(self.table.join(path)).unwrap();
+                let rows = ParquetRecordBatchReader::try_new(file, 1_000).unwrap();
+                for rows in rows.map(Result::unwrap) {
+                    assert!(rows.num_rows() > 0, "a file without rows");
+                    let column = rows.column(0).as_any().downcast_ref::<arrow::array::StringArray>().unwrap();
+                    texts.extend(column.iter().map(|text| text.unwrap().to_owned()));
+                }
+            }
+        }
+        texts
+    }
+
+    fn letters(&self) -> Vec<String> {
+        unreachable!("letters are kept apart from a table")
+    }
+
+    fn source(&self) -> &dyn Source {
+        self.input.source()
+    }
+}
+
+/// A table in a file of its own, of what is read from a topic of the embedded log.
+pub struct Rows {
+    options: sqlite::Options,
+    log: Embedded,
+    input: Topics,
+}
+
+pub fn sqlite() -> Rows {
+    let input = embedded();
+    let path = input.folder.as_ref().unwrap().path().join("out.sqlite");
+    let log = Embedded::open(&path).unwrap();
+    Rows { options: sqlite::Options { path, table: "out".to_owned(), key: Vec::new() }, log, input }
+}
+
+impl Output for Rows {
+    fn open(&self, _member: &str) -> Box<dyn Sink> {
+        let fields = [Field { name: "text".to_owned(), kind: Kind::Text, nullable: false }];
+        Box::new(sqlite::open(self.log.clone(), "group", &self.options, &fields, INTERVAL).unwrap())
+    }
+
+    fn visible(&self) -> Vec<String> {
+        let connection = rusqlite::Connection::open(&self.options.path).unwrap();
+        let mut rows = match connection.prepare("SELECT text FROM out ORDER BY rowid") {
+            Ok(rows) => rows,
+            // Before the first sink there is no table.
+            Err(_) => return Vec::new(),
+        };
+        rows.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+    }
+
+    fn letters(&self) -> Vec<String> {
+        unreachable!("letters are kept apart from tables")
     }
 
     fn source(&self) -> &dyn Source {
