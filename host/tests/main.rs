@@ -20,6 +20,7 @@ mod poison;
 mod program;
 mod readme;
 mod replay;
+mod schema;
 mod simulate;
 mod slow;
 mod stream;
