@@ -25,6 +25,7 @@ mod readers;
 mod readme;
 mod replay;
 mod s3;
+mod schema;
 mod simulate;
 mod slow;
 mod sqlite;

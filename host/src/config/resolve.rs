@@ -427,6 +427,12 @@ fn stages(written: Option<List<Spanned<written::Plugin>>>, path: &Path, places: 
                 "the schema of a topic between plugins stands beside its `through`; that of the end is [sink.schema]";
             return Err(fault(Some(schema.span()), what));
         }
+        if let (Some(schema), Some(through)) = (&schema, &through)
+            && matches!(through.get_ref().0, crate::uri::Through::Delta(_))
+        {
+            let what = "a schema is that of messages on a topic, and a table has its own; remove it";
+            return Err(fault(Some(schema.span()), what));
+        }
         let schema = lake::schema(schema.as_ref(), path)?;
         let plugin = self::plugin(plugin, beside)?;
         match (through, further.last_mut()) {

@@ -43,6 +43,8 @@ macro_rules! exactly_once {
 exactly_once!(
     embedded: letters_are_in_the_step, is_full_and_due_at_once;
     kafka: letters_are_in_the_step;
+    embedded_in_avro: letters_are_in_the_step;
+    kafka_in_avro: letters_are_in_the_step;
     csv: is_full_and_due_at_once;
     parquet: is_full_and_due_at_once;
     csv_gz:;

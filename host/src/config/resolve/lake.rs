@@ -40,7 +40,13 @@ pub(super) fn schema(
         return Err(fault(Some(subject.span()), "`subject` is a name in a `registry`, and there is none; add one"));
     }
     if let Some(url) = &keys.registry {
-        registry(&url.get_ref().0).map_err(|what| fault(Some(url.span()), what))?;
+        let address = &url.get_ref().0;
+        if !address.username().is_empty() || address.password().is_some() {
+            // Without its line, which would show the password.
+            let what = "`registry` has a name or a password, which are not supported; leave them out";
+            return Err(fault(None, what));
+        }
+        registry(address).map_err(|what| fault(Some(url.span()), what))?;
     }
     let subject = keys.subject.as_ref().map(|subject| subject.get_ref().clone());
     let registry = keys.registry.as_ref().map(|url| Registry { url: url.get_ref().0.clone(), subject });
@@ -52,8 +58,6 @@ pub(super) fn schema(
 fn registry(url: &url::Url) -> Result<(), &'static str> {
     if !matches!(url.scheme(), "http" | "https") {
         Err("a registry is asked over http or https, such as \"http://localhost:8080/apis/ccompat/v7\"")
-    } else if !url.username().is_empty() || url.password().is_some() {
-        Err("a name and a password for a registry are not supported, and a pipeline file is no place for them")
     } else if url.query().is_some() || url.fragment().is_some() {
         Err("the URL of a registry ends with its path, such as \"http://localhost:8080/apis/ccompat/v7\"")
     } else {

@@ -11,6 +11,7 @@ use host::log::embedded::Embedded;
 use host::log::kafka::Kafka;
 use host::log::{Log, Reading, Start};
 use host::plugin::{Field, Kind};
+use host::schema::{Language, Schema, SchemaSink, Wire};
 use host::sink::Sink;
 use host::sink::csv::{Compression, Csv};
 use host::sink::delta::{self, DeltaSink};
@@ -85,6 +86,8 @@ pub struct Topics {
     sink: Open,
     source: Box<dyn Source>,
     folder: Option<TempDir>,
+    /// By which the output is read where it is Avro.
+    schema: Option<apache_avro::Schema>,
 }
 
 /// The group's name begins those of all its topics, because brokers may hold topics of other tests and runs.
@@ -102,7 +105,19 @@ impl Topics {
         assert!(log.create_topic(&input, INPUTS).unwrap());
         assert!(log.create_topic(&output, 1).unwrap());
         let source = started(log.reader(&input, &Reading::new(&group, Start::Earliest)).unwrap());
-        Self { log, names: Names { group, output, letters }, sink: Box::new(sink), source, folder }
+        Self { log, names: Names { group, output, letters }, sink: Box::new(sink), source, folder, schema: None }
+    }
+
+    /// The same, written as Avro by a schema.
+    fn in_avro(mut self) -> Self {
+        const SCHEMA: &str = r#"{"type":"record","name":"R","fields":[{"name":"text","type":"string"}]}"#;
+        let folder = self.folder.take().unwrap_or_else(|| tempfile::tempdir().unwrap());
+        let path = folder.path().join("r.avsc");
+        std::fs::write(&path, SCHEMA).unwrap();
+        let options = host::schema::Options { language: Language::Avro, path, wire: Wire::Avro, registry: None };
+        let (schema, inner) = (Schema::load(&options).unwrap(), self.sink);
+        self.sink = Box::new(move |names, member| Box::new(SchemaSink::new(inner(names, member), &schema, None)));
+        Self { folder: Some(folder), schema: Some(apache_avro::Schema::parse_str(SCHEMA).unwrap()), ..self }
     }
 
     fn texts(&self, topic: &str) -> Vec<String> {
@@ -113,7 +128,13 @@ impl Topics {
                 return texts;
             }
             for value in &found.batch.values {
-                let value: serde_json::Value = serde_json::from_slice(value.unwrap()).unwrap();
+                let value = match self.schema.as_ref().filter(|_| topic == self.names.output) {
+                    Some(schema) => {
+                        let reader = apache_avro::reader::datum::GenericDatumReader::builder(schema).build().unwrap();
+                        reader.read_value(&mut value.unwrap()).unwrap().try_into().unwrap()
+                    }
+                    None => serde_json::from_slice::<serde_json::Value>(value.unwrap()).unwrap(),
+                };
                 texts.push(value["text"].as_str().unwrap().to_owned());
             }
             next = found.next;
@@ -173,6 +194,14 @@ pub fn kafka() -> Topics {
         };
         Box::new(KafkaSink::new(kafka.clone(), options).unwrap())
     })
+}
+
+pub fn embedded_in_avro() -> Topics {
+    embedded().in_avro()
+}
+
+pub fn kafka_in_avro() -> Topics {
+    kafka().in_avro()
 }
 
 /// Files of a format in a directory or a bucket, of what is read from a topic of the embedded log.
