@@ -1,9 +1,11 @@
-//! Generated from `wit/`. Plugins name nothing in here; [`export!`](crate::export) and
-//! [`export_stateful!`](crate::export_stateful) do.
+//! Generated from `wit/`. Plugins name nothing in here; [`export!`](crate::export),
+//! [`export_stateful!`](crate::export_stateful) and [`export_aggregator!`](crate::export_aggregator) do.
 
 use self::stateful::exports::apogee::plugin::transform::{Description, Field, Kind, Opened};
 use crate::wire;
 
+/// The interface of plugins that answer questions.
+pub use apogee_sdk_answers as answers;
 /// The world of plugins with state.
 pub use apogee_sdk_stateful as stateful;
 
