@@ -76,6 +76,17 @@ impl Minio {
         self.port
     }
 
+    /// How many uploads were begun and neither completed nor ended, of all objects; as they are on its disk.
+    pub fn uploads(&self) -> Result<usize> {
+        let folder = data(&self.dir).join(".minio.sys/multipart");
+        let mut uploads = 0;
+        // A folder for each object, with one for each upload.
+        for object in fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))? {
+            uploads += fs::read_dir(object?.path()).map_or(0, Iterator::count);
+        }
+        Ok(uploads)
+    }
+
     /// kill -9.
     pub fn kill(&mut self) {
         if let Some(mut running) = self.running.take() {

@@ -170,7 +170,7 @@ pub fn kafka() -> Topics {
 
 /// CSV files in a directory or a bucket, of what is read from a topic of the embedded log.
 pub struct Files {
-    place: s3::Reader,
+    pub place: s3::Reader,
     compression: Compression,
     input: Topics,
 }
@@ -184,7 +184,12 @@ pub fn csv_gz() -> Files {
 }
 
 pub fn csv_s3() -> Files {
-    Files { place: s3::Reader::of(s3::location()), compression: Compression::None, input: embedded() }
+    in_bucket(s3::options())
+}
+
+/// In a bucket that is reached in this way.
+pub fn in_bucket(options: host::objects::Options) -> Files {
+    Files { place: s3::Reader::with(s3::location(), options), compression: Compression::None, input: embedded() }
 }
 
 fn in_directory(compression: Compression) -> Files {
@@ -199,7 +204,7 @@ impl Output for Files {
         // Each row has more than ten bytes.
         (options.every, options.size) = (INTERVAL, 10 * FULL as u64);
         let csv = Csv::new(vec!["text".to_owned()], false).compressed(self.compression);
-        Box::new(FileSink::from_options(&options, &s3::options(), "group", csv, INTERVAL).unwrap())
+        Box::new(FileSink::from_options(&options, &self.place.options, "group", csv, INTERVAL).unwrap())
     }
 
     /// By the first offsets in the names of the files.
