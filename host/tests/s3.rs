@@ -60,10 +60,10 @@ pub fn location() -> Location {
     Location::Bucket { bucket: BUCKET.to_owned(), prefix: format!("test-{:016x}", fastrand::u64(..)) }
 }
 
-/// The location of this URI in a bucket.
-pub fn location_of(bucket: &str, uri: &str) -> Location {
-    let prefix = uri.strip_prefix(&format!("s3://{bucket}/")).expect("a folder of the bucket").to_owned();
-    Location::Bucket { bucket: bucket.to_owned(), prefix }
+/// The location of this URI in the bucket.
+pub fn location_of(uri: &str) -> Location {
+    let prefix = uri.strip_prefix(&format!("s3://{BUCKET}/")).expect("a folder of the bucket").to_owned();
+    Location::Bucket { bucket: BUCKET.to_owned(), prefix }
 }
 
 /// Sees what is in a directory, or in a folder of a bucket.

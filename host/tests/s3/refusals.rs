@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use xtask::minio::{ACCESS_KEY, BUCKET, SECRET_KEY};
+use xtask::minio::{ACCESS_KEY, SECRET_KEY};
 
 use super::{Reader, endpoint, unpacked};
 use crate::program::{host, plugin};
@@ -84,7 +84,7 @@ fn a_wrong_bucket_key_or_service_is_named_at_the_start_and_the_next_run_has_all(
     let output = bench.run(&to, &format!("{at}credentials = \"keys\"\nprofile = \"lake\"\n")).output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && !stderr.contains(SECRET_KEY) && !stderr.contains(ACCESS_KEY), "{stderr}");
-    let files = Reader::of(super::location_of(BUCKET, &location)).files();
+    let files = Reader::of(super::location_of(&location)).files();
     let folders: Vec<&str> = files.iter().map(|(name, _)| name.split_once('/').unwrap().0).collect();
     assert_eq!(folders, ["S0", "S1", "S2"]);
     let rows: usize =
