@@ -43,7 +43,7 @@ pub struct Chaos {
 
 /// Says whether all scenarios passed.
 pub fn run(chaos: &Chaos) -> Result<bool> {
-    setup::check(&[setup::HOST, setup::NODE, setup::KAFKA])?;
+    setup::check(&[setup::HOST, setup::NODE, setup::KAFKA, setup::MINIO])?;
     plugins::build(true)?;
     let mut build = cargo();
     command::run(build.arg("--no-run"))?;

@@ -180,6 +180,12 @@ impl Detached {
     }
 }
 
+/// Whether nothing has to be built: a service or a program is named, or the program was built before.
+pub fn is_there() -> bool {
+    let named = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    named("S3_ENDPOINT") || named("MINIO") || crate::target().join("minio/minio").exists()
+}
+
 /// Where the program is, which is built the first time.
 pub fn program() -> Result<PathBuf> {
     if let Some(named) = std::env::var_os("MINIO").filter(|named| !named.is_empty()) {

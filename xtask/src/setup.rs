@@ -59,6 +59,14 @@ pub const STRACE: &[Need] = &[Need {
     present: || cfg!(not(target_os = "linux")) || program("strace"),
 }];
 
+/// For an S3 service, where there is none yet.
+pub const MINIO: &[Need] = &[Need {
+    what: "Go 1.24 or newer, or a MinIO named in the variable MINIO",
+    debian: "golang",
+    macos: "go",
+    present: || xtask::minio::is_there() || program("go"),
+}];
+
 /// An error that names everything of `needs` that is missing.
 pub fn check(needs: &[&[Need]]) -> Result<()> {
     let missing: Vec<Need> =
