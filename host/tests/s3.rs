@@ -1,6 +1,10 @@
 //! The S3 service that the tests share: `S3_ENDPOINT`, else a MinIO that is started when the first test asks; and what a
 //! reader finds in places.
 
+mod faults;
+mod proxy;
+mod refusals;
+
 use std::io::{Cursor, Read};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -56,15 +60,25 @@ pub fn location() -> Location {
     Location::Bucket { bucket: BUCKET.to_owned(), prefix: format!("test-{:016x}", fastrand::u64(..)) }
 }
 
+/// The location of this URI in the bucket.
+pub fn location_of(uri: &str) -> Location {
+    let prefix = uri.strip_prefix(&format!("s3://{BUCKET}/")).expect("a folder of the bucket").to_owned();
+    Location::Bucket { bucket: BUCKET.to_owned(), prefix }
+}
+
 /// Sees what is in a directory, or in a folder of a bucket.
 pub struct Reader {
     pub location: Location,
-    options: Options,
+    pub options: Options,
 }
 
 impl Reader {
     pub fn of(location: Location) -> Self {
         let options = if matches!(location, Location::Directory(_)) { Options::default() } else { options() };
+        Self { location, options }
+    }
+
+    pub fn with(location: Location, options: Options) -> Self {
         Self { location, options }
     }
 

@@ -76,6 +76,17 @@ impl Minio {
         self.port
     }
 
+    /// How many uploads were begun and neither completed nor ended, of all objects; as they are on its disk.
+    pub fn uploads(&self) -> Result<usize> {
+        let folder = data(&self.dir).join(".minio.sys/multipart");
+        let mut uploads = 0;
+        // A folder for each object, with one for each upload.
+        for object in fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))? {
+            uploads += fs::read_dir(object?.path()).map_or(0, Iterator::count);
+        }
+        Ok(uploads)
+    }
+
     /// kill -9.
     pub fn kill(&mut self) {
         if let Some(mut running) = self.running.take() {
@@ -167,6 +178,12 @@ impl Detached {
         }
         Ok(())
     }
+}
+
+/// Whether nothing has to be built: a service or a program is named, or the program was built before.
+pub fn is_there() -> bool {
+    let named = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    named("S3_ENDPOINT") || named("MINIO") || crate::target().join("minio/minio").exists()
 }
 
 /// Where the program is, which is built the first time.

@@ -2,9 +2,9 @@
 
 mod checks;
 mod one_file;
-mod outputs;
+pub mod outputs;
 mod transactions;
-mod writer;
+pub mod writer;
 
 /// Makes a module of tests for each sink, one test a check.
 macro_rules! conformance {

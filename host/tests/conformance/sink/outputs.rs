@@ -10,6 +10,7 @@ use arrow::array::{AsArray, RecordBatch};
 use host::log::embedded::Embedded;
 use host::log::kafka::Kafka;
 use host::log::{Log, Reading, Start};
+use host::objects;
 use host::plugin::{Field, Kind};
 use host::schema::{Language, Schema, SchemaSink, Wire};
 use host::sink::Sink;
@@ -206,23 +207,32 @@ pub fn kafka_in_avro() -> Topics {
 
 /// Files of a format in a directory or a bucket, of what is read from a topic of the embedded log.
 pub struct Files {
-    place: s3::Reader,
+    pub place: s3::Reader,
     input: Topics,
-    sink: fn(&files::Options) -> Box<dyn Sink>,
+    sink: Make,
     /// The texts in a file of this name and content.
     read: fn(&str, Vec<u8>) -> Vec<String>,
 }
 
+/// Makes a sink of such files, in a bucket by such a right.
+type Make = fn(&files::Options, &objects::Options) -> Box<dyn Sink>;
+
 pub fn csv() -> Files {
-    Files::in_directory(|options| csv_sink(options, Compression::None), csv_texts)
+    Files::in_directory(|files, s3| csv_sink(files, s3, Compression::None), csv_texts)
 }
 
 pub fn csv_gz() -> Files {
-    Files::in_directory(|options| csv_sink(options, Compression::Gzip), csv_texts)
+    Files::in_directory(|files, s3| csv_sink(files, s3, Compression::Gzip), csv_texts)
 }
 
 pub fn csv_s3() -> Files {
-    Files::in_bucket(|options| csv_sink(options, Compression::None), csv_texts)
+    in_bucket(s3::options())
+}
+
+/// CSV files in a bucket that is reached in this way.
+pub fn in_bucket(options: objects::Options) -> Files {
+    let reader = s3::Reader::with(s3::location(), options);
+    Files { place: reader, ..Files::in_directory(|files, s3| csv_sink(files, s3, Compression::None), csv_texts) }
 }
 
 pub fn parquet() -> Files {
@@ -230,12 +240,12 @@ pub fn parquet() -> Files {
 }
 
 pub fn parquet_s3() -> Files {
-    Files::in_bucket(parquet_sink, parquet_texts)
+    Files { place: s3::Reader::of(s3::location()), ..parquet() }
 }
 
-fn csv_sink(options: &files::Options, compression: Compression) -> Box<dyn Sink> {
+fn csv_sink(options: &files::Options, s3: &objects::Options, compression: Compression) -> Box<dyn Sink> {
     let csv = Csv::new(vec!["text".to_owned()], false).compressed(compression);
-    Box::new(FileSink::from_options(options, &s3::options(), "group", csv, INTERVAL).unwrap())
+    Box::new(FileSink::from_options(options, s3, "group", csv, INTERVAL).unwrap())
 }
 
 fn csv_texts(name: &str, bytes: Vec<u8>) -> Vec<String> {
@@ -244,10 +254,10 @@ fn csv_texts(name: &str, bytes: Vec<u8>) -> Vec<String> {
     reader.records().map(|row| row.unwrap()[0].to_owned()).collect()
 }
 
-fn parquet_sink(options: &files::Options) -> Box<dyn Sink> {
+fn parquet_sink(options: &files::Options, s3: &objects::Options) -> Box<dyn Sink> {
     let field = Field { name: "text".to_owned(), kind: Kind::Text, nullable: false };
     let parquet = Parquet::new(vec![field], parquet::Compression::Zstd);
-    Box::new(FileSink::from_options(options, &s3::options(), "group", parquet, INTERVAL).unwrap())
+    Box::new(FileSink::from_options(options, s3, "group", parquet, INTERVAL).unwrap())
 }
 
 fn parquet_texts(_name: &str, bytes: Vec<u8>) -> Vec<String> {
@@ -259,14 +269,10 @@ fn parquet_texts(_name: &str, bytes: Vec<u8>) -> Vec<String> {
 }
 
 impl Files {
-    fn in_directory(sink: fn(&files::Options) -> Box<dyn Sink>, read: fn(&str, Vec<u8>) -> Vec<String>) -> Self {
+    fn in_directory(sink: Make, read: fn(&str, Vec<u8>) -> Vec<String>) -> Self {
         let input = embedded();
         let directory = input.folder.as_ref().unwrap().path().join("out");
         Self { place: s3::Reader::of(Location::Directory(directory)), input, sink, read }
-    }
-
-    fn in_bucket(sink: fn(&files::Options) -> Box<dyn Sink>, read: fn(&str, Vec<u8>) -> Vec<String>) -> Self {
-        Self { place: s3::Reader::of(s3::location()), input: embedded(), sink, read }
     }
 }
 
@@ -275,7 +281,7 @@ impl Output for Files {
         let mut options = files::Options::new(self.place.location.clone());
         // Each row has more than ten bytes.
         (options.every, options.size) = (INTERVAL, 10 * FULL as u64);
-        (self.sink)(&options)
+        (self.sink)(&options, &self.place.options)
     }
 
     /// By the first offsets in the names of the files.
