@@ -24,11 +24,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use deltalake_core::kernel::Action;
 use deltalake_core::writer::{DeltaWriter, RecordBatchWriter};
 
 use self::folder::Folder;
-use self::head::{Head, Outcome};
+use self::head::{Head, Outcome, Version};
 use crate::checkpoint::Checkpoint;
 use crate::delta::Table;
 use crate::log::check_name;
@@ -206,7 +205,8 @@ impl Sink for DeltaSink {
             let claim = folder.claim(last.as_ref(), &self.owner)?;
             let mut held = self.held();
             held.insert(app.clone(), number.unwrap_or(0));
-            match self.head.commit(&held, &BTreeMap::from([(app.clone(), claim.number)]), Vec::new())? {
+            let numbers = BTreeMap::from([(app.clone(), claim.number)]);
+            match self.head.commit(Version { held, numbers, ..Version::default() })? {
                 Outcome::Committed => {
                     folder.clean(last.as_ref(), &claim)?;
                     let checkpoint = claim.checkpoint.clone();
@@ -270,6 +270,8 @@ impl Sink for DeltaSink {
             Some(files) => self.head.table().wait(files.flush())?,
             None => Vec::new(),
         };
+        self.counters.add("files", files.len() as u64);
+        let mut version = Version { held: self.held(), files, ..Version::default() };
         let mut prepared = BTreeMap::new();
         for part in step.parts {
             let number = part.checkpoint.partition;
@@ -277,12 +279,12 @@ impl Sink for DeltaSink {
             let mut next = last.next(&self.owner);
             next.checkpoint = Some(part.checkpoint.clone());
             folder.add(last, &mut next, &part.changes)?;
-            prepared.insert(number, folder.put(next)?);
+            let next = folder.put(next)?;
+            version.numbers.insert(self.app(number), next.number);
+            version.next.insert(self.app(number), part.checkpoint.next);
+            prepared.insert(number, next);
         }
-        let numbers = prepared.iter().map(|(&number, next)| (self.app(number), next.number)).collect();
-        self.counters.add("files", files.len() as u64);
-        let actions = files.into_iter().map(Action::Add).collect();
-        if let Outcome::Taken(app) = self.head.commit(&self.held(), &numbers, actions)? {
+        if let Outcome::Taken(app) = self.head.commit(version)? {
             return Err(self.fenced(&app));
         }
         self.started = None;
