@@ -166,7 +166,7 @@ fn a_value_that_would_lead_out_of_the_table_stays_inside_and_comes_back() {
 fn a_growing_table_is_valid_at_every_look_and_opens_quickly_after_a_thousand_commits() {
     let bench = Bench::new();
     let mut watch = python("watch.py");
-    watch.args([&bench.uri(), "n"]).stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+    watch.arg(bench.uri()).stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
     let mut watch = watch.spawn().unwrap();
     let mut writer = bench.writer("g");
     writer.open().unwrap();
@@ -178,6 +178,6 @@ fn a_growing_table_is_valid_at_every_look_and_opens_quickly_after_a_thousand_com
     assert!(said.status.success());
     let (times, seconds): (u64, f64) = serde_json::from_slice(&said.stdout).unwrap();
     println!("looked at {times} times; opens in {seconds:.3} s");
-    assert!(times > 10 && seconds < 1.0, "looked at {times} times; opens in {seconds:.3} s");
+    assert!(times > 20 && seconds < 1.0, "looked at {times} times; opens in {seconds:.3} s");
     assert_eq!(bench.numbers(), (0..1_000).collect::<Vec<_>>());
 }
