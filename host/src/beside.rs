@@ -34,7 +34,7 @@ impl Beside {
     pub fn process(&mut self, batch: &Batch, offsets: &[i64], output: &Output, other: Duration, memory: usize) {
         let Some(instance) = &mut self.instance else { return };
         let start = Instant::now();
-        match instance.process(batch) {
+        match instance.locate(self.partition, offsets).and_then(|()| instance.process(batch)) {
             Ok(own) => {
                 let (took, size) = (start.elapsed(), instance.memory());
                 let mut comparison = self.comparison();

@@ -23,6 +23,7 @@ pub struct Stage {
 
 /// The plugins of one partition.
 pub struct Chain {
+    partition: i32,
     pub stages: Vec<Stage>,
 }
 
@@ -68,7 +69,8 @@ impl Stage {
         Ok(Self { instance: version.open()?, version: version.clone(), beside: None })
     }
 
-    fn process(&mut self, batch: &Batch, offsets: &[i64]) -> Result<Output, PluginError> {
+    fn process(&mut self, partition: i32, batch: &Batch, offsets: &[i64]) -> Result<Output, PluginError> {
+        self.instance.locate(partition, offsets)?;
         let Some(beside) = &mut self.beside else { return self.instance.process(batch) };
         let start = Instant::now();
         let output = self.instance.process(batch)?;
@@ -87,8 +89,8 @@ impl Stage {
 
 impl Chain {
     /// Newly opened plugins without state.
-    pub fn open(versions: &[Version]) -> Result<Self, PluginError> {
-        Ok(Self { stages: versions.iter().map(Stage::open).collect::<Result<_, _>>()? })
+    pub fn open(versions: &[Version], partition: i32) -> Result<Self, PluginError> {
+        Ok(Self { partition, stages: versions.iter().map(Stage::open).collect::<Result<_, _>>()? })
     }
 
     /// Takes back the state of a checkpoint, and checks that it is all there.
@@ -146,7 +148,8 @@ impl Chain {
             if batch.is_empty() {
                 return Ok(());
             }
-            let output = stage.process(&batch, &offsets).map_err(|error| Failed { stage: number, error })?;
+            let output =
+                stage.process(self.partition, &batch, &offsets).map_err(|error| Failed { stage: number, error })?;
             out.rejected(&stage.version, &output.rejected, &batch, &offsets)?;
             offsets = output.origins.iter().map(|&origin| offsets[origin as usize]).collect();
             batch = output.messages;

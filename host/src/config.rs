@@ -28,7 +28,7 @@ use crate::failures::Rule;
 use crate::log::Start;
 use crate::plugin::Limits;
 use crate::source::file::Format;
-use crate::uri::{LettersUri, Location, Shape, Simulate, SinkUri, SourceUri, TopicUri};
+use crate::uri::{LettersUri, Location, Simulate, SinkUri, SourceUri, TopicUri};
 use crate::{objects, query, schema, sink, source};
 
 /// Open Notify's position of the ISS: the source when none is named.
@@ -271,7 +271,7 @@ impl Source {
     pub fn new(uri: &SourceUri) -> Result<Self, String> {
         Ok(match uri {
             SourceUri::Http(url) => Self::Http(poll(url.clone())),
-            SourceUri::Simulate(simulate) => Self::Simulate(simulate.clone(), poll(simulated(simulate))),
+            SourceUri::Simulate(simulate) => Self::Simulate(simulate.clone(), simulated(simulate)),
             SourceUri::Topic(topic) => Self::Topic(topic.clone(), Start::Earliest),
             SourceUri::Delta(table) => {
                 Self::Delta(source::delta::Options { table: table.clone(), start: source::delta::Start::Earliest })
@@ -317,8 +317,7 @@ impl Source {
     /// port. It can be too long for a topic.
     fn default_via(&self, name: &str) -> Option<TopicUri> {
         let feed = match self {
-            Self::Simulate(Simulate { shape: Shape::OpenNotify, .. }, _) => "iss".to_owned(),
-            Self::Simulate(Simulate { shape: Shape::WhereTheIssAt, .. }, _) => "iss-wheretheiss".to_owned(),
+            Self::Simulate(simulate, _) => simulate.feed().to_owned(),
             Self::Http(options) => {
                 let port = options.url.port().map(|port| format!("-{port}")).unwrap_or_default();
                 let host = options.url.host_str().unwrap_or_default().trim_matches(['[', ']']);
@@ -368,16 +367,17 @@ fn poll(url: url::Url) -> source::http::Options {
         max_body: 1 << 20,
         max_decoded: 8 << 20,
         distinct: None,
+        key: None,
     }
 }
 
-/// The simulator's URL on a port that is known only once it runs.
-fn simulated(simulate: &Simulate) -> url::Url {
-    let url = match simulate.shape {
-        Shape::OpenNotify => "http://127.0.0.1:0/iss-now.json",
-        Shape::WhereTheIssAt => "http://127.0.0.1:0/v1/satellites/25544",
-    };
-    url.parse().expect("a URL that is written here")
+/// Polling a simulator, on a port that is known only once it runs.
+fn simulated(simulate: &Simulate) -> source::http::Options {
+    let mut url = url::Url::parse("http://127.0.0.1:0/").expect("a URL that is written here");
+    url.set_path(crate::simulate::paths(simulate)[0]);
+    // What the turnstiles send is CSV, with the id of the message in its twelfth field.
+    let key = matches!(simulate, Simulate::Turnstiles(_)).then_some(source::http::Key::Field(11));
+    source::http::Options { key, ..poll(url) }
 }
 
 fn format_of(path: &Path) -> Option<Format> {

@@ -2,11 +2,13 @@
 
 pub mod api;
 pub mod client;
-mod guard;
+pub mod guard;
 pub mod handle;
 mod plan;
-mod routes;
+pub mod questions;
+pub mod routes;
 pub mod server;
 mod socket;
+pub mod tls;
 pub mod token;
 mod upload;

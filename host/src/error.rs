@@ -5,6 +5,7 @@ use std::io;
 use crate::control::client::ClientError;
 use crate::log::LogError;
 use crate::plugin::PluginError;
+use crate::schema::SchemaError;
 use crate::sink::SinkError;
 use crate::source::SourceError;
 use crate::{checkpoint, config, uri};
@@ -60,7 +61,7 @@ fn known(error: &(dyn std::error::Error + 'static)) -> Option<Fault> {
             | SinkError::Place { .. }
             | SinkError::Interrupted { .. } => Fault::Environment,
             SinkError::Log(error) => log(error),
-            SinkError::NoColumns { .. } => Fault::Configuration,
+            SinkError::NoColumns { .. } | SinkError::Columns { .. } => Fault::Configuration,
             SinkError::Closed => Fault::RunTime,
         });
     }
@@ -89,6 +90,12 @@ fn known(error: &(dyn std::error::Error + 'static)) -> Option<Fault> {
         return Some(match error {
             ClientError::Refused(_) => Fault::Configuration,
             ClientError::Nobody(_) | ClientError::Unreachable(_) => Fault::Environment,
+        });
+    }
+    if let Some(error) = error.downcast_ref() {
+        return Some(match error {
+            SchemaError::File { .. } | SchemaError::Refused(_) => Fault::Configuration,
+            SchemaError::Unreachable(_) => Fault::Environment,
         });
     }
     if error.is::<checkpoint::Refusal>() || error.is::<uri::UriError>() {

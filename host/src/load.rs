@@ -1,14 +1,18 @@
 //! The plugins of a pipeline before it runs: each compiled and opened once, so that mistakes show before anything is read,
 //! and what follows from what they say.
 
+use crate::config::text::excerpt;
 use crate::config::{self, Pipeline};
 use crate::partitioning::{self, Finding};
 use crate::plugin::{Engine, Field};
-use crate::sink::SinkError;
+use crate::sink::{SinkError, sqlite};
 use crate::version::Version;
 
 /// Most plugins of one stage: state is kept by their numbers, each a byte, and one of those means a checkpoint.
 const MOST_PLUGINS: usize = 100;
+
+/// How many characters of a plugin's fields are told in the log.
+const FIELDS: usize = 2_000;
 
 /// Compiles and opens every plugin once, so that mistakes show before anything is read.
 pub fn plugins(pipeline: &Pipeline, engine: &Engine) -> anyhow::Result<Vec<Version>> {
@@ -51,10 +55,32 @@ pub fn fields(pipeline: &Pipeline, plugins: &[Version]) -> Result<Option<Vec<Fie
         return Ok(None);
     }
     match plugins.last() {
-        Some(version) if !version.opened.fields.is_empty() => Ok(Some(version.opened.fields.clone())),
+        Some(version) if !version.opened.fields.is_empty() => {
+            let fields = &version.opened.fields;
+            if let config::Sink::Sqlite(options) = &pipeline.sink {
+                sqlite::check(options, fields)?;
+            }
+            Ok(Some(fields.clone()))
+        }
         last => Err(SinkError::NoColumns {
             sink: pipeline.sink.to_string(),
             plugin: last.map(|version| version.plugin.title()).unwrap_or_default(),
         }),
     }
+}
+
+/// Tells in the log what each plugin puts out, where it knows that in advance.
+pub fn tell(pipeline: &Pipeline, plugins: &[Version]) {
+    for Version { plugin, opened, .. } in plugins.iter().filter(|version| !version.opened.fields.is_empty()) {
+        let fields = excerpt(&shown(&opened.fields), FIELDS);
+        tracing::info!("{}: {} puts out {fields}", pipeline.name, plugin.title());
+    }
+}
+
+/// Fields for a person: name and kind of each, with a `?` where it can be null.
+pub fn shown(fields: &[Field]) -> String {
+    let field = |field: &Field| {
+        format!("{} {}{}", excerpt(&field.name, 400), field.kind, if field.nullable { "?" } else { "" })
+    };
+    fields.iter().map(field).collect::<Vec<_>>().join(", ")
 }

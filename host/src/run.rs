@@ -6,8 +6,8 @@
 //! when the one before has ended and its topic is read to the end.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -26,23 +26,32 @@ use crate::objects;
 use crate::partitioning::Verdict;
 use crate::plugin::{Engine, Field};
 use crate::pump;
+use crate::query;
 use crate::rejects::Rejects;
-use crate::simulate::iss;
+use crate::schema::Schemas;
+use crate::simulate;
 use crate::sink::csv::Csv;
+use crate::sink::delta::{self, DeltaSink};
 use crate::sink::embedded::EmbeddedSink;
 use crate::sink::files::FileSink;
 use crate::sink::kafka::{self, KafkaSink};
+use crate::sink::parquet::Parquet;
+use crate::sink::sqlite;
 use crate::sink::stdout::StdoutSink;
 use crate::sink::{Sink, SinkError};
-use crate::source::Source;
+use crate::source::delta::DeltaSource;
 use crate::source::file::FileSource;
 use crate::source::http::HttpSource;
+use crate::source::{self, Source};
 use crate::stop::{Order, Stop};
 use crate::store::Store;
 use crate::supervise::supervise;
 use crate::uri::{LettersUri, TopicUri};
 use crate::versions::Versions;
 use crate::worker::{self, Worker};
+
+/// How often a pipeline that waits to be asked looks whether it was.
+const BEGINNING: Duration = Duration::from_millis(10);
 
 /// Runs one pipeline until its input ends, its time is over, or `stop` is requested.
 /// The counters are those that progress and the closing summary show; `registry` is where it can be asked and changed.
@@ -61,6 +70,7 @@ pub fn run(
         stages.push(Running::open(stage, &pipeline.name, engine, logs.clone(), counters)?);
     }
     stages.iter().for_each(|stage| registry.add(&stage.handle));
+    query::check_plugins(pipeline, stages.iter().flat_map(|stage| stage.handle.versions.file()))?;
     for finding in load::findings(stages.iter().map(|stage| (stage.pipeline, stage.handle.versions.file()))) {
         if finding.verdict == Verdict::Split {
             tracing::warn!("{}: {finding}", finding.pipeline);
@@ -73,14 +83,16 @@ pub fn run(
     for stage in &stages {
         works.push((&stage.pipeline.name, Box::new(|order| stage.work(order))));
     }
-    let flow = Flow::new(stop, Ends::new(&stages[0].pipeline.until, stop), works.len());
+    let flow = Flow::new(stop, &stages[0].pipeline.until, works.len());
+    let waits = pipeline.queries.as_ref().is_some_and(|queries| queries.begin.is_some());
+    let may_begin = || !waits || registry.has_begun(&pipeline.name);
     let result = std::thread::scope(|scope| {
         let mut threads = Vec::new();
         for ((name, work), place) in works.into_iter().zip(0..) {
-            let flow = &flow;
+            let (flow, may_begin) = (&flow, &may_begin);
             let thread = std::thread::Builder::new().name(name.to_owned()).spawn_scoped(scope, move || {
                 let mut end = Ending { flow, place, well: false };
-                let result = work(&|| flow.order(place));
+                let result = if place > 0 || flow.begin(may_begin) { work(&|| flow.order(place)) } else { Ok(()) };
                 end.well = result.is_ok();
                 result
             });
@@ -118,7 +130,9 @@ fn first_cause(results: impl Iterator<Item = std::thread::Result<anyhow::Result<
 /// Who may go on: each thread of a line after the one that it reads from and the ones that read from it.
 struct Flow<'a> {
     stop: &'a Stop,
-    ends: Ends<'a>,
+    until: &'a Until,
+    /// From when the first one has begun.
+    ends: OnceLock<Ends<'a>>,
     /// For each thread of the line.
     ended: Vec<AtomicBool>,
     /// Whether one has ended before its end.
@@ -126,9 +140,17 @@ struct Flow<'a> {
 }
 
 impl<'a> Flow<'a> {
-    fn new(stop: &'a Stop, ends: Ends<'a>, threads: usize) -> Self {
+    fn new(stop: &'a Stop, until: &'a Until, threads: usize) -> Self {
         let ended = (0..threads).map(|_| AtomicBool::new(false)).collect();
-        Self { stop, ends, ended, failed: AtomicBool::new(false) }
+        Self { stop, until, ends: OnceLock::new(), ended, failed: AtomicBool::new(false) }
+    }
+
+    /// Waits until the first one may begin; `false` where it was stopped before.
+    fn begin(&self, may_begin: impl Fn() -> bool) -> bool {
+        while !may_begin() && !self.stop.requested() {
+            std::thread::sleep(BEGINNING);
+        }
+        !self.stop.requested() || may_begin()
     }
 
     fn order(&self, place: usize) -> Order {
@@ -142,7 +164,7 @@ impl<'a> Flow<'a> {
             return Order::Stop;
         }
         match before {
-            None => self.ends.order(),
+            None => self.ends.get_or_init(|| Ends::new(self.until, self.stop)).order(),
             Some(true) => Order::Drain,
             Some(false) => Order::Go,
         }
@@ -197,10 +219,11 @@ struct Running<'a> {
     logs: Arc<Logs>,
     handle: Arc<Handle>,
     fields: Option<Vec<Field>>,
+    schemas: Schemas,
 }
 
 impl<'a> Running<'a> {
-    /// Loads the plugins, and creates the topics that are missing.
+    /// Loads the plugins and the schemas, and creates the topics and the table that are missing.
     fn open(
         pipeline: &'a Pipeline,
         of: &str,
@@ -210,12 +233,18 @@ impl<'a> Running<'a> {
     ) -> anyhow::Result<Self> {
         let plugins = load::plugins(pipeline, engine)?;
         let fields = load::fields(pipeline, &plugins)?;
+        load::tell(pipeline, &plugins);
         pipeline
             .locations()
             .try_for_each(|location| objects::check(&pipeline.s3, location))
             .map_err(SinkError::from)?;
+        let schemas = Schemas::open(pipeline)?;
         let sink = match &pipeline.sink {
             config::Sink::Topic(topic) => Some(topic),
+            config::Sink::Delta(options) => {
+                delta::prepare(options, &pipeline.s3, fields.as_deref().unwrap_or_default())?;
+                None
+            }
             _ => None,
         };
         for topic in pipeline.reads().into_iter().chain(sink) {
@@ -227,7 +256,7 @@ impl<'a> Running<'a> {
         };
         let versions = Versions::new(plugins, engine.clone(), Store::new(log, &pipeline.group));
         let handle = Handle::new(pipeline, of, versions, counters.clone());
-        Ok(Self { pipeline, counters, logs, handle, fields })
+        Ok(Self { pipeline, counters, logs, handle, fields, schemas })
     }
 
     /// Moves what a source that cannot go back gives into its topic.
@@ -331,12 +360,13 @@ impl<'a> Running<'a> {
             (Some(TopicUri { brokers: Some(_), topic }), _) => format!("Kafka topic {topic}"),
             (Some(topic), _) => format!("{topic} of log {}", self.logs.embedded()?.name()?),
             (None, source @ config::Source::File(_)) => format!("{source} of log {}", self.logs.embedded()?.name()?),
+            (None, config::Source::Delta(options)) => source::delta::identity(options, &pipeline.s3)?,
             (None, source) => source.to_string(),
         })
     }
 
     /// What a worker reads: a topic where there is one, else the source itself.
-    fn source(&self, member: &Member) -> anyhow::Result<(Option<iss::Server>, Box<dyn Source>)> {
+    fn source(&self, member: &Member) -> anyhow::Result<(Option<simulate::Server>, Box<dyn Source>)> {
         let pipeline = self.pipeline;
         let Some(topic) = pipeline.reads() else { return self.feed() };
         let start = match &pipeline.source {
@@ -353,25 +383,29 @@ impl<'a> Running<'a> {
             looking: calls.saturating_mul(pipeline.failures.most.saturating_add(1).saturating_mul(2)),
             ..Reading::new(&pipeline.group, start)
         };
-        Ok((None, self.logs.of(topic)?.reader(&topic.topic, &reading)?))
+        let source = self.logs.of(topic)?.reader(&topic.topic, &reading)?;
+        Ok((None, self.schemas.over_source(source)))
     }
 
     /// The source itself, and the simulator behind it where there is one.
-    fn feed(&self) -> anyhow::Result<(Option<iss::Server>, Box<dyn Source>)> {
+    fn feed(&self) -> anyhow::Result<(Option<simulate::Server>, Box<dyn Source>)> {
         let (pipeline, counters) = (self.pipeline, self.counters.clone());
         let source: Box<dyn Source> = match &pipeline.source {
             config::Source::Http(options) => Box::new(HttpSource::new(options.clone(), counters)?),
             config::Source::Simulate(simulate, options) => {
-                let server = iss::Server::start(simulate, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
+                let server = simulate::Server::start(simulate, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
                 let mut options = options.clone();
-                options.url = server.url(simulate.shape).parse().context("the simulator's address")?;
+                options.url = server.url(options.url.path()).parse().context("the simulator's address")?;
                 return Ok((Some(server), Box::new(HttpSource::new(options, counters)?)));
             }
             config::Source::File(options) => {
                 let source = FileSource::open(options.clone(), self.logs.embedded()?, &pipeline.group)?;
                 Box::new(source.batches_of(pipeline.batch))
             }
-            config::Source::Delta(_) => todo!(),
+            config::Source::Delta(options) => {
+                let source = DeltaSource::open(options, &pipeline.s3, self.logs.embedded()?, &pipeline.group)?;
+                Box::new(source.batches_of(pipeline.batch))
+            }
             config::Source::Topic(..) => anyhow::bail!("a topic is read by its group"),
         };
         Ok((None, source))
@@ -384,7 +418,10 @@ impl<'a> Running<'a> {
             _ => None,
         };
         match &pipeline.sink {
-            config::Sink::Topic(topic) => self.topic_sink(topic, Some(&topic.topic), letters, member),
+            config::Sink::Topic(topic) => {
+                let sink = self.topic_sink(topic, Some(&topic.topic), letters, member)?;
+                Ok(self.schemas.over_sink(sink))
+            }
             config::Sink::Csv(options) => {
                 let columns = self.fields.iter().flatten().map(|field| field.name.clone()).collect();
                 let csv = Csv::new(columns, options.escape_formulas).compressed(options.compression);
@@ -392,9 +429,22 @@ impl<'a> Running<'a> {
                 let sink = FileSink::from_options(files, &pipeline.s3, group, csv, pipeline.interval)?;
                 Ok(Box::new(sink.counting(self.counters.clone())))
             }
-            config::Sink::Parquet(_) => todo!(),
-            config::Sink::Delta(_) => todo!(),
-            config::Sink::Sqlite(_) => todo!(),
+            config::Sink::Parquet(options) => {
+                let fields = self.fields.clone().unwrap_or_default();
+                let parquet = Parquet::new(fields, options.compression);
+                let (files, group) = (&options.files, &pipeline.group);
+                let sink = FileSink::from_options(files, &pipeline.s3, group, parquet, pipeline.interval)?;
+                Ok(Box::new(sink.counting(self.counters.clone())))
+            }
+            config::Sink::Delta(options) => {
+                let fields = self.fields.as_deref().unwrap_or_default();
+                let sink = DeltaSink::new(options.clone(), &pipeline.s3, fields, &pipeline.group, pipeline.interval)?;
+                Ok(Box::new(sink.counting(self.counters.clone())))
+            }
+            config::Sink::Sqlite(options) => {
+                let (log, fields) = (self.logs.file(&options.path)?, self.fields.as_deref().unwrap_or_default());
+                Ok(Box::new(sqlite::open(log, &pipeline.group, options, fields, pipeline.interval)?))
+            }
             // Nothing to keep without state: the source's own position is enough.
             config::Sink::Stdout if !self.handle.versions.file().iter().any(|version| version.plugin.has_state()) => {
                 Ok(Box::new(StdoutSink::new(None)))
@@ -444,7 +494,7 @@ mod tests {
     fn what_follows_upon_a_failure_stops_and_does_not_come_to_its_end() {
         let stop = Stop::default();
         for (well, drains) in [(true, true), (false, false)] {
-            let flow = Flow::new(&stop, Ends::new(&Until::End, &stop), 3);
+            let flow = Flow::new(&stop, &Until::End, 3);
             assert!(matches!(flow.order(1), Order::Go));
             drop(Ending { flow: &flow, place: 0, well });
             assert_eq!(matches!(flow.order(1), Order::Drain), drains);

@@ -107,6 +107,9 @@ pub enum SinkError {
              with flatten, name them in its setting `fields`"
     )]
     NoColumns { sink: String, plugin: String },
+    /// The columns cannot be those of this sink; the text says which one, and what to do.
+    #[error("{sink}: {what}")]
+    Columns { sink: String, what: String },
     /// What is kept was changed by somebody else, or damaged; the text says what, and what to do.
     #[error("{place}: {what}")]
     Checkpoint { place: String, what: String },

@@ -21,6 +21,9 @@ const GRACE: Duration = Duration::from_millis(4_500);
 /// pass on what the terminal has already sent to the whole process group.
 const ECHO: Duration = Duration::from_millis(200);
 
+/// How often a stop is looked for where there is nothing else to do.
+const LOOK: Duration = Duration::from_millis(20);
+
 /// The shell's code for a program that an interrupt ended.
 const INTERRUPTED: i32 = 128 + SIGINT;
 
@@ -35,6 +38,13 @@ impl Stop {
 
     pub fn requested(&self) -> bool {
         self.0.load(Ordering::Relaxed)
+    }
+
+    /// Returns when it is requested.
+    pub fn wait(&self) {
+        while !self.requested() {
+            std::thread::sleep(LOOK);
+        }
     }
 }
 

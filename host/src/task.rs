@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::chain::{Chain, Outlet, Stage};
+use crate::chain::{Chain, Failed, Outlet, Stage};
 use crate::checkpoint::{Checkpoint, Identity, Part, Tally};
 use crate::message::{Batch, Fetch};
 use crate::plugin::Rejection;
@@ -72,7 +72,7 @@ impl Task {
         last: Option<(Checkpoint, Kept)>,
     ) -> anyhow::Result<Self> {
         let now = Instant::now();
-        let mut chain = Chain::open(versions)?;
+        let mut chain = Chain::open(versions, partition)?;
         let (last, tally) = match last {
             Some((last, kept)) => {
                 let tally = chain.restore(&last, kept)?;
@@ -137,6 +137,12 @@ impl Task {
         if self.next.is_some() {
             self.open.get_or_insert_with(Instant::now);
         }
+    }
+
+    /// Asks a plugin about its state, which has all that was processed; the inner error is what it refuses.
+    pub fn ask(&mut self, slot: usize, question: &str) -> Result<Result<String, String>, Failed> {
+        let stage = &mut self.chain.stages[slot];
+        stage.instance.ask(question).map_err(|error| Failed { stage: slot, error })
     }
 
     /// Puts what was fetched through the plugins and writes what comes out.

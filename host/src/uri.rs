@@ -7,7 +7,10 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use crate::config::text::{did_you_mean, excerpt, nearest};
-use crate::config::values::Period;
+
+mod simulate;
+
+pub use simulate::{Flights, Iss, Shape, Simulate, Turnstiles, share};
 
 /// A topic: `kafka://HOST:PORT[,HOST:PORT…]/TOPIC`, or `kafka:///TOPIC` in the embedded log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,7 +29,7 @@ pub struct LogUri {
 }
 
 /// Where messages come from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum SourceUri {
     Http(url::Url),
     Topic(TopicUri),
@@ -44,20 +47,6 @@ pub enum Location {
         /// Without slashes at its ends; empty for the whole bucket.
         prefix: String,
     },
-}
-
-/// `sim:iss`, as Open Notify serves it; `sim:iss?shape=wheretheiss` as wheretheiss.at does.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Simulate {
-    pub shape: Shape,
-    /// Simulated milliseconds from one reply to the next; `None` follows the clock.
-    pub step: Option<u64>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shape {
-    OpenNotify,
-    WhereTheIssAt,
 }
 
 /// Where messages go.
@@ -105,7 +94,7 @@ impl FromStr for SourceUri {
             "http" | "https" => http(uri).map(Self::Http),
             "kafka" => topic(uri, rest).map(Self::Topic),
             "file" => path(uri, "file", rest).map(Self::File),
-            "sim" => simulate(uri, rest).map(Self::Simulate),
+            "sim" => simulate::simulate(uri, rest).map(Self::Simulate),
             "delta" => location(uri, "delta", rest).map(Self::Delta),
             "parquet" | "sqlite" => Err(wrong(uri, &format!("{scheme}: only writes"), "")),
             "csv" => {
@@ -200,21 +189,6 @@ impl FromStr for LogUri {
     }
 }
 
-impl FromStr for Shape {
-    type Err = UriError;
-
-    fn from_str(shape: &str) -> Result<Self, UriError> {
-        match shape {
-            "open-notify" => Ok(Self::OpenNotify),
-            "wheretheiss" => Ok(Self::WhereTheIssAt),
-            _ => Err(UriError(format!(
-                "unknown shape \"{}\"; there are \"open-notify\" and \"wheretheiss\"",
-                excerpt(shape, 40)
-            ))),
-        }
-    }
-}
-
 fn http(uri: &str) -> Result<url::Url, UriError> {
     let slashes = uri.split_once(':').is_some_and(|(_, rest)| rest.starts_with("//") && !rest.starts_with("///"));
     match url::Url::parse(uri) {
@@ -306,28 +280,6 @@ fn location(uri: &str, scheme: &str, rest: &str) -> Result<Location, UriError> {
     Ok(Location::Bucket { bucket: bucket.to_owned(), prefix: prefix.to_owned() })
 }
 
-fn simulate(uri: &str, rest: &str) -> Result<Simulate, UriError> {
-    let (name, query) = rest.split_once('?').unwrap_or((rest, ""));
-    if name != "iss" {
-        return Err(wrong(uri, &format!("unknown simulator \"{}\"; there is ", excerpt(name, 40)), "\"sim:iss\""));
-    }
-    let mut simulate = Simulate { shape: Shape::OpenNotify, step: None };
-    for (key, value) in url::form_urlencoded::parse(query.as_bytes()) {
-        match key.as_ref() {
-            "shape" => simulate.shape = value.parse().map_err(|error: UriError| wrong(uri, &error.0, ""))?,
-            "step" => {
-                let step: Period = value.parse().map_err(|error| wrong(uri, &format!("step: {error}"), ""))?;
-                simulate.step = Some(u64::try_from(step.0.as_millis()).unwrap_or(u64::MAX));
-            }
-            _ => {
-                let hint = did_you_mean(nearest(&key, ["shape", "step"]));
-                return Err(wrong(uri, &format!("unknown parameter \"{}\"", excerpt(&key, 40)), &hint));
-            }
-        }
-    }
-    Ok(simulate)
-}
-
 /// The scheme in lower case, and what follows its colon.
 fn split(uri: &str) -> Option<(String, &str)> {
     let (scheme, rest) = uri.split_once(':')?;
@@ -382,21 +334,6 @@ impl fmt::Display for LettersUri {
         match self {
             Self::Topic(topic) => write!(f, "{topic}"),
             Self::Lines(path) => write!(f, "jsonl:{}", path.display()),
-        }
-    }
-}
-
-impl fmt::Display for Simulate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("sim:iss")?;
-        let mut separator = '?';
-        if self.shape == Shape::WhereTheIssAt {
-            f.write_str("?shape=wheretheiss")?;
-            separator = '&';
-        }
-        match self.step {
-            Some(step) => write!(f, "{separator}step={step}ms"),
-            None => Ok(()),
         }
     }
 }

@@ -5,6 +5,7 @@
 //! sink where it can, else the position last (Invariant 1). What a failing plugin or a new version on trial leads to is
 //! decided in `worker/poison.rs` and `worker/change.rs`: both go back to the last checkpoint, as a crash does.
 
+mod answer;
 mod change;
 mod poison;
 
@@ -50,7 +51,8 @@ pub struct Worker<'a> {
 /// again.
 pub fn run(worker: Worker<'_>, order: impl Fn() -> Order) -> anyhow::Result<()> {
     let (tasks, change, unfit, suspects) = (BTreeMap::new(), Change::None, BTreeSet::new(), Suspects::default());
-    Loop { worker, tasks, draining: false, held: false, change, seen: None, unfit, suspects }.run(order)
+    let (asked, mute) = (0, false);
+    Loop { worker, tasks, draining: false, held: false, change, seen: None, unfit, suspects, asked, mute }.run(order)
 }
 
 struct Loop<'a> {
@@ -65,6 +67,10 @@ struct Loop<'a> {
     /// Of each version that was swapped in elsewhere and could not be put to work here, its place and when that was.
     unfit: BTreeSet<(usize, i64)>,
     suspects: Suspects,
+    /// Which questions it has looked at.
+    asked: u64,
+    /// Whether a plugin failed on a question since the last commit.
+    mute: bool,
 }
 
 impl Loop<'_> {
@@ -92,6 +98,7 @@ impl Loop<'_> {
     fn turn(&mut self) -> anyhow::Result<bool> {
         self.hold()?;
         self.look_for_changes()?;
+        self.answer_questions()?;
         let found = self.worker.source.poll(self.wait())?;
         // Where nothing came, nothing waits in any partition; else each has its turn.
         let turns = if matches!(found, Poll::Idle) { 0 } else { self.tasks.len() };
@@ -297,6 +304,7 @@ impl Loop<'_> {
             failures.went_well(rejects.counters.pending("messages in"));
             rejects.counters.commit();
             rejects.refused = 0;
+            self.mute = false;
         }
         self.committed(parts, ready)?;
         Ok(true)

@@ -97,6 +97,7 @@ fn options(url: &Url) -> Options {
         max_body: 1 << 20,
         max_decoded: 1 << 20,
         distinct: None,
+        key: None,
     }
 }
 

@@ -1,5 +1,6 @@
 //! The host from outside: conformance of each trait, and the program as its user runs it.
 
+mod cells;
 mod chaos;
 mod cli;
 mod compile;
@@ -16,13 +17,18 @@ mod kafka;
 mod kill;
 mod operator;
 mod panics;
+mod parquet;
 mod poison;
 mod program;
+mod query;
+mod readers;
 mod readme;
 mod replay;
 mod s3;
+mod schema;
 mod simulate;
 mod slow;
+mod sqlite;
 mod stream;
 mod swap;
 mod upgrades;

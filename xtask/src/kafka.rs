@@ -2,9 +2,9 @@
 //!
 //! Needs Java 17 and, the first time, Maven.
 
-mod broker;
+pub(crate) mod broker;
 mod detached;
-mod jars;
+pub(crate) mod jars;
 
 pub use broker::Broker;
 pub use detached::Detached;

@@ -1,9 +1,12 @@
-//! What the host's tests share with the chores: running programs, a Kafka broker and an S3 service to test on.
+//! What the host's tests share with the chores: running programs, a Kafka broker, a schema registry and an S3 service to
+//! test on, and a Python to read with.
 
 pub mod command;
 pub mod kafka;
 pub mod minio;
 mod process;
+pub mod python;
+pub mod registry;
 
 use std::path::{Path, PathBuf};
 

@@ -15,6 +15,7 @@ use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use xtask::kafka::{self, Detached};
 use xtask::minio;
+use xtask::registry;
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "The project's chores")]
@@ -52,6 +53,9 @@ enum Chore {
     /// MinIO, an S3 service, on this machine
     #[command(subcommand)]
     Minio(Minio),
+    /// A schema registry on this machine
+    #[command(subcommand)]
+    Registry(Registry),
 }
 
 #[derive(Subcommand)]
@@ -65,6 +69,23 @@ enum Minio {
         dir: Option<PathBuf>,
     },
     /// Stop it; its data stay
+    Stop {
+        #[arg(long)]
+        dir: Option<PathBuf>,
+    },
+}
+
+#[derive(Subcommand)]
+enum Registry {
+    /// Start Apicurio Registry, which keeps what it knows in memory until it is stopped
+    Start {
+        #[arg(long, default_value_t = 8081)]
+        port: u16,
+        /// The folder of its log [default: registry in cargo's target folder]
+        #[arg(long)]
+        dir: Option<PathBuf>,
+    },
+    /// Stop it
     Stop {
         #[arg(long)]
         dir: Option<PathBuf>,
@@ -103,6 +124,7 @@ fn main() -> ExitCode {
         Chore::Chaos(chaos) => chaos::run(&chaos),
         Chore::Kafka(command) => kafka_command(command).map(|()| true),
         Chore::Minio(command) => minio_command(command).map(|()| true),
+        Chore::Registry(command) => registry_command(command).map(|()| true),
     };
     match passed {
         Ok(true) => ExitCode::SUCCESS,
@@ -152,6 +174,16 @@ fn minio_command(command: Minio) -> Result<()> {
             let service = minio::Detached::find(&dir).with_context(|| format!("no MinIO runs in {}", dir.display()))?;
             service.stop(&dir)?;
         }
+    }
+    Ok(())
+}
+
+fn registry_command(command: Registry) -> Result<()> {
+    setup::check(&[setup::KAFKA])?;
+    let folder = |dir: Option<PathBuf>| std::path::absolute(dir.unwrap_or_else(|| xtask::target().join("registry")));
+    match command {
+        Registry::Start { port, dir } => println!("{}", registry::start(&folder(dir)?, port)?),
+        Registry::Stop { dir } => registry::stop(&folder(dir)?)?,
     }
     Ok(())
 }

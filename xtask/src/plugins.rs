@@ -15,7 +15,8 @@ pub const TARGET: &str = "wasm32-wasip2";
 const PROFILE: &str = "plugin";
 
 /// Crates in `plugins/` whose library is a component.
-const CRATES: &[&str] = &["flatten", "hostile", "hostile_socket", "max-altitude", "window-counts"];
+const CRATES: &[&str] =
+    &["flatten", "hostile", "hostile_socket", "max-altitude", "routes", "turnstiles", "window-counts"];
 
 /// The examples of `plugins/versions`, each a component.
 const VERSIONS: &[&str] = &["flatten-changed", "stamp-1", "stamp-2", "stamp-3", "stamp-trap", "window-counts-1"];

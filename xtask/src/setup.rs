@@ -67,6 +67,10 @@ pub const MINIO: &[Need] = &[Need {
     present: || xtask::minio::is_there() || program("go"),
 }];
 
+/// For the readers of files and tables that tests compare with, unless `APOGEE_PYTHON` has them.
+pub const PYTHON: &[Need] =
+    &[Need { what: "Python 3.10 or newer with venv", debian: "python3-venv", macos: "python", present: python }];
+
 /// An error that names everything of `needs` that is missing.
 pub fn check(needs: &[&[Need]]) -> Result<()> {
     let missing: Vec<Need> =
@@ -134,6 +138,12 @@ fn openssl_headers() -> bool {
 fn zlib_headers() -> bool {
     // On macOS they come with the compiler.
     cfg!(target_os = "macos") || package("zlib")
+}
+
+fn python() -> bool {
+    let probe = "import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 10))";
+    let named = std::env::var_os("APOGEE_PYTHON").is_some_and(|python| !python.is_empty());
+    named || command::output(Command::new("python3").args(["-c", probe])).is_ok()
 }
 
 fn version(program: &str, flag: &str) -> Option<u32> {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use xtask::kafka::Broker;
 use xtask::minio::Minio;
+use xtask::registry::Registry;
 use xtask::{command, root, target};
 
 use crate::{plugins, setup};
@@ -15,7 +16,8 @@ use crate::{plugins, setup};
 ///
 /// The lints that fail do not keep the tests from running, whose own lines are the last.
 pub fn run(filter: &[String]) -> Result<bool> {
-    setup::check(&[setup::HOST, setup::NODE, setup::KAFKA, setup::OPENSSL, setup::STRACE, setup::MINIO])?;
+    let needs = [setup::HOST, setup::NODE, setup::KAFKA, setup::OPENSSL, setup::STRACE, setup::PYTHON, setup::MINIO];
+    setup::check(&needs)?;
     let mut steps = Steps::default();
     if filter.is_empty() {
         steps.step("format", || command::run(cargo().args(["fmt", "--all", "--check"])));
@@ -31,17 +33,22 @@ pub fn run(filter: &[String]) -> Result<bool> {
     if filter.is_empty() {
         steps.step("demo", demo);
     }
+    let python = steps.needed("python", xtask::python::interpreter)?;
     let broker = steps.needed("kafka", broker)?;
     let minio = steps.needed("minio", minio)?;
+    let registry = steps.needed("registry", registry)?;
     steps.print();
 
     let mut tests = cargo();
-    tests.args(["test", "--workspace", "--no-fail-fast", "--"]).args(filter);
+    tests.args(["test", "--workspace", "--no-fail-fast", "--"]).args(filter).env("APOGEE_PYTHON", python);
     if let Some(broker) = &broker {
         tests.env("KAFKA_BROKERS", broker.address());
     }
     if let Some(minio) = &minio {
         tests.env("S3_ENDPOINT", minio.endpoint());
+    }
+    if let Some(registry) = &registry {
+        tests.env("SCHEMA_REGISTRY", registry.url());
     }
     Ok(tests.status()?.success() && steps.all_passed())
 }
@@ -65,6 +72,14 @@ fn minio() -> Result<Option<Minio>> {
     match std::env::var("S3_ENDPOINT") {
         Ok(endpoint) if !endpoint.is_empty() => Ok(None),
         _ => Minio::scratch(&target().join("tmp")).map(Some),
+    }
+}
+
+/// One schema registry for all tests; none where `SCHEMA_REGISTRY` is the URL of one.
+fn registry() -> Result<Option<Registry>> {
+    match std::env::var("SCHEMA_REGISTRY") {
+        Ok(url) if !url.is_empty() => Ok(None),
+        _ => Registry::start(&target().join("tmp/registry")).map(Some),
     }
 }
 

@@ -11,9 +11,12 @@ use crate::failures::{Policy, Rule};
 use crate::log::Start;
 use crate::partitioning::Finding;
 use crate::plugin::{Engine, Field, Plugin};
+use crate::query;
+use crate::schema::{self, Schema, Wire};
 use crate::sink;
 use crate::source::delta;
 use crate::source::file::Format;
+use crate::uri::TopicUri;
 use crate::version::Version;
 
 const EXAMPLES: &str = "\
@@ -61,19 +64,53 @@ fn check(file: &Path, engine: &mut Option<Engine>) -> anyhow::Result<Vec<Rows>> 
         let plugins = crate::load::plugins(stage, engine)?;
         // A sink that this chain cannot feed is a mistake that would show only at the start.
         crate::load::fields(stage, &plugins)?;
-        stages.push((stage, plugins));
+        let schemas = Schemas::of(stage)?;
+        stages.push((stage, plugins, schemas));
     }
-    let findings = crate::load::findings(stages.iter().map(|(stage, plugins)| (*stage, plugins.as_slice())));
-    Ok(stages.iter().map(|(stage, plugins)| rows(file, stage, plugins, &findings)).collect())
+    query::check(&pipeline)?;
+    query::check_plugins(&pipeline, stages.iter().flat_map(|(_, plugins, _)| plugins))?;
+    let findings = crate::load::findings(stages.iter().map(|(stage, plugins, _)| (*stage, plugins.as_slice())));
+    Ok(stages.iter().map(|(stage, plugins, schemas)| rows(file, stage, plugins, schemas, &findings)).collect())
 }
 
-fn rows(file: &Path, stage: &Pipeline, plugins: &[Version], findings: &[Finding]) -> Rows {
+/// The schemas of what a stage reads and writes, in words.
+struct Schemas {
+    read: Option<String>,
+    written: Option<String>,
+}
+
+impl Schemas {
+    /// Reads the files of the schemas, and asks no registry.
+    fn of(stage: &Pipeline) -> anyhow::Result<Self> {
+        let written = match &stage.sink {
+            Sink::Topic(topic) => Some(topic),
+            _ => None,
+        };
+        let read = stage.source_schema.as_ref().zip(stage.reads());
+        let written = stage.sink_schema.as_ref().zip(written);
+        let words = |(options, topic): (&schema::Options, &TopicUri)| schema(options, &topic.topic);
+        Ok(Self { read: read.map(words).transpose()?, written: written.map(words).transpose()? })
+    }
+}
+
+fn schema(options: &schema::Options, topic: &str) -> anyhow::Result<String> {
+    let title = Schema::load(options)?.title();
+    let wire = if options.wire == Wire::Avro { "Avro" } else { "JSON" };
+    let framed = match &options.registry {
+        Some(registry) => format!("{wire} after its number in {} (subject {})", registry.url, registry.subject(topic)),
+        None => format!("{wire} and nothing else"),
+    };
+    Ok(format!("{title}; on the wire {framed}"))
+}
+
+fn rows(file: &Path, stage: &Pipeline, plugins: &[Version], schemas: &Schemas, findings: &[Finding]) -> Rows {
     let mut rows =
         vec![("pipeline", format!("{} ({})", stage.name, file.display())), ("source", source(&stage.source))];
     if !stage.source.goes_back() {
         let kept_nowhere = || "none: what is polled is not kept".to_owned();
         rows.push(("via", stage.via.as_ref().map_or_else(kept_nowhere, ToString::to_string)));
     }
+    rows.extend(schemas.read.iter().map(|schema| ("read by", schema.clone())));
     rows.extend(plugins.iter().map(|version| ("plugin", self::plugin(&version.plugin, &version.opened.fields))));
     let own = findings.iter().filter(|finding| finding.pipeline == stage.name);
     rows.extend(own.map(|finding| ("partitioning", finding.to_string())));
@@ -81,6 +118,7 @@ fn rows(file: &Path, stage: &Pipeline, plugins: &[Version], findings: &[Finding]
         rows.push(("event time", event_time(stage)));
     }
     rows.push(("sink", sink(&stage.sink)));
+    rows.extend(schemas.written.iter().map(|schema| ("written by", schema.clone())));
     rows.push(("delivery", delivery(stage)));
     rows.push(("checkpoints", checkpoints(stage, plugins.iter().any(|version| version.plugin.has_state()))));
     rows.push(("workers", workers(stage)));
@@ -89,6 +127,10 @@ fn rows(file: &Path, stage: &Pipeline, plugins: &[Version], findings: &[Finding]
     rows.push(("failures", failures(stage.failures)));
     rows.push(("until", until(stage)));
     rows.push(("log", stage.log.display().to_string()));
+    if let Some(queries) = &stage.queries {
+        let paths: Vec<&str> = queries.queries.iter().map(|query| query.path.as_str()).collect();
+        rows.push(("queries", format!("http://{}, {}", queries.listen, paths.join(", "))));
+    }
     rows
 }
 
@@ -271,13 +313,9 @@ fn until(stage: &Pipeline) -> String {
 fn plugin(plugin: &Plugin, fields: &[Field]) -> String {
     let fields = match fields {
         [] => "fields not known in advance".to_owned(),
-        fields => fields.iter().map(field).collect::<Vec<_>>().join(", "),
+        fields => crate::load::shown(fields),
     };
     let description = &plugin.description;
     let state = if plugin.has_state() { ", keeps state" } else { "" };
     format!("{} {}{state}: {fields}", printable(&description.name), printable(&description.version))
-}
-
-fn field(field: &Field) -> String {
-    format!("{} {}{}", printable(&field.name), field.kind, if field.nullable { "?" } else { "" })
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use axum::http::uri::Authority;
 use clap::Args;
-use native_tls::{Identity, Protocol, TlsAcceptor};
+use native_tls::TlsAcceptor;
 use url::{Host, Url};
 
 use crate::config::Error;
@@ -13,6 +13,7 @@ use crate::config::error::unreadable;
 use crate::control::api::Status;
 use crate::control::client::{self, ClientError, Remote};
 use crate::control::server::Network;
+use crate::control::tls;
 use crate::control::token::{Token, VARIABLE};
 
 /// How a host listens, besides on its Unix socket, and whether it follows its plugins' files.
@@ -54,22 +55,14 @@ impl Listen {
                  --control-cert FILE and --control-key FILE, or listen on 127.0.0.1"
             )));
         }
-        Ok(Some(Network { address, token, tls, names: self.control_host.clone() }))
+        let (named, names) = ("--control", self.control_host.clone());
+        Ok(Some(Network { address, named, token: Some(token), tls, names }))
     }
 
     fn tls(&self) -> Result<Option<TlsAcceptor>, Error> {
         let (Some(certificate), Some(key)) = (&self.control_cert, &self.control_key) else { return Ok(None) };
-        let read = |path: &PathBuf| std::fs::read(path).map_err(|error| unreadable(path, &error));
-        let identity = Identity::from_pkcs8(&read(certificate)?, &read(key)?);
-        let build = |identity| TlsAcceptor::builder(identity).min_protocol_version(Some(Protocol::Tlsv12)).build();
-        identity.and_then(build).map(Some).map_err(|error| {
-            Error::Arguments(format!(
-                "--control-cert {}, --control-key {}: no certificate with its key in PEM ({error}); a key is converted \
-                 with: openssl pkcs8 -topk8 -nodes",
-                certificate.display(),
-                key.display()
-            ))
-        })
+        let named = format!("--control-cert {}, --control-key {}", certificate.display(), key.display());
+        tls::acceptor(certificate, key, &named).map(Some)
     }
 }
 

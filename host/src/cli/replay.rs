@@ -133,7 +133,7 @@ fn print(
         while let Some(fetch) = history.next()? {
             count(counters, &fetch);
             let Output { messages, rejected: own, .. } =
-                instance.process(&fetch.batch).with_context(|| place(&fetch))?;
+                process(&mut instance, &fetch).with_context(|| place(&fetch))?;
             counters.add("rejected by the plugin", own.len() as u64);
             let room = SHOWN - rejected.len();
             rejected.extend(own.into_iter().take(room).map(|rejection| {
@@ -154,6 +154,11 @@ fn print(
         error_line(&summary("replay", counters, elapsed));
     }
     Ok(())
+}
+
+fn process(instance: &mut Instance, fetch: &Fetch) -> Result<Output, PluginError> {
+    instance.locate(fetch.partition, &fetch.offsets)?;
+    instance.process(&fetch.batch)
 }
 
 fn write(batch: &Batch, counters: &Counters) -> io::Result<()> {
@@ -182,9 +187,9 @@ fn compare(
         };
         while let Some(fetch) = history.next()?.filter(|_| !comparison.has_failed()) {
             count(counters, &fetch);
-            let (from_old, took_old) = timed(|| one.process(&fetch.batch));
+            let (from_old, took_old) = timed(|| process(&mut one, &fetch));
             let from_old = from_old.with_context(|| place(&fetch))?;
-            match timed(|| other.process(&fetch.batch)) {
+            match timed(|| process(&mut other, &fetch)) {
                 (Ok(from_new), took_new) => {
                     comparison.output(partition, &fetch.batch, &fetch.offsets, &from_old, &from_new);
                     comparison.took(fetch.batch.len(), took_old, took_new);

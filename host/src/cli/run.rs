@@ -151,12 +151,20 @@ pub(super) fn run(pipelines: &[Pipeline], listen: &Listen, global: Global) -> an
     let progress = Progress::start(shown, style)?;
 
     let registry = Arc::new(Registry::default());
-    let _server = Server::start(&registry, network)?;
+    let _server = Server::control(&registry, network)?;
+    let _queries =
+        pipelines.iter().map(|pipeline| crate::query::serve(pipeline, &registry)).collect::<Result<Vec<_>, _>>()?;
     let _watching = listen.watch.then(|| Watching::start(pipelines, &registry)).transpose()?;
     let start = Instant::now();
     let results = together(&runs, &engine, &registry);
     drop(progress);
-    conclude(&runs, results, start.elapsed(), global)
+    conclude(&runs, results, start.elapsed(), global)?;
+    // What was found out can still be asked.
+    let stays = |pipeline: &Pipeline| pipeline.queries.as_ref().is_some_and(|queries| queries.stay);
+    for (_, _, stop) in runs.iter().filter(|(pipeline, ..)| stays(pipeline)) {
+        stop.wait();
+    }
+    Ok(())
 }
 
 /// A pipeline with what it counts and how it is asked to stop.

@@ -124,8 +124,8 @@ impl Asked {
             self.until = None;
         }
         if let (Some(new), Some(old)) = (new.polled(), self.source.polled()) {
-            let url = new.url.clone();
-            *new = crate::source::http::Options { url, ..old.clone() };
+            let (url, key) = (new.url.clone(), old.key.clone().or(new.key.take()));
+            *new = crate::source::http::Options { url, key, ..old.clone() };
         }
         self.source = new;
     }

@@ -29,7 +29,9 @@ impl Overrides {
             Key::Sink => self.to.is_some(),
             Key::Workers => self.workers.is_some(),
             Key::Delivery => self.delivery.is_some(),
-            Key::Name | Key::Close | Key::Batch | Key::Through(_) | Key::DeadLetters | Key::Interval => false,
+            Key::Name | Key::Close | Key::Batch | Key::Through(_) | Key::DeadLetters | Key::Interval | Key::Queries => {
+                false
+            }
         }
     }
 }

@@ -20,7 +20,7 @@ use crate::log::Start;
 use crate::plugin::{Limits, MOST_MEMORY, MOST_TABLE_ELEMENTS};
 use crate::sink::{csv, files, parquet};
 use crate::source::file::Format;
-use crate::source::{self, delta};
+use crate::source::{self, delta, http};
 use crate::uri::SourceUri;
 
 /// Batches of more messages than this are cut by their bytes anyway.
@@ -37,6 +37,7 @@ pub(super) fn resolve(written: written::Pipeline, path: &Path) -> Result<(Asked,
     places.add(Key::Name, &written.name);
     places.add(Key::DeadLetters, &written.dead_letters);
     places.add(Key::Workers, &written.workers);
+    places.add(Key::Queries, &written.queries);
     let name = match written.name {
         Some(name) => name.into_inner(),
         None => path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
@@ -185,6 +186,13 @@ fn source(written: &Spanned<written::Source>) -> Result<Source, Fault> {
             let shown = excerpt(pointer.get_ref(), 60);
             return Err(fault(Some(pointer.span()), format!("a JSON pointer starts with a slash; write \"/{shown}\"")));
         }
+        if let Some(key) = &keys.key {
+            options.key = Some(self::key(key)?);
+        }
+        if let (Some(http::Key::Field(_)), Some(pointer)) = (&options.key, &keys.distinct) {
+            let what = "a JSON pointer finds nothing in replies that are CSV, as a number in `key` says; leave it out";
+            return Err(fault(Some(pointer.span()), what));
+        }
     }
     match (&mut source, &keys.start) {
         (Source::Topic(_, start), Some(asked)) => {
@@ -202,6 +210,19 @@ fn source(written: &Spanned<written::Source>) -> Result<Source, Fault> {
         options.start = delta::Start::Version(*version.get_ref());
     }
     Ok(source)
+}
+
+/// Where the key of a polled message is.
+fn key(written: &Spanned<written::Key>) -> Result<http::Key, Fault> {
+    match written.get_ref() {
+        written::Key::Pointer(pointer) if pointer.starts_with('/') => Ok(http::Key::Pointer(pointer.clone())),
+        written::Key::Pointer(pointer) => {
+            let shown = excerpt(pointer, 60);
+            Err(fault(Some(written.span()), format!("a JSON pointer starts with a slash; write \"/{shown}\"")))
+        }
+        written::Key::Field(0) => Err(fault(Some(written.span()), "fields are counted from 1; write 1 or more")),
+        written::Key::Field(number) => Ok(http::Key::Field(*number as usize - 1)),
+    }
 }
 
 /// Refuses keys that mean nothing to the source at hand.
@@ -404,6 +425,12 @@ fn stages(written: Option<List<Spanned<written::Plugin>>>, path: &Path, places: 
         if let (Some(schema), None) = (&schema, &through) {
             let what =
                 "the schema of a topic between plugins stands beside its `through`; that of the end is [sink.schema]";
+            return Err(fault(Some(schema.span()), what));
+        }
+        if let (Some(schema), Some(through)) = (&schema, &through)
+            && matches!(through.get_ref().0, crate::uri::Through::Delta(_))
+        {
+            let what = "a schema is that of messages on a topic, and a table has its own; remove it";
             return Err(fault(Some(schema.span()), what));
         }
         let schema = lake::schema(schema.as_ref(), path)?;

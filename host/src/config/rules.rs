@@ -5,6 +5,7 @@ use std::path::{Path, absolute};
 use crate::config::asked::Asked;
 use crate::config::text::excerpt;
 use crate::config::{Delivery, Error, Pipeline, Sink, Source, Until};
+use crate::query::Ask;
 use crate::uri::{LettersUri, Location};
 
 /// Of a pipeline's name and of its group: what the host adds to name topics must fit, too.
@@ -32,6 +33,7 @@ pub(super) enum Key {
     Workers,
     Delivery,
     Interval,
+    Queries,
 }
 
 /// A rule that is broken, if it is.
@@ -52,6 +54,7 @@ impl Key {
             Self::Workers => "workers",
             Self::Delivery => "delivery",
             Self::Interval => "interval",
+            Self::Queries => "queries",
         }
     }
 }
@@ -82,6 +85,7 @@ pub(super) fn contradiction(asked: &Asked, line: &[&Pipeline]) -> Option<Contrad
         .or_else(|| rounds(line))
         .or_else(|| sharing(asked, line))
         .or_else(|| line.last().and_then(|last| commits(last)))
+        .or_else(|| line.last().and_then(|last| tables(last)))
         .map(broken)
 }
 
@@ -201,6 +205,17 @@ fn commits(last: &Pipeline) -> Broken {
         longest * 2
     );
     Some((Key::Interval, what))
+}
+
+/// Whether there are tables for those who ask for them.
+fn tables(last: &Pipeline) -> Broken {
+    let queries = last.queries.as_ref().filter(|queries| queries.file(&last.sink).is_none())?;
+    let query = queries.queries.iter().find(|query| matches!(query.ask, Ask::Tables(_)))?;
+    let what = format!(
+        "{} asks tables, and {} has none; write to sqlite:, or name the file of the tables with `database`",
+        query.path, last.sink
+    );
+    Some((Key::Queries, what))
 }
 
 #[cfg(test)]

@@ -68,7 +68,7 @@ pub(super) struct Source {
 
 /// Where the key of a polled message is: a JSON pointer, or the number of a CSV field, counted from 1.
 #[derive(serde::Deserialize)]
-#[serde(untagged, expecting = "a JSON pointer such as \"/id\", or the number of a CSV field, counted from 1")]
+#[serde(untagged, expecting = "write a JSON pointer such as \"/id\", or the number of a CSV field, counted from 1")]
 pub(super) enum Key {
     Pointer(String),
     Field(u32),

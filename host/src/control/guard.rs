@@ -9,12 +9,12 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::http::header::{
-    AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderName, HeaderValue, ORIGIN, UPGRADE, X_CONTENT_TYPE_OPTIONS,
+    AUTHORIZATION, CACHE_CONTROL, HOST, HeaderName, HeaderValue, ORIGIN, UPGRADE, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::uri::Authority;
 use axum::http::{Method, StatusCode};
 use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 
 use crate::config::text::excerpt;
 use crate::control::routes::Failure;
@@ -23,16 +23,45 @@ use crate::control::token::Token;
 /// A longer request line names nothing that there is.
 const LONGEST: usize = 8 << 10;
 
+/// How whatever is served speaks of itself.
+pub struct Manner {
+    /// In the log.
+    pub name: &'static str,
+    /// Where a name of this host is added.
+    pub names: &'static str,
+    /// Where the token is named.
+    pub token: &'static str,
+    pub refuse: fn(Failure) -> Response,
+}
+
 /// Where a request comes in.
-pub(super) enum Door {
-    Socket,
-    Network { token: Token, authorities: Vec<Authority> },
+pub(super) struct Door {
+    manner: &'static Manner,
+    /// `None` for a Unix socket.
+    network: Option<Authorized>,
+}
+
+/// Whom the network may ask for, and with which token; without one it is whoever is on this machine.
+struct Authorized {
+    token: Option<Token>,
+    authorities: Vec<Authority>,
 }
 
 impl Door {
+    pub fn socket(manner: &'static Manner) -> Self {
+        Self { manner, network: None }
+    }
+
     /// `names` are those by which others know this host, with or without a port.
-    pub fn network(token: Token, address: SocketAddr, is_tls: bool, names: &[Authority]) -> Self {
-        Self::Network { token, authorities: authorities(address, is_tls, names) }
+    pub fn network(
+        manner: &'static Manner,
+        token: Option<Token>,
+        address: SocketAddr,
+        is_tls: bool,
+        names: &[Authority],
+    ) -> Self {
+        let authorities = authorities(address, is_tls, names);
+        Self { manner, network: Some(Authorized { token, authorities }) }
     }
 
     /// The reason for which a request is not even looked at.
@@ -45,7 +74,7 @@ impl Door {
         if headers.contains_key(UPGRADE) || request.method() == Method::CONNECT {
             return forbidden("nothing is upgraded here, nor relayed");
         }
-        let Self::Network { token, authorities } = self else {
+        let Some(Authorized { token, authorities }) = &self.network else {
             return if headers.contains_key(ORIGIN) { forbidden("no web page may ask this socket") } else { Ok(()) };
         };
         let ours = |text: &str| text.parse::<Authority>().is_ok_and(|asked| authorities.contains(&asked));
@@ -54,7 +83,7 @@ impl Door {
         let absolute = request.uri().authority().is_none_or(|authority| authorities.contains(authority));
         if !absolute || !host.is_some_and(ours) {
             let host = excerpt(host.unwrap_or("none, or several"), 80);
-            return forbidden(&format!("this is not host {host}; a name of it is added with --control-host NAME"));
+            return forbidden(&format!("this is not host {host}; a name of it is added with {}", self.manner.names));
         }
         for origin in headers.get_all(ORIGIN) {
             let origin = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
@@ -67,10 +96,11 @@ impl Door {
                 return forbidden("a page of another site may not ask");
             }
         }
+        let Some(token) = token else { return Ok(()) };
         let shown =
             headers.get(AUTHORIZATION).map(HeaderValue::as_bytes).and_then(|shown| shown.strip_prefix(b"Bearer "));
         if !shown.is_some_and(|shown| token.is(shown)) {
-            let what = "the token of --control-token is wanted, as `Authorization: Bearer TOKEN`".to_owned();
+            let what = format!("the token of {} is wanted, as `Authorization: Bearer TOKEN`", self.manner.token);
             return Err(Failure(StatusCode::UNAUTHORIZED, what));
         }
         Ok(())
@@ -101,16 +131,15 @@ pub(super) async fn guard(State(door): State<Arc<Door>>, request: Request, next:
     let is_known = refusal.is_ok();
     let mut response = match refusal {
         Ok(()) => next.run(request).await,
-        Err(failure) => failure.into_response(),
+        Err(failure) => (door.manner.refuse)(failure),
     };
     // Strangers are not to fill the log.
     if !is_known {
-        tracing::debug!("control: {method} {path}: {}", response.status());
+        tracing::debug!("{}: {method} {path}: {}", door.manner.name, response.status());
     } else if !reads || response.status().is_client_error() {
-        tracing::info!("control: {method} {path}: {}", response.status());
+        tracing::info!("{}: {method} {path}: {}", door.manner.name, response.status());
     }
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response

@@ -1,6 +1,6 @@
 //! What the workers of a pipeline and those who ask about it share.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::config::Pipeline;
 use crate::control::api::{Answer, Ended, PipelineStatus, Plan, PluginStatus, TaskStatus};
 use crate::control::plan;
+use crate::control::questions::{Questions, Unanswered};
 use crate::metrics::Counters;
 use crate::plugin::PluginError;
 use crate::swap::{Aim, Canary, Outcome, Proposal, Trial};
@@ -23,6 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 pub struct Registry {
     /// For each name, its line of pipelines, first to last.
     pipelines: Mutex<BTreeMap<String, Vec<Arc<Handle>>>>,
+    /// Those that were asked to begin.
+    begun: Mutex<BTreeSet<String>>,
 }
 
 /// One pipeline of a line.
@@ -39,6 +42,7 @@ pub struct Handle {
     tasks: Mutex<BTreeMap<(usize, i32), TaskStatus>>,
     /// The canary that was asked for last.
     canary: Mutex<Option<Arc<Proposal>>>,
+    pub questions: Questions,
 }
 
 /// What somebody wants to run instead.
@@ -89,6 +93,26 @@ impl Registry {
             let names: Vec<&str> = pipelines.keys().map(String::as_str).collect();
             Refused::Unknown(format!("no pipeline {name:?} runs here; there is {}", names.join(", ")))
         })
+    }
+
+    /// Lets a pipeline begin that waits to be asked.
+    pub fn begin(&self, name: &str) {
+        self.begun.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned());
+    }
+
+    pub fn has_begun(&self, name: &str) -> bool {
+        self.begun.lock().unwrap_or_else(PoisonError::into_inner).contains(name)
+    }
+
+    /// Asks the live state of a plugin in the line of that name; an answer for each partition, in their order.
+    pub fn ask(&self, name: &str, plugin: &str, question: &str, time: Duration) -> Result<Vec<String>, Unanswered> {
+        for handle in self.line(name).map_err(|error| Unanswered::Nobody(error.to_string()))? {
+            let versions = handle.versions.current();
+            if let Some(slot) = versions.iter().position(|version| version.plugin.description.name == plugin) {
+                return handle.ask(slot, question, time);
+            }
+        }
+        Err(Unanswered::Nobody(format!("pipeline {name} has no plugin {plugin} any more")))
     }
 
     /// Says what would change; and where, with what.
@@ -178,6 +202,7 @@ impl Handle {
             ended: Mutex::default(),
             tasks: Mutex::default(),
             canary: Mutex::default(),
+            questions: Questions::default(),
         })
     }
 
@@ -276,6 +301,21 @@ impl Handle {
     /// Whether any worker has a partition.
     pub fn has_tasks(&self) -> bool {
         !self.tasks.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
+    /// Asks a plugin in every partition that is this host's.
+    fn ask(&self, slot: usize, question: &str, time: Duration) -> Result<Vec<String>, Unanswered> {
+        let there = || -> BTreeSet<i32> {
+            let tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+            tasks.keys().map(|(_, partition)| *partition).collect()
+        };
+        let nobody = || self.runs().map_err(|error| Unanswered::Nobody(format!("{error}, and its live state with it")));
+        self.questions.ask(slot, question, time, there, nobody)
+    }
+
+    /// What it ended with, where that was an error.
+    pub fn failed(&self) -> Option<String> {
+        self.ended().as_ref().and_then(|ended| ended.error.clone())
     }
 
     /// Tells how a task of a worker stands.

@@ -110,14 +110,19 @@ fn imports(old: &Version, new: &Version) -> Option<String> {
 }
 
 /// Why a sink with columns cannot take what the last plugin would put out. Its columns are those of what it was opened
-/// for: it refuses a message with another field, and would leave a column that is gone empty for ever.
+/// for: it refuses a message with another field, and would leave a column that is gone empty for ever. Only CSV does not
+/// mind of which kind they are.
 fn columns(handle: &Handle, slot: usize, new: &Version) -> Option<String> {
     let sink = &handle.pipeline.sink;
     if matches!(sink, Sink::Topic(_) | Sink::Stdout) {
         return None;
     }
     let last = handle.versions.file().last().filter(|_| slot + 1 == handle.versions.file().len())?;
-    let names = |version: &Version| version.opened.fields.iter().map(|field| field.name.clone()).collect::<Vec<_>>();
+    let column = |field: &Field| match sink {
+        Sink::Csv(_) => field.name.clone(),
+        _ => format!("{} ({})", field.name, field.kind),
+    };
+    let names = |version: &Version| version.opened.fields.iter().map(column).collect::<Vec<_>>();
     let (columns, fields) = (names(last), names(new));
     let without = |all: &[String], those: &[String]| {
         let left: Vec<&str> = all.iter().filter(|name| !those.contains(name)).map(String::as_str).collect();

@@ -11,7 +11,7 @@ use axum::Router;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, Request, State};
 use axum::http::StatusCode;
-use axum::http::header::{HeaderValue, WWW_AUTHENTICATE};
+use axum::http::header::{CONTENT_TYPE, HeaderName, HeaderValue, WWW_AUTHENTICATE};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde::Serialize;
@@ -19,6 +19,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::config::text::excerpt;
 use crate::control::api::{Answer, Kept, PluginStatus, Plugins, Problem, Running, Status};
+use crate::control::guard::Manner;
 use crate::control::handle::{Handle, Refused, Registry, Wanted};
 use crate::control::upload;
 use crate::swap::{Canary, Trial};
@@ -28,9 +29,20 @@ const UPLOADS: usize = 8;
 /// The longest trial; output is held back until it ends.
 const LONGEST_TRIAL: Duration = Duration::from_secs(60);
 
+/// What every answer is.
+const JSON: (HeaderName, HeaderValue) = (CONTENT_TYPE, HeaderValue::from_static("application/json"));
+
+/// How the control interface speaks of itself.
+pub(super) const MANNER: Manner = Manner {
+    name: "control",
+    names: "--control-host NAME",
+    token: "--control-token",
+    refuse: IntoResponse::into_response,
+};
+
 /// What is not done, and why.
 #[derive(Debug)]
-pub(super) struct Failure(pub StatusCode, pub String);
+pub struct Failure(pub StatusCode, pub String);
 
 #[derive(Clone)]
 struct Desk {
@@ -225,7 +237,8 @@ async fn blocking<T: Serialize + Send + 'static>(
 
 fn json(answer: &impl Serialize) -> Result<Response, Failure> {
     let text = serde_json::to_vec(answer);
-    text.map(IntoResponse::into_response).map_err(|error| Failure(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
+    text.map(|text| ([JSON], text).into_response())
+        .map_err(|error| Failure(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
 }
 
 impl From<Refused> for Failure {
@@ -243,7 +256,7 @@ impl From<Refused> for Failure {
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let Self(status, error) = self;
-        let mut response = (status, serde_json::json!(Problem { error }).to_string()).into_response();
+        let mut response = (status, [JSON], serde_json::json!(Problem { error }).to_string()).into_response();
         if status == StatusCode::UNAUTHORIZED {
             response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }

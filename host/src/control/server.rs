@@ -1,4 +1,4 @@
-//! Serves the control interface, on a thread of its own: over a Unix socket, and over TCP where that is asked for.
+//! Serves the control interface or queries, each on a thread of its own: over TCP, the former over a Unix socket as well.
 //!
 //! Whoever connects has little time to say what they want, and there is room for so many; each way in has its own, so that
 //! strangers on the network cannot take the owner's.
@@ -19,11 +19,12 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::runtime::Runtime;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::timeout;
 use tokio_native_tls::TlsAcceptor;
 
-use crate::control::guard::{Door, guard};
+use crate::control::guard::{Door, Manner, guard};
 use crate::control::handle::Registry;
 use crate::control::routes;
 use crate::control::socket::Socket;
@@ -38,19 +39,24 @@ const HEAD_BYTES: usize = 32 << 10;
 const HEAD_LINES: usize = 64;
 /// The longest that a connection is open: more than the longest swap takes.
 const LONGEST: Duration = Duration::from_secs(300);
+/// How long what is being answered at the end may take.
+const FAREWELL: Duration = Duration::from_millis(200);
 /// How long to wait after no connection could be taken, such as for want of file handles.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// How the network may ask.
 pub struct Network {
     pub address: SocketAddr,
-    pub token: Token,
+    /// Where the address was named.
+    pub named: &'static str,
+    /// Without one whoever can reach the address may ask: it must be of this machine alone.
+    pub token: Option<Token>,
     pub tls: Option<native_tls::TlsAcceptor>,
     /// Names of this host besides its address, with or without a port.
     pub names: Vec<Authority>,
 }
 
-/// A running control interface; it ends when dropped.
+/// Whatever is served; it ends when dropped.
 pub struct Server {
     /// Dropped, it ends the thread.
     running: Option<oneshot::Sender<()>>,
@@ -61,8 +67,8 @@ pub struct Server {
 impl Server {
     /// Serves what `registry` has. Without a Unix socket there is a warning; without the network that was asked for, an
     /// error.
-    pub fn start(registry: &Arc<Registry>, network: Option<Network>) -> anyhow::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    pub fn control(registry: &Arc<Registry>, network: Option<Network>) -> anyhow::Result<Self> {
+        let runtime = runtime()?;
         let inside = runtime.enter();
         let mut doors = Vec::new();
         let socket = own(&mut doors)
@@ -71,25 +77,61 @@ impl Server {
             })
             .ok();
         if let Some(network) = network {
-            doors.push(listen(network)?);
+            doors.push(listen(network, "control interface", &routes::MANNER)?);
         }
         drop(inside);
-        let (running, stopped) = oneshot::channel();
         let router = routes::router(registry.clone());
-        let thread = std::thread::Builder::new().name("control".to_owned()).spawn(move || {
-            give_way();
+        let mut server = Self::start("control", runtime, doors, router, give_way)?;
+        server.socket = socket;
+        Ok(server)
+    }
+
+    /// Serves a router over TCP.
+    pub fn tcp(network: Network, what: &'static str, manner: &'static Manner, router: Router) -> anyhow::Result<Self> {
+        let runtime = runtime()?;
+        let inside = runtime.enter();
+        let doors = vec![listen(network, what, manner)?];
+        drop(inside);
+        Self::start(manner.name, runtime, doors, router, || ())
+    }
+
+    fn start(
+        name: &'static str,
+        runtime: Runtime,
+        doors: Vec<(Listener, Door)>,
+        router: Router,
+        first: fn(),
+    ) -> anyhow::Result<Self> {
+        let (running, stopped) = oneshot::channel();
+        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+            first();
             runtime.block_on(async {
+                let mut rooms = Vec::new();
                 for (listener, door) in doors {
-                    tokio::spawn(serve(listener, router.clone().layer(from_fn_with_state(Arc::new(door), guard))));
+                    let room = Arc::new(Semaphore::new(OPEN));
+                    rooms.push(room.clone());
+                    let router = router.clone().layer(from_fn_with_state(Arc::new(door), guard));
+                    tokio::spawn(serve(listener, router, room));
                 }
                 // An error says the same: the sender is gone.
                 let _ = stopped.await;
+                // Who has been waiting for the end is told of it. One place is that of the next caller.
+                let told = async {
+                    for room in rooms {
+                        let _ = room.acquire_many(OPEN as u32 - 1).await;
+                    }
+                };
+                let _ = timeout(FAREWELL, told).await;
             });
             // Nobody waits for a swap that waits for a pipeline that has ended.
             runtime.shutdown_background();
         })?;
-        Ok(Self { running: Some(running), thread: Some(thread), socket })
+        Ok(Self { running: Some(running), thread: Some(thread), socket: None })
     }
+}
+
+fn runtime() -> io::Result<Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
 }
 
 /// The streams come first: what a component does that somebody handed in, before it is at work, is done by this thread
@@ -119,18 +161,19 @@ impl Drop for Server {
 /// Adds the Unix socket; gives where it is.
 fn own(doors: &mut Vec<(Listener, Door)>) -> io::Result<PathBuf> {
     let Socket { path, listener } = Socket::bind()?;
-    doors.push((Listener::Unix(UnixListener::from_std(listener)?), Door::Socket));
+    doors.push((Listener::Unix(UnixListener::from_std(listener)?), Door::socket(&routes::MANNER)));
     Ok(path)
 }
 
-fn listen(Network { address, token, tls, names }: Network) -> anyhow::Result<(Listener, Door)> {
+fn listen(network: Network, what: &str, manner: &'static Manner) -> anyhow::Result<(Listener, Door)> {
+    let Network { address, named, token, tls, names } = network;
     let listener = std::net::TcpListener::bind(address).with_context(|| {
-        format!("--control {address}: cannot listen there; another port may do, and 0 takes a free one")
+        format!("{named} {address}: cannot listen there; another port may do, and 0 takes a free one")
     })?;
     listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
-    tracing::info!("control interface at {}://{address}", if tls.is_some() { "https" } else { "http" });
-    let door = Door::network(token, address, tls.is_some(), &names);
+    tracing::info!("{what} at {}://{address}", if tls.is_some() { "https" } else { "http" });
+    let door = Door::network(manner, token, address, tls.is_some(), &names);
     Ok((Listener::Tcp(TcpListener::from_std(listener)?, tls.map(TlsAcceptor::from)), door))
 }
 
@@ -167,8 +210,7 @@ impl Caller {
     }
 }
 
-async fn serve(listener: Listener, router: Router) {
-    let room = Arc::new(Semaphore::new(OPEN));
+async fn serve(listener: Listener, router: Router, room: Arc<Semaphore>) {
     // Never closed, so a place always comes.
     while let Ok(place) = room.clone().acquire_owned().await {
         match listener.accept().await {
@@ -181,7 +223,7 @@ async fn serve(listener: Listener, router: Router) {
                 });
             }
             Err(error) => {
-                tracing::warn!("the control interface cannot take a connection: {error}");
+                tracing::warn!("a connection cannot be taken: {error}");
                 tokio::time::sleep(PAUSE).await;
             }
         }
@@ -193,6 +235,6 @@ async fn converse(caller: Caller, router: Router) {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD).max_headers(HEAD_LINES).max_buf_size(HEAD_BYTES);
     if let Err(error) = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)).await {
-        tracing::debug!("a connection to the control interface broke off: {error}");
+        tracing::debug!("a connection broke off: {error}");
     }
 }

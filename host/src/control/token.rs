@@ -23,7 +23,7 @@ impl Token {
     /// From the file, else from the environment; `None` where neither is given.
     pub fn find(file: Option<&Path>) -> Result<Option<Self>, Error> {
         match file {
-            Some(file) => Self::read(file).map(Some),
+            Some(file) => Self::read(file, "--control-token").map(Some),
             None => match std::env::var(VARIABLE) {
                 Ok(text) => Self::new(&text, VARIABLE).map(Some),
                 Err(_) => Ok(None),
@@ -31,20 +31,21 @@ impl Token {
         }
     }
 
-    fn read(path: &Path) -> Result<Self, Error> {
+    /// From a file of its owner's alone; `named` is where it was named.
+    pub fn read(path: &Path, named: &str) -> Result<Self, Error> {
         let shown = path.display();
         let file = std::fs::File::open(path).map_err(|error| unreadable(path, &error))?;
         let mode = file.metadata().map_err(|error| unreadable(path, &error))?.permissions().mode();
         if mode & 0o077 != 0 {
             return Err(Error::Arguments(format!(
-                "--control-token {shown}: others than its owner may use this file; do: chmod 600 {shown}"
+                "{named} {shown}: others than its owner may use this file; do: chmod 600 {shown}"
             )));
         }
         let mut text = String::new();
         // One more than is allowed, so that too many are seen.
         let most = *LENGTH.end() as u64 + 1;
         file.take(most).read_to_string(&mut text).map_err(|error| unreadable(path, &error))?;
-        Self::new(&text, &format!("--control-token {shown}"))
+        Self::new(&text, &format!("{named} {shown}"))
     }
 
     fn new(text: &str, place: &str) -> Result<Self, Error> {

@@ -1,7 +1,7 @@
 //! Finds the log that a topic lives in, opening each only when it is first needed.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::{Path, PathBuf, absolute};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::log::embedded::Embedded;
@@ -18,7 +18,7 @@ pub struct Logs {
 
 #[derive(Default)]
 struct Open {
-    embedded: Option<Embedded>,
+    embedded: BTreeMap<PathBuf, Embedded>,
     kafka: BTreeMap<String, Arc<Kafka>>,
 }
 
@@ -47,12 +47,18 @@ impl Logs {
     }
 
     pub fn embedded(&self) -> Result<Embedded, LogError> {
+        self.file(&self.file)
+    }
+
+    /// An embedded log in this file, once however the file is named.
+    pub fn file(&self, path: &Path) -> Result<Embedded, LogError> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(embedded) = &open.embedded {
+        let whole = absolute(path).unwrap_or_else(|_| path.to_owned());
+        if let Some(embedded) = open.embedded.get(&whole) {
             return Ok(embedded.clone());
         }
-        let embedded = Embedded::open(&self.file)?;
-        open.embedded = Some(embedded.clone());
+        let embedded = Embedded::open(path)?;
+        open.embedded.insert(whole, embedded.clone());
         Ok(embedded)
     }
 }

@@ -8,6 +8,7 @@ mod file;
 mod lock;
 mod reader;
 pub(crate) mod store;
+pub(crate) mod table;
 pub(crate) mod writer;
 
 use std::fs::File;

@@ -44,7 +44,7 @@ pub struct Plugin {
     pub size: usize,
     /// Every import of the component, such as `wasi:cli/stderr@0.2.6`.
     pub imports: Vec<String>,
-    /// Which interfaces it exports: `transform`, and maybe `timer`, `state`, `query`.
+    /// Which interfaces it exports: `transform`, and maybe `timer`, `state`, `position`, `query`.
     pub exports: Vec<String>,
     pre: InstancePre<Guest>,
     settings: Arc<jsonschema::Validator>,
@@ -197,6 +197,11 @@ impl Plugin {
     /// Whether it acts when event time passes.
     pub fn has_timer(&self) -> bool {
         self.exports.iter().any(|interface| interface == "timer")
+    }
+
+    /// Whether it answers questions about its state.
+    pub fn has_answers(&self) -> bool {
+        self.exports.iter().any(|interface| interface == "query")
     }
 
     /// Checks `settings` (a JSON object) against the plugin's schema, then opens an instance.

@@ -7,9 +7,10 @@ use wasmtime::{Store, Trap, WasmBacktrace};
 
 use crate::message::Batch;
 use crate::plugin::bindings::messages::Output;
+use crate::plugin::bindings::position;
 use crate::plugin::bindings::state::{self, Entries};
-use crate::plugin::bindings::timer;
 use crate::plugin::bindings::transform::{self, Description, Opened};
+use crate::plugin::bindings::{query, timer};
 use crate::plugin::check;
 use crate::plugin::error::{PluginError, Reached};
 use crate::plugin::guest_log::{GuestLog, Pace, cut};
@@ -57,6 +58,15 @@ impl Instance {
     /// Whether the plugin acts when event time passes.
     pub fn has_timer(&self) -> bool {
         self.running.guest.timer.is_some()
+    }
+
+    /// Tells the plugin where the messages of the next batch come from, if it wants to know: their partition, and the
+    /// offset of each.
+    pub fn locate(&mut self, partition: i32, offsets: &[i64]) -> Result<(), PluginError> {
+        let Some(position) = self.running.guest.position.clone() else { return Ok(()) };
+        // No topic has a negative partition.
+        let partition = u32::try_from(partition).unwrap_or_default();
+        self.running.call("locate", |store, _| position.call_locate(store, partition, offsets))
     }
 
     /// Puts a batch through, and checks what comes back (Invariant 3).
@@ -114,6 +124,20 @@ impl Instance {
         Ok(Some(entries))
     }
 
+    /// What the plugin answers to a question about its state; the inner error is its own, and cut.
+    pub fn ask(&mut self, question: &str) -> Result<Result<String, String>, PluginError> {
+        let running = &mut self.running;
+        let ask = |store: &mut Store<Guest>, guest: &Exports| match &guest.query {
+            Some(query) => query.call_ask(store, question),
+            None => Ok(Err("this plugin answers no questions".to_owned())),
+        };
+        let answer = running.call("ask", ask)?;
+        if answer.as_ref().is_ok_and(|answer| answer.len() > running.limits.output_bytes) {
+            return Err(running.stopped("ask", too_much(&running.limits)));
+        }
+        Ok(answer.map_err(|reason| cut(&reason)))
+    }
+
     /// Gives back entries that `version` of the plugin kept; an error when it refuses them.
     pub fn restore(&mut self, version: &str, entries: &Entries) -> Result<(), PluginError> {
         let running = &mut self.running;
@@ -134,6 +158,8 @@ struct Exports {
     transform: transform::Guest,
     timer: Option<timer::Guest>,
     state: Option<state::Guest>,
+    position: Option<position::Guest>,
+    query: Option<query::Guest>,
 }
 
 impl Exports {
@@ -146,12 +172,17 @@ impl Exports {
         let transform = transform::GuestIndices::new(pre)?.load(&mut *store, instance)?;
         let timer = has(TIMER).then(|| timer::GuestIndices::new(pre)?.load(&mut *store, instance)).transpose()?;
         let state = has(STATE).then(|| state::GuestIndices::new(pre)?.load(&mut *store, instance)).transpose()?;
-        Ok(Self { transform, timer, state })
+        let position =
+            has(POSITION).then(|| position::GuestIndices::new(pre)?.load(&mut *store, instance)).transpose()?;
+        let query = has(QUERY).then(|| query::GuestIndices::new(pre)?.load(&mut *store, instance)).transpose()?;
+        Ok(Self { transform, timer, state, position, query })
     }
 }
 
 const TIMER: &str = "apogee:plugin/timer@0.1.0";
 const STATE: &str = "apogee:plugin/state@0.1.0";
+const POSITION: &str = "apogee:plugin/position@0.1.0";
+const QUERY: &str = "apogee:plugin/query@0.1.0";
 
 /// A component in its store, and every call into it.
 pub(super) struct Running {

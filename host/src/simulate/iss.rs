@@ -1,23 +1,16 @@
 //! The International Space Station: a real orbit, served as Open Notify and as wheretheiss.at serve it.
 //!
-//! Both shapes are theirs byte for byte in keys, order, spacing and form of numbers. Any other path is 404.
+//! Both shapes are theirs byte for byte in keys, order, spacing and form of numbers.
 
-use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::thread::JoinHandle;
-use std::time::SystemTime;
-
-use anyhow::Context;
 use axum::Router;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use axum::routing::get;
-use tokio::sync::oneshot;
 
+use super::Clock;
 use super::orbit::{Position, position};
-use crate::uri::{Shape, Simulate};
+use crate::uri::{Iss, Shape};
 
 /// When simulated time starts: 22 July 2023, in milliseconds since the Unix epoch.
 const START: i64 = 1_690_000_000_000;
@@ -25,91 +18,17 @@ const START: i64 = 1_690_000_000_000;
 const OPEN_NOTIFY: &str = "/iss-now.json";
 const WHERE_THE_ISS_AT: &str = "/v1/satellites/25544";
 
-/// A running simulator; it stops when dropped.
-pub struct Server {
-    pub address: SocketAddr,
-    /// Dropped, it ends the thread.
-    running: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Server {
-    /// Serves on `address` (port 0 chooses one). Paths: `/iss-now.json` (Open Notify) and
-    /// `/v1/satellites/25544` (wheretheiss.at); `simulate.step` says how time passes for both together.
-    pub fn start(simulate: &Simulate, address: SocketAddr) -> anyhow::Result<Self> {
-        let listener = TcpListener::bind(address).with_context(|| {
-            format!("the simulated ISS cannot listen on {address}; choose another port, or 0 for a free one")
-        })?;
-        listener.set_nonblocking(true)?;
-        let address = listener.local_addr()?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let (running, stopped) = oneshot::channel();
-        let router = router(Clock::new(simulate.step));
-        let thread = std::thread::Builder::new().name("simulated iss".to_owned()).spawn(move || {
-            runtime.block_on(async {
-                tokio::select! {
-                    _ = stopped => {}
-                    Err(error) = serve(listener, router) => tracing::error!("the simulated ISS stopped: {error}"),
-                }
-            });
-        })?;
-        Ok(Self { address, running: Some(running), thread: Some(thread) })
-    }
-
-    /// Where it serves `shape`.
-    pub fn url(&self, shape: Shape) -> String {
-        let path = match shape {
-            Shape::OpenNotify => OPEN_NOTIFY,
-            Shape::WhereTheIssAt => WHERE_THE_ISS_AT,
-        };
-        format!("http://{}{path}", self.address)
+/// The paths of both shapes, the one that is asked for first.
+pub(super) fn paths(shape: Shape) -> &'static [&'static str] {
+    match shape {
+        Shape::OpenNotify => &[OPEN_NOTIFY, WHERE_THE_ISS_AT],
+        Shape::WhereTheIssAt => &[WHERE_THE_ISS_AT, OPEN_NOTIFY],
     }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.running = None;
-        if let Some(thread) = self.thread.take() {
-            // A thread that panicked has said so already.
-            let _ = thread.join();
-        }
-    }
-}
-
-/// The wall clock, or one that moves by a step at each reply.
-#[derive(Clone)]
-enum Clock {
-    Wall,
-    Steps { next: Arc<AtomicI64>, step: i64 },
-}
-
-impl Clock {
-    fn new(step: Option<u64>) -> Self {
-        match step {
-            None => Self::Wall,
-            Some(step) => {
-                Self::Steps { next: Arc::new(AtomicI64::new(START)), step: i64::try_from(step).unwrap_or(i64::MAX) }
-            }
-        }
-    }
-
-    /// Milliseconds since the Unix epoch.
-    fn tick(&self) -> i64 {
-        match self {
-            Self::Wall => {
-                let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-                i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-            }
-            Self::Steps { next, step } => next.fetch_add(*step, Ordering::Relaxed),
-        }
-    }
-}
-
-async fn serve(listener: TcpListener, router: Router) -> std::io::Result<()> {
-    axum::serve(tokio::net::TcpListener::from_std(listener)?, router).await
-}
-
-fn router(clock: Clock) -> Router {
+/// Both shapes; time passes for them together.
+pub(super) fn router(options: &Iss) -> Router {
+    let clock = Clock::new(START, options.step);
     let open_notify = async |State(clock): State<Clock>| json(open_notify(clock.tick()));
     let where_the_iss_at = async |State(clock): State<Clock>| json(where_the_iss_at(clock.tick()));
     Router::new().route(OPEN_NOTIFY, get(open_notify)).route(WHERE_THE_ISS_AT, get(where_the_iss_at)).with_state(clock)

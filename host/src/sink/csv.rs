@@ -52,7 +52,7 @@ impl Csv {
     }
 
     /// Appends rows as they are.
-    fn rows(&mut self, batch: &Batch, bytes: &mut Vec<u8>) -> Vec<Refused> {
+    fn rows(&mut self, batch: &Batch, bytes: &mut Vec<u8>) -> io::Result<Vec<Refused>> {
         let mut rows = csv::Writer::from_writer(bytes);
         let mut refused = Vec::new();
         for (message, value) in (0..).zip(&batch.values) {
@@ -60,9 +60,8 @@ impl Csv {
                 refused.push(Refused { message, cause: "not of the columns", reason });
             }
         }
-        // Into memory it does not fail.
-        let _ = rows.flush();
-        refused
+        rows.flush()?;
+        Ok(refused)
     }
 
     /// Writes a row, or nothing.
@@ -120,16 +119,15 @@ impl Format for Csv {
         Ok(Some(gzip))
     }
 
-    fn append(&mut self, file: &mut Self::File, batch: &Batch, bytes: &mut Vec<u8>) -> Vec<Refused> {
+    fn append(&mut self, file: &mut Self::File, batch: &Batch, bytes: &mut Vec<u8>) -> io::Result<Vec<Refused>> {
         let Some(gzip) = file else { return self.rows(batch, bytes) };
         let mut rows = std::mem::take(&mut self.rows);
-        let refused = self.rows(batch, &mut rows);
-        // Into memory it does not fail.
-        let _ = gzip.write_all(&rows);
+        let refused = self.rows(batch, &mut rows)?;
+        gzip.write_all(&rows)?;
         bytes.append(gzip.get_mut());
         rows.clear();
         self.rows = rows;
-        refused
+        Ok(refused)
     }
 
     fn finish(&mut self, file: Self::File, bytes: &mut Vec<u8>) -> io::Result<()> {
@@ -164,7 +162,7 @@ mod tests {
         values.iter().for_each(|value| batch.push(None, Some(value.as_bytes()), 0));
         let mut bytes = Vec::new();
         let mut file = csv.begin(&mut bytes).unwrap();
-        let refused = csv.append(&mut file, &batch, &mut bytes);
+        let refused = csv.append(&mut file, &batch, &mut bytes).unwrap();
         csv.finish(file, &mut bytes).unwrap();
         (String::from_utf8(bytes).unwrap(), refused)
     }

@@ -1,4 +1,5 @@
-//! Output, dead letters, state and checkpoints into the embedded log: one SQLite transaction a commit.
+//! Output, dead letters, state and checkpoints into the embedded log: one SQLite transaction a commit. Output is messages
+//! of a topic, or rows of a table (`sqlite.rs`).
 //!
 //! What is not committed is held in memory. It is due at 4 MiB, so there is never more of it than that and what one
 //! call puts out in each partition, which the plugins' limits bound (Invariant 8).
@@ -8,25 +9,32 @@ use std::time::{Duration, Instant};
 
 use crate::checkpoint::Checkpoint;
 use crate::log::embedded::Embedded;
-use crate::log::embedded::store::{Change, Claim, Outcome};
+use crate::log::embedded::store::{Change, Claim, Outcome, Output};
 use crate::log::embedded::writer::{PENDING_BYTES, PENDING_MESSAGES};
 use crate::log::{Log, LogError, check_name};
 use crate::message::Batch;
-use crate::sink::{Kept, Positions, Refused, Sink, SinkError, Step};
+use crate::sink::{Kept, Positions, Refused, Sink, SinkError, Step, sqlite};
 use crate::source::Group;
 
-/// Writes to topics of the embedded log, in the same transaction in which it keeps state and checkpoints there.
+/// Writes to a file of the embedded log, in the same transaction in which it keeps state and checkpoints there.
 pub struct EmbeddedSink {
     log: Embedded,
     group: String,
-    topic: Option<String>,
+    place: String,
+    into: Target,
     letters: Option<String>,
     interval: Duration,
     /// The partitions that are open.
     claims: BTreeMap<i32, Claim>,
-    pending: Vec<Batch>,
     /// The partition of messages without a key: each commit goes to the next one, as Kafka's batches do.
     keyless: u32,
+}
+
+/// Where output goes, with what is not committed of it.
+enum Target {
+    Nowhere,
+    Topic(String, Vec<Batch>),
+    Table(sqlite::Writer),
 }
 
 impl EmbeddedSink {
@@ -41,16 +49,26 @@ impl EmbeddedSink {
     ) -> Result<Self, LogError> {
         topic.map(|topic| log.describe(topic)).transpose()?;
         letters.map(check_name).transpose()?;
-        Ok(Self {
-            log,
-            group: group.to_owned(),
-            topic: topic.map(str::to_owned),
-            letters: letters.map(str::to_owned),
-            interval,
-            claims: BTreeMap::new(),
-            pending: Vec::new(),
-            keyless: 0,
-        })
+        let into = topic.map_or(Target::Nowhere, |topic| Target::Topic(topic.to_owned(), Vec::new()));
+        let place = format!("kafka:///?group={group}");
+        let letters = letters.map(str::to_owned);
+        Ok(Self { letters, ..Self::into(log, group, place, into, interval) })
+    }
+
+    /// Into a table that is there.
+    pub(super) fn of_table(
+        log: Embedded,
+        group: &str,
+        place: String,
+        table: sqlite::Writer,
+        interval: Duration,
+    ) -> Self {
+        Self::into(log, group, place, Target::Table(table), interval)
+    }
+
+    fn into(log: Embedded, group: &str, place: String, into: Target, interval: Duration) -> Self {
+        let (group, claims) = (group.to_owned(), BTreeMap::new());
+        Self { log, group, place, into, letters: None, interval, claims, keyless: 0 }
     }
 
     fn claim(&self, partition: i32) -> Result<Claim, SinkError> {
@@ -63,9 +81,19 @@ impl EmbeddedSink {
     }
 }
 
+impl Target {
+    fn clear(&mut self) {
+        match self {
+            Self::Nowhere => {}
+            Self::Topic(_, pending) => pending.clear(),
+            Self::Table(table) => table.clear(),
+        }
+    }
+}
+
 impl Sink for EmbeddedSink {
     fn place(&self) -> String {
-        format!("kafka:///?group={}", self.group)
+        self.place.clone()
     }
 
     fn exactly_once(&self) -> bool {
@@ -92,12 +120,17 @@ impl Sink for EmbeddedSink {
 
     fn write(&mut self, partition: i32, batch: &Batch, _first: i64) -> Result<Vec<Refused>, SinkError> {
         self.claim(partition)?;
-        if self.topic.is_none() {
-            return Err(self.fault("there is no topic for the output; this is a bug of the host".to_owned()));
+        match &mut self.into {
+            Target::Nowhere => {
+                Err(self.fault("there is no topic for the output; this is a bug of the host".to_owned()))
+            }
+            Target::Topic(_, pending) => {
+                self.log.check(batch)?;
+                pending.push(batch.clone());
+                Ok(Vec::new())
+            }
+            Target::Table(table) => Ok(table.write(batch)),
         }
-        self.log.check(batch)?;
-        self.pending.push(batch.clone());
-        Ok(Vec::new())
     }
 
     fn due(&self, since: Instant) -> Instant {
@@ -105,12 +138,19 @@ impl Sink for EmbeddedSink {
     }
 
     fn full(&self) -> bool {
-        let (messages, bytes) = self.pending.iter().fold((0, 0), |(m, b), batch| (m + batch.len(), b + batch.bytes()));
-        bytes > PENDING_BYTES || messages > PENDING_MESSAGES
+        match &self.into {
+            Target::Nowhere => false,
+            Target::Topic(_, pending) => {
+                let (messages, bytes) =
+                    pending.iter().fold((0, 0), |(m, b), batch| (m + batch.len(), b + batch.bytes()));
+                bytes > PENDING_BYTES || messages > PENDING_MESSAGES
+            }
+            Target::Table(table) => table.is_full(),
+        }
     }
 
     fn abort(&mut self) -> Result<(), SinkError> {
-        self.pending.clear();
+        self.into.clear();
         Ok(())
     }
 
@@ -130,7 +170,11 @@ impl Sink for EmbeddedSink {
             return Err(self.fault("there is no topic for the dead letters; this is a bug of the host".to_owned()));
         }
         let change = Change {
-            output: self.topic.as_deref().map(|topic| (topic, self.pending.as_slice())),
+            output: match &self.into {
+                Target::Nowhere => None,
+                Target::Topic(topic, pending) => Some(Output::Topic(topic, pending)),
+                Target::Table(table) => Some(Output::Table(&table.table, &table.rows)),
+            },
             letters: self.letters.as_deref().map(|topic| (topic, step.letters)),
             keyless: self.keyless,
             parts,
@@ -145,7 +189,7 @@ impl Sink for EmbeddedSink {
                 return Err(SinkError::Fenced { place: self.place(), what });
             }
         }
-        self.pending.clear();
+        self.into.clear();
         self.keyless = self.keyless.wrapping_add(1);
         Ok(same_step)
     }

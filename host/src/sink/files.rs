@@ -13,11 +13,11 @@
 //! There is one file for each partition at a time, or with a template or windows one for each folder and window.
 
 mod bucket;
-mod disk;
+pub(crate) mod disk;
 mod folder;
-mod manifest;
-mod place;
-mod segment;
+pub(crate) mod manifest;
+pub(crate) mod place;
+pub(crate) mod segment;
 mod sort;
 mod template;
 
@@ -98,7 +98,12 @@ pub trait Format: Send {
     fn begin(&mut self, bytes: &mut Vec<u8>) -> std::io::Result<Self::File>;
 
     /// Appends messages; gives those that a file of this format cannot hold.
-    fn append(&mut self, file: &mut Self::File, batch: &Batch, bytes: &mut Vec<u8>) -> Vec<Refused>;
+    fn append(&mut self, file: &mut Self::File, batch: &Batch, bytes: &mut Vec<u8>) -> std::io::Result<Vec<Refused>>;
+
+    /// About how many bytes of a file wait in memory to be written.
+    fn pending(&self, _file: &Self::File) -> u64 {
+        0
+    }
 
     /// Ends a file.
     fn finish(&mut self, file: Self::File, bytes: &mut Vec<u8>) -> std::io::Result<()>;
@@ -179,7 +184,8 @@ impl<F: Format> FileSink<F> {
         let Some(Partition { folder, last, begun, open }) = self.partitions.get_mut(&partition) else {
             return Err(not_open(&self.place.shown(&self.group), partition));
         };
-        if !open.contains_key(key) {
+        let begins = !open.contains_key(key);
+        if begins {
             let name = || {
                 let mut started = jiff::Timestamp::now();
                 loop {
@@ -200,9 +206,14 @@ impl<F: Format> FileSink<F> {
             open.insert(key.clone(), Open { name, number: *begun, part, started: Instant::now(), file, content });
             *begun += 1;
         }
-        let Some(open) = open.get_mut(key) else { return Ok(Vec::new()) };
-        let refused = self.format.append(&mut open.file, batch, &mut open.content.buffer);
-        open.content.spill().map_err(|error| folder.explain(last, error))?;
+        let Some(Open { part, file, content, .. }) = open.get_mut(key) else { return Ok(Vec::new()) };
+        let refused = self.format.append(file, batch, &mut content.buffer);
+        let refused = refused.map_err(at(&folder.place.shown(&folder.name(part))))?;
+        content.spill().map_err(|error| folder.explain(last, error))?;
+        if begins && refused.len() == batch.len() {
+            // There is no file without rows.
+            open.remove(key);
+        }
         Ok(refused)
     }
 
@@ -289,7 +300,7 @@ impl<F: Format> Sink for FileSink<F> {
     /// With windows, when rows of a second window have come.
     fn full(&self) -> bool {
         self.partitions.values().any(|Partition { open, .. }| {
-            let bytes: u64 = open.values().map(|open| open.content.bytes()).sum();
+            let bytes: u64 = open.values().map(|open| open.content.bytes() + self.format.pending(&open.file)).sum();
             let windows = open.keys().map(|key| key.window);
             bytes >= self.rolling.size || open.len() >= OPEN || windows.clone().min() != windows.max()
         })

@@ -1,8 +1,8 @@
 //! Polls an HTTP endpoint: one message for each good reply. It cannot go back, but to replies of this run that were
 //! handed out and not committed, as far as they are kept.
 //!
-//! A reply is good when it is 2xx, whole, in time, within the bounds of [`Options`], plain or gzip,
-//! and one JSON value; its bytes become the message as they are. Any other reply is counted and
+//! A reply is good when it is 2xx, whole, in time, within the bounds of [`Options`], plain or gzip, and one JSON value (or
+//! one row of CSV, where the key of the message is a field of one); its bytes become the message as they are. Any other reply is counted and
 //! becomes no message. Nothing is sent anywhere but to the host and port of the URL: proxies that the
 //! environment names are not used, and redirects to elsewhere are refused.
 //!
@@ -14,6 +14,7 @@
 //! | `poll duplicate` | repeated the `distinct` field of the last good reply |
 //! | `poll not json` | was no JSON value, as HTML or `NaN`; goes to the dead letters |
 //! | `poll status 429` | had another status than 2xx (one counter for each) |
+//! | `poll not csv` | was not one row of CSV in UTF-8, where that was asked for; goes to the dead letters |
 //! | `poll timeout` | was not whole by the deadline |
 //! | `poll too large` | had a body of more than `max_body` |
 //! | `poll decompressed too large` | had a body of more than `max_decoded` once decompressed |
@@ -25,11 +26,13 @@
 //! | `poll abandoned` | was under way, or its reply not yet taken, when the run ended |
 //!
 //! `poll missed tick` counts the ticks of the schedule at which nothing was polled, because the poll
-//! before took longer or the server wanted to be left alone; `poll lost` the replies that were to be handed out again and
+//! before took longer or the server wanted to be left alone; `poll without key` the messages in which there was no `key`,
+//! so that it is null; `poll lost` the replies that were to be handed out again and
 //! were no longer kept.
 
 mod client;
 mod failure;
+mod key;
 mod poller;
 mod request;
 mod schedule;
@@ -47,7 +50,7 @@ use crate::message::Fetch;
 use crate::metrics::Counters;
 use crate::source::{Assigned, Poll, Source, SourceError};
 
-use failure::Cause;
+pub use key::Key;
 use poller::Poller;
 
 /// How long the end waits for the thread, which takes that long only to decompress a large body.
@@ -71,6 +74,8 @@ pub struct Options {
     /// JSON pointer of a field whose repeated value makes a reply a duplicate, such as `/timestamp`.
     /// A reply without that field is never a duplicate.
     pub distinct: Option<String>,
+    /// Where the key of the message is in a reply; null without, and where it is not there.
+    pub key: Option<Key>,
 }
 
 impl Options {
@@ -95,6 +100,7 @@ pub struct HttpSource {
     place: String,
     counters: Counters,
     fetches: mpsc::Receiver<Fetch>,
+    keyed: bool,
     assigned: bool,
     started: bool,
     held: bool,
@@ -109,7 +115,7 @@ impl HttpSource {
     /// Starts to poll, the first time at once. Every poll is counted in `counters` as `poll good`,
     /// `poll duplicate` or `poll CAUSE`.
     pub fn new(options: Options, counters: Counters) -> Result<Self, SourceError> {
-        let place = options.place();
+        let (place, keyed) = (options.place(), options.key.is_some());
         if !matches!(options.url.scheme(), "http" | "https") {
             return Err(SourceError::Unreachable(format!(
                 "{place} is not an http or https URL, and only those are polled"
@@ -126,6 +132,7 @@ impl HttpSource {
             place,
             counters,
             fetches,
+            keyed,
             assigned: false,
             started: false,
             held: false,
@@ -150,8 +157,11 @@ impl Source for HttpSource {
         }
         match self.fetches.recv_timeout(wait) {
             Ok(fetch) => {
-                let counter = if fetch.rejected.is_empty() { "poll good".to_owned() } else { Cause::NotJson.counter() };
-                self.counters.add(&counter, 1);
+                let cause = fetch.rejected.first().map_or("good", |rejected| rejected.cause);
+                self.counters.add(&format!("poll {cause}"), 1);
+                if self.keyed && fetch.batch.keys.iter().any(|key| key.is_none()) {
+                    self.counters.add("poll without key", 1);
+                }
                 self.kept.add(&fetch);
                 Ok(Poll::Messages(fetch))
             }

@@ -14,8 +14,8 @@ fn sources_are_read() {
     assert_eq!(read("kafka://a:9092,[::1]:9093/iss"), SourceUri::Topic(topic_uri(Some("a:9092,[::1]:9093"), "iss")));
     assert_eq!(read("file:data/x.csv"), SourceUri::File("data/x.csv".into()));
     assert_eq!(read("file:///data/x.csv"), SourceUri::File("/data/x.csv".into()));
-    assert_eq!(read("sim:iss"), SourceUri::Simulate(Simulate { shape: Shape::OpenNotify, step: None }));
-    let stepped = Simulate { shape: Shape::WhereTheIssAt, step: Some(1_000) };
+    assert_eq!(read("sim:iss"), SourceUri::Simulate(Simulate::Iss(Iss { shape: Shape::OpenNotify, step: None })));
+    let stepped = Simulate::Iss(Iss { shape: Shape::WhereTheIssAt, step: Some(1_000) });
     assert_eq!(stepped.to_string(), "sim:iss?shape=wheretheiss&step=1000ms");
     assert_eq!(read("sim:iss?shape=wheretheiss&step=1s"), SourceUri::Simulate(stepped));
 }
@@ -26,6 +26,12 @@ fn sinks_are_read() {
     assert_eq!(read("kafka://b/out"), SinkUri::Topic(topic_uri(Some("b"), "out")));
     assert_eq!(read("csv:out/iss"), SinkUri::Csv(Location::Directory("out/iss".into())));
     assert_eq!(read("stdout:"), SinkUri::Stdout);
+    assert_eq!(read("sqlite:/a/b.db"), SinkUri::Sqlite("/a/b.db".into()));
+    let bucket = |bucket: &str, prefix: &str| Location::Bucket { bucket: bucket.into(), prefix: prefix.into() };
+    assert_eq!(read("csv:s3://lake"), SinkUri::Csv(bucket("lake", "")));
+    assert_eq!(read("parquet:s3://lake/a/b/"), SinkUri::Parquet(bucket("lake", "a/b")));
+    assert_eq!(read("delta:s3://lake/a"), SinkUri::Delta(bucket("lake", "a")));
+    assert_eq!("delta:bronze".parse(), Ok(Through::Delta(Location::Directory("bronze".into()))));
 }
 
 #[test]
@@ -60,7 +66,7 @@ fn logs_may_leave_the_topic_out() {
 fn a_wrong_source_says_what_to_write() {
     let cases = [
         ("htpp://x/y", r#"htpp://x/y: unknown scheme "htpp"; did you mean "http"?"#),
-        ("mqtt://x", r#"mqtt://x: unknown scheme "mqtt"; use one of http:, https:, kafka:, file:, sim:"#),
+        ("mqtt://x", r#"mqtt://x: unknown scheme "mqtt"; use one of http:, https:, kafka:, file:, delta:, sim:"#),
         (
             "localhost:9092/iss",
             r#"localhost:9092/iss: unknown scheme "localhost"; did you mean "kafka://localhost:9092/iss"?"#,
@@ -74,7 +80,7 @@ fn a_wrong_source_says_what_to_write() {
         ("kafka:///a/b", r#"kafka:///a/b: "a/b" is not a topic name: use 1 to 249 letters, digits, '.', '_' and '-'"#),
         ("file:", r#"file:: no path; write "file:PATH""#),
         ("file://x", r#"file://x: a path follows the colon, without slashes of its own: "file:x" or "file:/x""#),
-        ("sim:mir", r#"sim:mir: unknown simulator "mir"; there is "sim:iss""#),
+        ("sim:mir", r#"sim:mir: unknown simulator "mir"; there are "sim:iss", "sim:turnstiles", "sim:flights""#),
         ("sim:iss?shap=x", r#"sim:iss?shap=x: unknown parameter "shap"; did you mean "shape"?"#),
         ("sim:iss?step=0s", r#"sim:iss?step=0s: step: "0s" is too short; durations are at least 1ms"#),
         ("sim:iss?shape=x", r#"sim:iss?shape=x: unknown shape "x"; there are "open-notify" and "wheretheiss""#),
@@ -91,11 +97,27 @@ fn a_wrong_sink_says_what_to_write() {
     let cases = [
         ("out", r#"out: no scheme; for CSV files in a directory write "csv:out""#),
         ("file:x", r#"file:x: file: only reads; to write CSV files into a directory use "csv:DIRECTORY""#),
-        ("http://x/", r#"http://x/: http: only reads; a sink is kafka:, csv: or stdout:"#),
+        ("http://x/", r#"http://x/: http: only reads; a sink is kafka:, csv:, parquet:, delta:, sqlite: or stdout:"#),
         ("stdout:x", r#"stdout:x: nothing may follow "stdout:""#),
+        ("csv:s3://No", r#"csv:s3://No: "No" cannot name a bucket; write "csv:s3://BUCKET/PATH""#),
+        ("csv:s3://lake/a/../b", r#"csv:s3://lake/a/../b: a path in a bucket has no empty parts, and no "." or "..""#),
         ("stdot:", r#"stdot:: unknown scheme "stdot"; did you mean "stdout"?"#),
     ];
     for (uri, text) in cases {
         assert_eq!(uri.parse::<SinkUri>().unwrap_err().to_string(), text);
+    }
+}
+
+#[test]
+fn a_simulated_feed_is_shown_as_it_is_written() {
+    for uri in [
+        "sim:iss",
+        "sim:iss?shape=wheretheiss&step=1500ms",
+        "sim:turnstiles",
+        "sim:turnstiles?step=10000ms&seed=7&duplicates=0.05&late=0.02",
+        "sim:flights?seed=9",
+    ] {
+        let SourceUri::Simulate(simulate) = uri.parse().unwrap() else { panic!("{uri}") };
+        assert_eq!(simulate.to_string(), uri);
     }
 }

@@ -69,7 +69,13 @@ impl Loop<'_> {
             return self.roll_back(format!("{error:#}"));
         }
         let Some(failed) = error.downcast_ref::<Failed>() else { return Err(error) };
-        if failed.error.call() != Some("process") {
+        if failed.error.call() == Some("ask") {
+            tracing::warn!("{}: {error:#}; going on from the last checkpoint", self.worker.identity.pipeline);
+            self.go_back()?;
+            self.tasks_changed();
+            return Ok(());
+        }
+        if !matches!(failed.error.call(), Some("process" | "locate")) {
             return Err(error);
         }
         match self.suspects.suspect() {
@@ -116,10 +122,11 @@ impl Loop<'_> {
 
     fn isolate(&mut self, fetch: Fetch) -> anyhow::Result<Vec<Piece>> {
         let Worker { sink, failures, .. } = &mut self.worker;
-        let Some(task) = self.tasks.get(&fetch.partition) else { return Ok(Vec::new()) };
+        let partition = fetch.partition;
+        let Some(task) = self.tasks.get(&partition) else { return Ok(Vec::new()) };
         let versions = task.versions();
         let mut fresh = || {
-            let mut chain = Chain::open(&versions)?;
+            let mut chain = Chain::open(&versions, partition)?;
             if let Some(last) = task.last() {
                 chain.restore(last, sink.kept(last)?)?;
             }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use host::source::http::probe;
+use host::source::http::{Key, Options, probe};
 use host::source::{Poll, Source};
 
 use super::{GOOD, Server, goes_on_after, good, next, options, reply, source, values, wait_for_close};
@@ -160,4 +160,40 @@ fn a_server_that_is_gone_comes_back() {
     let _server = Server::on(std::net::TcpListener::bind(address).unwrap(), |_, stream: &mut TcpStream| good(stream));
     assert_eq!(values(&next(&mut source)), [GOOD.as_bytes()]);
     probe(&options).unwrap();
+}
+
+#[test]
+fn a_message_has_the_key_that_is_in_the_reply() {
+    let server = Server::start(|number, stream| {
+        let body = [r#"{"id":7,"name":"a"}"#, r#"{"name":"b"}"#, r#"{"id":null}"#][number.min(2)];
+        reply(stream, "200 OK", body.as_bytes());
+    });
+    let (mut source, counters) = source(Options { key: Some(Key::Pointer("/id".into())), ..options(&server.url) });
+    let keys: Vec<_> =
+        (0..3).map(|_| next(&mut source).batch.keys.iter().next().unwrap().map(<[u8]>::to_vec)).collect();
+    assert_eq!(keys, [Some(b"7".to_vec()), None, None]);
+    drop(source);
+    let counted = counters.snapshot();
+    assert_eq!((counted["poll good"], counted["poll without key"]), (3, 2));
+}
+
+#[test]
+fn where_the_key_is_a_field_of_csv_other_replies_are_dead_letters() {
+    let server = Server::start(|number, stream| {
+        let body: &[u8] = [&b"a,\"b, c\",d\n"[..], b"{\n}", b"a,\xff", b"only one"][number.min(3)];
+        reply(stream, "200 OK", body);
+    });
+    let (mut source, counters) = source(Options { key: Some(Key::Field(1)), ..options(&server.url) });
+    let fetch = next(&mut source);
+    assert_eq!(fetch.batch.keys.iter().next(), Some(Some(&b"b, c"[..])));
+    assert_eq!(values(&fetch), [b"a,\"b, c\",d\n"]);
+    for (body, reason) in [(&b"{\n}"[..], "it has more than one row"), (b"a,\xff", "UTF-8")] {
+        let rejected = next(&mut source).rejected;
+        assert_eq!((rejected[0].cause, rejected[0].value.as_slice()), ("not csv", body));
+        assert!(rejected[0].reason.contains(reason), "{}", rejected[0].reason);
+    }
+    assert_eq!(next(&mut source).batch.keys.iter().next(), Some(None), "a row that is too short has no key");
+    drop(source);
+    let counted = counters.snapshot();
+    assert_eq!((counted["poll good"], counted["poll not csv"], counted["poll without key"]), (2, 2, 1));
 }

@@ -56,7 +56,7 @@ fn find(versions: &[Version], fetch: &Fetch, failures: &mut Failures) -> (anyhow
     let mut opened = 0;
     let mut fresh = || {
         opened += 1;
-        Ok(Chain::open(versions)?)
+        Ok(Chain::open(versions, 0)?)
     };
     let pieces = isolate(fetch.clone(), &mut fresh, failures);
     (pieces, opened)
@@ -114,7 +114,7 @@ fn exactly_the_poison_is_found_wherever_it_is() {
             assert!(pieces.windows(2).all(|two| part(&two[0]).next == part(&two[1]).offsets[0]));
             assert_eq!(part(pieces.last().unwrap()).next, fetch.next);
             // What is left goes through, as if the poison had never been.
-            let mut again = Chain::open(&versions).unwrap();
+            let mut again = Chain::open(&versions, 0).unwrap();
             let mut out = Out(Vec::new());
             for piece in &pieces {
                 if let Piece::Good(part) = piece {

@@ -99,3 +99,54 @@ macro_rules! export_stateful {
         };
     };
 }
+
+/// Makes a component of a [`Positioned`](crate::Positioned) plugin. Does nothing in a native build.
+#[rustfmt::skip]
+#[macro_export]
+macro_rules! export_positioned {
+    ($plugin:ty) => {
+        #[cfg(target_family = "wasm")]
+        const _: () = {
+            use $crate::bindings::positioned::exports::apogee::plugin::{position, transform};
+            use $crate::wire;
+
+            ::std::thread_local! {
+                static PLUGIN: ::std::cell::RefCell<Option<$plugin>> =
+                    const { ::std::cell::RefCell::new(None) };
+                static PLACE: ::std::cell::Cell<(u32, Vec<i64>)> =
+                    const { ::std::cell::Cell::new((0, Vec::new())) };
+            }
+
+            struct Component;
+
+            impl transform::Guest for Component {
+                fn describe() -> transform::Description {
+                    $crate::describe::<$plugin>().into()
+                }
+
+                fn open(settings: String) -> Result<transform::Opened, String> {
+                    let plugin: $plugin = $crate::open(&settings)?;
+                    let opened = $crate::opened(&plugin);
+                    PLUGIN.set(Some(plugin));
+                    Ok(opened.into())
+                }
+
+                fn process(batch: wire::Batch) -> wire::Output {
+                    let (partition, offsets) = PLACE.take();
+                    let opened = "the host calls `open` before `process`";
+                    PLUGIN.with_borrow_mut(|it| {
+                        $crate::process_at(it.as_mut().expect(opened), partition, &offsets, batch)
+                    })
+                }
+            }
+
+            impl position::Guest for Component {
+                fn locate(partition: u32, offsets: Vec<i64>) {
+                    PLACE.set((partition, offsets));
+                }
+            }
+
+            $crate::bindings::positioned::export!(Component with_types_in $crate::bindings::positioned);
+        };
+    };
+}

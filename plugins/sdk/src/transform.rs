@@ -80,7 +80,16 @@ pub fn opened<T: Transform>(plugin: &T) -> Opened {
 }
 
 /// Puts a batch through a plugin as the component does.
-pub fn process<T: Transform>(plugin: &mut T, mut batch: Batch) -> wire::Output {
+pub fn process<T: Transform>(plugin: &mut T, batch: Batch) -> wire::Output {
+    each(batch, |_, message, out| plugin.process(message, out))
+}
+
+/// Gives `process` each message of a batch, with its index.
+#[inline(always)]
+pub(crate) fn each(
+    mut batch: Batch,
+    mut process: impl FnMut(u32, Message<'_>, &mut Output) -> Result<(), Rejection>,
+) -> wire::Output {
     if !batch.headers.is_sorted_by_key(|header| header.message) {
         batch.headers.sort_by_key(|header| header.message);
     }
@@ -92,7 +101,7 @@ pub fn process<T: Transform>(plugin: &mut T, mut batch: Batch) -> wire::Output {
         let (own, rest) = headers.split_at(count);
         headers = rest;
         out.begin(incoming);
-        match plugin.process(Message { key, value, timestamp: *timestamp, headers: own }, &mut out) {
+        match process(incoming, Message { key, value, timestamp: *timestamp, headers: own }, &mut out) {
             Ok(()) => out.end(),
             Err(Rejection(reason)) => out.reject(reason),
         }

@@ -6,6 +6,7 @@
 mod index;
 mod kept;
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use index::Index;
@@ -50,7 +51,7 @@ pub struct Windows<A> {
     moved: bool,
     /// By start and key.
     table: Keyed<Window<A>>,
-    /// What [`Open::first`] was asked for, by start, key and name.
+    /// What [`Open::first`] was asked for, by start and name.
     names: Keyed<()>,
     index: Index,
     /// Start and slot of the window that was added to last, where it is still open: most often the next is the same.
@@ -66,10 +67,16 @@ pub struct Open<'a, A> {
     pub start: i64,
     pub end: i64,
     pub aggregate: &'a mut A,
-    key: &'a [u8],
-    names: &'a mut Keyed<()>,
-    own: &'a mut Vec<u32>,
-    name: &'a mut Vec<u8>,
+    /// None of a session.
+    names: Option<Names<'a>>,
+}
+
+/// The names of all windows, their slots by start, and room for a key.
+#[derive(Debug)]
+struct Names<'a> {
+    table: &'a mut Keyed<()>,
+    slots: &'a mut BTreeMap<i64, Vec<u32>>,
+    key: &'a mut Vec<u8>,
 }
 
 /// A window that is over.
@@ -143,7 +150,7 @@ impl<A: Aggregate> Windows<A> {
         timestamp: i64,
         mut update: impl FnMut(&mut Open<'_, A>),
     ) -> Result<(), Rejection> {
-        self.index.build(self.frame, &mut self.table, &self.names);
+        self.index.build(self.frame, &self.table, &mut self.names);
         let time = self.time_with(timestamp)?;
         let (size, slide) = match self.frame {
             Frame::Tumbling { size } => (size, size),
@@ -152,7 +159,7 @@ impl<A: Aggregate> Windows<A> {
                 let slot = self.session(key, timestamp, gap, time);
                 let slot = slot.ok_or_else(|| self.refuse_late(timestamp))?;
                 self.move_to(time);
-                self.update(slot, key, &mut update);
+                self.update(slot, &mut update);
                 return Ok(());
             }
         };
@@ -166,7 +173,7 @@ impl<A: Aggregate> Windows<A> {
             let start = last - number * slide;
             if start + size + self.grace > time {
                 let slot = self.hold(start, start + size, key);
-                self.update(slot, key, &mut update);
+                self.update(slot, &mut update);
             }
         }
         Ok(())
@@ -174,7 +181,7 @@ impl<A: Aggregate> Windows<A> {
 
     /// Moves stream time on though no message came; `i64::MAX` ends every window that is open.
     pub fn advance(&mut self, watermark: i64) {
-        self.index.build(self.frame, &mut self.table, &self.names);
+        self.index.build(self.frame, &self.table, &mut self.names);
         // Before the first message there is nothing that waits.
         let Some(time) = self.time else { return };
         let reached = match watermark {
@@ -188,15 +195,19 @@ impl<A: Aggregate> Windows<A> {
     /// Takes out the windows that are over: by their end, their start, and the bytes of their key.
     #[inline]
     pub fn close(&mut self, mut each: impl FnMut(Closed<'_, A>)) {
-        self.index.build(self.frame, &mut self.table, &self.names);
+        self.index.build(self.frame, &self.table, &mut self.names);
         let Some(time) = self.time else { return };
         while self.index.earliest().is_some_and(|end| end + self.grace <= time) {
-            for (end, start, slot) in self.index.pop(&self.table) {
+            let windows = self.index.pop(&self.table);
+            for &(end, start, slot) in &windows {
                 let key = kept::key_of(self.table.key(slot));
                 each(Closed { key, start, end, aggregate: &self.table.at(slot).aggregate });
                 self.index.forget_session(key, slot);
                 self.drop_window(slot);
             }
+            // All windows of this start are over with it.
+            let names = windows.first().and_then(|(_, start, _)| self.index.names.remove(start));
+            names.into_iter().flatten().for_each(|name| self.names.take(name));
         }
     }
 
@@ -253,11 +264,12 @@ impl<A: Aggregate> Windows<A> {
     }
 
     #[inline]
-    fn update(&mut self, slot: u32, key: &[u8], update: &mut impl FnMut(&mut Open<'_, A>)) {
+    fn update(&mut self, slot: u32, update: &mut impl FnMut(&mut Open<'_, A>)) {
         let start = kept::start_of(self.table.key(slot));
-        let Window { end, aggregate, names: own } = self.table.at_mut(slot);
-        let (names, name) = (&mut self.names, &mut self.name);
-        update(&mut Open { start, end: *end, aggregate, key, names, own, name });
+        let Window { end, aggregate } = self.table.at_mut(slot);
+        let names = Names { table: &mut self.names, slots: &mut self.index.names, key: &mut self.name };
+        let names = (!matches!(self.frame, Frame::Session { .. })).then_some(names);
+        update(&mut Open { start, end: *end, aggregate, names });
     }
 
     /// The session that takes a message: its own, or the one into which it joins others. `None` if it is too late.
@@ -286,12 +298,10 @@ impl<A: Aggregate> Windows<A> {
             return Some(slot);
         }
         let mut whole = Window::<A>::new(end);
-        let mut names = Vec::new();
         for slot in joined {
             let (first, last) = (kept::start_of(self.table.key(slot)), self.table.at(slot).end);
             self.index.remove(last, first, slot);
             self.index.forget_session(key, slot);
-            names.extend(self.table.at(slot).names.iter().map(|name| kept::name_of(self.names.key(*name)).to_vec()));
             let window = self.drop_window(slot);
             whole.aggregate.merge(window.aggregate);
         }
@@ -299,33 +309,26 @@ impl<A: Aggregate> Windows<A> {
         let slot = self.table.put(&self.key, whole);
         self.index.insert(end, start, slot);
         self.index.remember_session(key, slot);
-        self.update(slot, key, &mut |window| {
-            for name in &names {
-                window.first(name);
-            }
-        });
         Some(slot)
     }
 
-    /// Takes a window out of the table, and the names in it.
+    /// Takes a window out of the table.
     fn drop_window(&mut self, slot: u32) -> Window<A> {
         self.recent = None;
-        let mut window = self.table.take(slot);
-        for name in window.names.drain(..) {
-            self.names.take(name);
-        }
-        window
+        self.table.take(slot)
     }
 }
 
 impl<A> Open<'_, A> {
-    /// Whether this is the first time that the window of this key is asked for `name`, which it remembers.
+    /// Whether this is the first time that the windows of this start, whatever their key, are asked for `name`, which
+    /// they remember. Each time of a session, which remembers nothing: the next message could join two of them.
     pub fn first(&mut self, name: &[u8]) -> bool {
-        kept::name_key(self.start, self.key, name, self.name);
-        if self.names.find(self.name).is_some() {
+        let Some(Names { table, slots, key }) = &mut self.names else { return true };
+        kept::name_key(self.start, name, key);
+        if table.find(key).is_some() {
             return false;
         }
-        self.own.push(self.names.put(self.name, ()));
+        slots.entry(self.start).or_default().push(table.put(key, ()));
         true
     }
 }

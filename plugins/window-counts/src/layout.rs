@@ -1,70 +1,63 @@
-//! How a window is put out: a JSON object of its group, its aggregates, `start` and `end`.
+//! How a window is put out: a JSON object of its group, its aggregates, its start and its end, as far as they are asked for.
 
 use apogee_json::quote;
 use apogee_sdk::Output;
 use jiff::Timestamp;
+use jiff::fmt::strtime;
 
 use crate::counts::{Cell, Counts};
 use crate::group;
 
 /// What is written for a window, and in which order.
 pub struct Layout {
-    /// What stands before each value: bracket or comma, name, colon.
-    labels: Vec<Vec<u8>>,
+    /// With what stands before each value: bracket or comma, name, colon.
+    columns: Vec<(Vec<u8>, Column)>,
     /// How many fields the group has; none where it is the key.
     by: usize,
-    columns: Vec<Column>,
 }
 
-/// One aggregate; the number is that of its cell.
-#[derive(Debug, Clone, Copy)]
+/// One value; the number is that of the group's field, or that of the aggregate's cell.
+#[derive(Debug, Clone)]
 pub enum Column {
+    Group(usize),
     Count,
     Duplicates,
     Cell(usize),
     Average(usize),
+    /// Written so, where not as RFC 3339 has it.
+    Start(Option<String>),
+    End(Option<String>),
 }
 
 impl Layout {
-    /// `names` are those of the group, of the columns, and of start and end.
-    pub fn new(names: &[String], by: usize, columns: Vec<Column>) -> Self {
-        let label = |(index, name): (usize, &String)| {
+    /// `columns` have their names.
+    pub fn new(columns: impl IntoIterator<Item = (String, Column)>, by: usize) -> Self {
+        let label = |(index, (name, column)): (usize, (String, Column))| {
             let mut label = vec![if index == 0 { b'{' } else { b',' }];
             quote(name.as_bytes(), &mut label);
             label.push(b':');
-            label
+            (label, column)
         };
-        Self { labels: names.iter().enumerate().map(label).collect(), by, columns }
+        Self { columns: columns.into_iter().enumerate().map(label).collect(), by }
     }
 
     /// Puts out a window of a group.
     pub fn emit(&self, group: &[u8], (start, end): (i64, i64), counts: &Counts, timestamp: i64, out: &mut Output) {
         let values = if self.by == 0 { Vec::new() } else { group::values(group, self.by) };
-        let mut labels = self.labels.iter();
         let json = out.value();
-        let mut label = |json: &mut Vec<u8>| json.extend_from_slice(labels.next().map_or(&[], Vec::as_slice));
-        for value in &values {
-            label(json);
-            json.extend_from_slice(value);
-        }
-        for column in &self.columns {
-            label(json);
-            match *column {
+        for (label, column) in &self.columns {
+            json.extend_from_slice(label);
+            match column {
+                Column::Group(number) => json.extend_from_slice(values.get(*number).copied().unwrap_or(b"null")),
                 Column::Count => json.extend_from_slice(counts.count.to_string().as_bytes()),
                 Column::Duplicates => json.extend_from_slice(counts.duplicates.to_string().as_bytes()),
-                Column::Cell(cell) => write(counts.cells.get(cell), json, Cell::write),
+                Column::Cell(cell) => write(counts.cells.get(*cell), json, Cell::write),
                 Column::Average(cell) => {
-                    write(counts.cells.get(cell), json, |cell, json| cell.write_average(counts.count, json));
+                    write(counts.cells.get(*cell), json, |cell, json| cell.write_average(counts.count, json));
                 }
+                Column::Start(format) => write_time(start, format.as_deref(), json),
+                Column::End(format) => write_time(end, format.as_deref(), json),
             }
-        }
-        for edge in [start, end] {
-            label(json);
-            json.push(b'"');
-            // The SDK keeps windows within the years that this can write.
-            let time = Timestamp::from_millisecond(edge).unwrap_or_default();
-            json.extend_from_slice(time.to_string().as_bytes());
-            json.push(b'"');
         }
         json.push(b'}');
         if self.by == 0 {
@@ -81,4 +74,11 @@ fn write(cell: Option<&Cell>, json: &mut Vec<u8>, how: impl Fn(&Cell, &mut Vec<u
         Some(cell) => how(cell, json),
         None => json.extend_from_slice(b"null"),
     }
+}
+
+fn write_time(time: i64, format: Option<&str>, json: &mut Vec<u8>) {
+    // The SDK keeps windows within the years that this can write, and `format` was tried when the plugin was opened.
+    let time = Timestamp::from_millisecond(time).unwrap_or_default();
+    let text = format.and_then(|format| strtime::format(format, time).ok());
+    quote(text.unwrap_or_else(|| time.to_string()).as_bytes(), json);
 }

@@ -1,14 +1,15 @@
 //! Counts and aggregates messages, JSON objects, by group and window of event time.
 //!
 //! Puts out, when a window is over (or on each change), an object with the fields of its group, its aggregates, and
-//! `start` and `end` in UTC; its key is made of the group's fields (one: its text, several: a JSON array), or is the key
+//! `start` and `end` in UTC, or with those that `fields` names, as it names them; its key is made of the group's fields (one: its text, several: a JSON array), or is the key
 //! that came in where there are none. The timestamp of a window is its last millisecond, so that it lies in the longer
 //! window that a next stage may put it into. Sums of integers are exact; everything else is summed up as floats, in
 //! order. The lowest and the highest number keep their digits.
 //!
 //! Rejected, with the reason: a value that is not one JSON object, a message without a field that is needed, a field
-//! that is no number where one is, a message that is too late or too far ahead. A message that `distinct` knows is
-//! counted among the `duplicates` of its window and in nothing else.
+//! that is no number where one is, a message that is too late or too far ahead. A message that `distinct` knows, from whatever
+//! group, is counted among the `duplicates` of the window of its own group and in nothing else: a window that has nothing
+//! else is put out only where `duplicates` are asked for.
 //!
 //! Aggregates may be added or left out while it runs: `memory.rs` says what becomes of windows that are open then.
 
@@ -24,12 +25,15 @@ use apogee_sdk::{Field, Message, Open, Output, Rejection, State, Stateful, Trans
 use counts::{Cell, Counts};
 use layout::{Column, Layout};
 use memory::Memory;
-use settings::Aggregation;
+use settings::{Aggregation, Outgoing};
 pub use settings::{Emit, Settings};
 
 /// The plugin: opened with its [`Settings`].
 pub struct WindowCounts {
     settings: Settings,
+    outgoing: Vec<Outgoing>,
+    /// Whether `duplicates` are asked for.
+    duplicates: bool,
     layout: Layout,
     memory: Memory,
     reader: Reader,
@@ -60,7 +64,9 @@ impl Transform for WindowCounts {
     fn open(settings: Settings) -> Result<Self, String> {
         let windows = Windows::new(settings.frame()?, settings.grace.0, settings.ahead.map(|ahead| ahead.0));
         let windows = windows.map_err(|error| format!("settings: {error}"))?;
-        let (mut numbers, mut cells, mut columns) = (Vec::<String>::new(), Vec::new(), Vec::new());
+        let (mut numbers, mut cells) = (Vec::<String>::new(), Vec::new());
+        // All that can be put out, as the settings name it.
+        let mut columns: Vec<Column> = (0..settings.by.len()).map(Column::Group).collect();
         for aggregation in &settings.aggregates {
             columns.push(match aggregation {
                 Aggregation::Count => Column::Count,
@@ -76,9 +82,21 @@ impl Transform for WindowCounts {
                 }
             }
         }
+        columns.extend([Column::Start(None), Column::End(None)]);
+        let outgoing = settings.outgoing()?;
+        let column = |Outgoing { from, name, format }: &Outgoing| {
+            let column = match &columns[*from] {
+                Column::Start(_) => Column::Start(format.clone()),
+                Column::End(_) => Column::End(format.clone()),
+                other => other.clone(),
+            };
+            (name.clone(), column)
+        };
         let leaves = |names: &[String]| names.iter().map(|name| Leaf { name: name.clone(), leaf: None }).collect();
         Ok(Self {
-            layout: Layout::new(&settings.names()?, settings.by.len(), columns),
+            layout: Layout::new(outgoing.iter().map(column), settings.by.len()),
+            duplicates: settings.aggregates.contains(&Aggregation::Duplicates),
+            outgoing,
             memory: Memory::new(windows, &settings),
             reader: Reader::deep("_"),
             by: leaves(&settings.by),
@@ -101,15 +119,29 @@ impl Transform for WindowCounts {
             ..field(&aggregation.name(), aggregation.kind())
         });
         let edges = ["start", "end"].map(|name| field(name, apogee_sdk::Kind::Timestamp));
-        by.chain(aggregates).chain(edges).collect()
+        let all: Vec<Field> = by.chain(aggregates).chain(edges).collect();
+        let outgoing = |Outgoing { from, name, format }: &Outgoing| {
+            let Field { kind, nullable, .. } = all[*from];
+            Field { name: name.clone(), kind: if format.is_some() { apogee_sdk::Kind::Text } else { kind }, nullable }
+        };
+        self.outgoing.iter().map(outgoing).collect()
     }
 
+    /// The group, as it is put out where it is.
     fn key(&self) -> Vec<String> {
-        self.settings.by.clone()
+        let name = |(place, own): (usize, &String)| {
+            let outgoing = self.outgoing.iter().find(|outgoing| outgoing.from == place);
+            outgoing.map_or(own, |outgoing| &outgoing.name).clone()
+        };
+        self.settings.by.iter().enumerate().map(name).collect()
     }
 
+    /// Two messages of one group must come in one partition, and so must two that agree in `distinct`: so the key may have
+    /// what is in both. Where nothing is, no key does for both.
     fn groups(&self) -> Vec<String> {
-        self.settings.by.clone()
+        let Settings { by, distinct, .. } = &self.settings;
+        let common: Vec<String> = by.iter().filter(|field| distinct.contains(field)).cloned().collect();
+        if common.is_empty() { by.clone() } else { common }
     }
 
     #[inline]
@@ -122,7 +154,7 @@ impl Transform for WindowCounts {
         }
         // All that can be wrong with the message itself is found before it is added.
         self.take(message.key, text)?;
-        let Self { settings, layout, memory, cells, values, group, name, .. } = self;
+        let Self { settings, duplicates, layout, memory, cells, values, group, name, .. } = self;
         let distinct = !settings.distinct.is_empty();
         memory.windows().add(group, message.timestamp, |window: &mut Open<'_, Counts>| {
             let repeated = distinct && !window.first(name);
@@ -131,7 +163,7 @@ impl Transform for WindowCounts {
             } else {
                 add(window.aggregate, cells, values, text);
             }
-            if settings.emit == Emit::Change && (!repeated || settings.aggregates.contains(&Aggregation::Duplicates)) {
+            if settings.emit == Emit::Change && (!repeated || *duplicates) {
                 layout.emit(group, (window.start, window.end), window.aggregate, message.timestamp, out);
             }
         })?;
@@ -146,9 +178,7 @@ impl Stateful for WindowCounts {
     }
 
     fn accepts(version: &str) -> bool {
-        ["0.1.", concat!(env!("CARGO_PKG_VERSION_MAJOR"), ".", env!("CARGO_PKG_VERSION_MINOR"), ".")]
-            .iter()
-            .any(|line| version.starts_with(line))
+        memory::READS.iter().any(|line| version.starts_with(line))
     }
 
     fn advance(&mut self, watermark: i64, out: &mut Output) {
@@ -191,9 +221,9 @@ impl WindowCounts {
 
     #[inline]
     fn close(&mut self, out: &mut Output) {
-        let Self { settings, layout, memory, .. } = self;
+        let Self { settings, duplicates, layout, memory, .. } = self;
         memory.windows().close(|window| {
-            if settings.emit == Emit::Close {
+            if settings.emit == Emit::Close && (window.aggregate.count > 0 || *duplicates) {
                 layout.emit(window.key, (window.start, window.end), window.aggregate, window.end - 1, out);
             }
         });

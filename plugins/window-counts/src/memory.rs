@@ -4,6 +4,7 @@
 //! stays unknown in it, and is put out as null: a part of it would look like the whole. Windows that begin later have it.
 //! Other windows, other groups and another `distinct` are refused, because what is kept is cut by them.
 //!
+//! Until version 0.2 each group knew by itself which messages it had seen. What any of them knew, all know from then on.
 //! Version 0.1 did not keep its settings. From its state the aggregates go on that stand where there were some of their
 //! kind (those that were, with new ones after them, are meant); which windows, groups and fields they were of is believed.
 
@@ -18,6 +19,9 @@ const FORM: &[u8] = b"f";
 
 /// Version 0.1 keeps no form. It is still built, for the tests of those that go on from its state.
 const KEEPS_FORM: bool = !matches!(env!("CARGO_PKG_VERSION_MINOR").as_bytes(), b"1");
+
+/// The versions whose state it takes back begin so.
+pub const READS: &[&str] = if KEEPS_FORM { &["0.1.", "0.2.", "0.3."] } else { &["0.1."] };
 
 /// All that the plugin remembers.
 pub struct Memory {

@@ -2,6 +2,7 @@
 
 use apogee_sdk::Frame;
 use jiff::SignedDuration;
+use jiff::fmt::strtime;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -26,10 +27,12 @@ pub struct Settings {
     /// `count`, `sum(F)`, `min(F)`, `max(F)`, `avg(F)` of a field, or `duplicates`; by default `count`.
     #[serde(default = "count")]
     pub aggregates: Vec<Aggregation>,
-    /// The fields that name a message: of those that agree in them, a window counts the first of each group. It looks at
-    /// no other group, because that may be in another partition.
+    /// The fields that name a message: of those that agree in them, a window counts the first, whatever its group. Two
+    /// that agree must come in one partition, so this and `by` have the fields in common by which messages are keyed.
     #[serde(default)]
     pub distinct: Vec<String>,
+    /// What is put out, in this order; by default the fields in `by`, the aggregates, `start` and `end`.
+    pub fields: Option<Vec<Pick>>,
     /// When to put out a window.
     #[serde(default)]
     pub emit: Emit,
@@ -37,6 +40,18 @@ pub struct Settings {
 
 fn count() -> Vec<Aggregation> {
     vec![Aggregation::Count]
+}
+
+/// A field of what is put out.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Pick {
+    /// A field in `by`, an aggregate by its name, such as `sum_F` for `sum(F)`, or `start` or `end`, the window's.
+    pub from: String,
+    /// What it is called; by default as it is.
+    pub name: Option<String>,
+    /// How `start` or `end` is written in UTC, as `strftime` says it; by default as RFC 3339 has it.
+    pub format: Option<String>,
 }
 
 /// When a window is put out.
@@ -129,6 +144,21 @@ impl Aggregation {
     }
 }
 
+/// One field of what is put out.
+#[derive(Debug, Clone)]
+pub struct Outgoing {
+    /// Its place among the [`names`](Settings::names).
+    pub from: usize,
+    pub name: String,
+    /// How a time is written, where not as RFC 3339 has it.
+    pub format: Option<String>,
+}
+
+fn different(names: &[String]) -> Result<(), String> {
+    let twice = names.iter().enumerate().find(|(index, name)| names[..*index].contains(name));
+    twice.map_or(Ok(()), |(_, name)| Err(format!("settings: two outgoing fields are called `{name}`")))
+}
+
 impl Settings {
     /// How time is cut; the settings must fit together.
     pub fn frame(&self) -> Result<Frame, String> {
@@ -148,15 +178,41 @@ impl Settings {
         }
     }
 
-    /// The names of what is put out, which must differ.
+    /// The names of all that can be put out, which must differ: of the group, of the aggregates, of start and end.
     pub fn names(&self) -> Result<Vec<String>, String> {
         let aggregates = self.aggregates.iter().map(Aggregation::name);
         let edges = ["start", "end"].map(str::to_owned);
         let names: Vec<String> = self.by.iter().cloned().chain(aggregates).chain(edges).collect();
-        let twice = names.iter().enumerate().find(|(index, name)| names[..*index].contains(name));
-        match twice {
-            Some((_, name)) => Err(format!("settings: two outgoing fields are called `{name}`")),
-            None => Ok(names),
+        different(&names)?;
+        Ok(names)
+    }
+
+    /// What is put out, in order: which of the [`names`](Self::names), as what, and how.
+    pub fn outgoing(&self) -> Result<Vec<Outgoing>, String> {
+        let names = self.names()?;
+        let Some(picks) = &self.fields else {
+            let all = names.into_iter().enumerate();
+            return Ok(all.map(|(from, name)| Outgoing { from, name, format: None }).collect());
+        };
+        if picks.is_empty() {
+            return Err("settings: `fields` is empty; leave it out to put out all there is".to_owned());
         }
+        let is_edge = |from: usize| from + 2 >= names.len();
+        let outgoing = |pick: &Pick| {
+            let Pick { from, name, format } = pick;
+            let known = || format!("settings: `fields` takes `{from}`, and there are {}", names.join(", "));
+            let place = names.iter().position(|it| it == from).ok_or_else(known)?;
+            if format.is_some() && !is_edge(place) {
+                return Err(format!("settings: `{from}` is no time and has no `format`; `start` and `end` have"));
+            }
+            if let Some(format) = format {
+                strtime::format(format, jiff::Timestamp::UNIX_EPOCH)
+                    .map_err(|error| format!("settings: `format` of `{from}`: {error}"))?;
+            }
+            Ok(Outgoing { from: place, name: name.as_ref().unwrap_or(from).clone(), format: format.clone() })
+        };
+        let outgoing = picks.iter().map(outgoing).collect::<Result<Vec<_>, _>>()?;
+        different(&outgoing.iter().map(|it| it.name.clone()).collect::<Vec<_>>())?;
+        Ok(outgoing)
     }
 }

@@ -1,5 +1,6 @@
 //! Windows that were written out by hand.
 
+use apogee_sdk::{Kind, Transform};
 use serde_json::Value;
 
 use crate::{Outcome, advance, open, process};
@@ -95,7 +96,7 @@ fn a_future_message_ends_windows_unless_it_is_too_far_ahead() {
 }
 
 #[test]
-fn duplicates_are_counted_by_window_and_group() {
+fn a_duplicate_counts_in_no_group_and_is_counted_in_its_own() {
     let settings = r#"{"window":"10s","by":["g"],"aggregates":["count","max(v)","duplicates"],"distinct":["id"]}"#;
     let messages = [
         ("a", 1, "x", 0.0),
@@ -107,8 +108,37 @@ fn duplicates_are_counted_by_window_and_group() {
         ("a", 9, "x", 12.0),
     ];
     let (said, rejected) = windows(settings, &messages);
-    assert_eq!(said, ["a 2 2 1 0..10", "b 1 3 0 0..10", "a 1 4 2 10..20"]);
+    assert_eq!(said, ["a 2 2 1 0..10", "b 0 null 1 0..10", "a 1 4 2 10..20"]);
     assert_eq!(rejected, []);
+    // What nobody asks for is not put out.
+    let settings = settings.replace(",\"duplicates\"", "");
+    assert_eq!(windows(&settings, &messages).0, ["a 2 2 0..10", "a 1 4 10..20"]);
+    let hopping = settings.replace("\"10s\"", "\"10s\",\"slide\":\"5s\"");
+    let messages = [("a", 1, "x", 4.0), ("b", 2, "x", 6.0), ("b", 3, "x", 12.0)];
+    assert_eq!(windows(&hopping, &messages).0, ["a 1 1 -5..5", "a 1 1 0..10", "b 1 2 5..15", "b 1 3 10..20"]);
+}
+
+#[test]
+fn fields_are_picked_named_and_put_in_order() {
+    let plugin = &mut open(
+        r#"{"window":"5m","by":["s","d"],"aggregates":["count","sum(n)"],"fields":[{"from":"d"},
+            {"from":"end","name":"TIME","format":"%H:%M:%S"},{"from":"s","name":"station"},{"from":"sum_n","name":"N"},
+            {"from":"start"}]}"#,
+    );
+    let fields: Vec<_> = plugin.fields().into_iter().map(|it| (it.name, it.kind as u8, it.nullable)).collect();
+    let expected = [
+        ("d", Kind::Text, false),
+        ("TIME", Kind::Text, false),
+        ("station", Kind::Text, false),
+        ("N", Kind::Float, true),
+        ("start", Kind::Timestamp, false),
+    ];
+    assert_eq!(fields, expected.map(|(name, kind, nullable)| (name.to_owned(), kind as u8, nullable)));
+    assert_eq!((plugin.key(), plugin.groups()), (vec!["station".into(), "d".into()], vec!["s".into(), "d".into()]));
+    let messages = [(None, r#"{"s":"x","d":1,"n":2}"#, 86_000_000), (None, r#"{"s":"x","d":1,"n":3}"#, 86_000_001)];
+    process(plugin, &messages);
+    let value = r#"{"d":1,"TIME":"23:55:00","station":"x","N":5,"start":"1970-01-01T23:50:00Z"}"#;
+    assert_eq!(advance(plugin, i64::MAX).windows, [(Some(r#"["x",1]"#.to_owned()), value.to_owned(), 86_099_999)]);
 }
 
 #[test]

@@ -113,6 +113,48 @@ fn open_windows_go_on_under_other_aggregates() {
     assert!(open_then > 300, "windows were open: {open_then}");
 }
 
+/// Until 0.2 each group kept the names that it had seen, behind its own key.
+#[test]
+fn what_one_group_had_seen_all_have_seen_since_0_3() {
+    let settings = r#"{"window":"10ms","by":["g"],"distinct":["id"],"aggregates":["count","duplicates"]}"#;
+    let mut random = Random(7);
+    let mut plugin = open(settings);
+    let message = |group: &str, id: i64, time: i64| [(None, format!(r#"{{"g":"{group}","id":{id}}}"#), time)];
+    for (group, id, time) in [("a", 1, 1), ("b", 2, 2), ("a", 3, 11), ("b", 4, 12)] {
+        assert_eq!(process(&mut plugin, &message(group, id, time)).rejected, []);
+    }
+    let mut kept = Kept::new();
+    keep(&mut plugin, &mut kept);
+    let names = |kept: &Kept| kept.keys().filter(|key| key[0] == b'n').cloned().collect::<Vec<_>>();
+    let own = names(&kept);
+    assert_eq!(own.len(), 2, "the first window is over");
+    for name in &own {
+        kept.remove(name);
+        for group in ["\"a\"", "\"b\""] {
+            kept.insert([&name[..9], group.as_bytes(), &name[9..]].concat(), Vec::new());
+        }
+    }
+    let mut plugin = take_back(settings, "0.2.0", &kept, &mut random);
+    keep(&mut plugin, &mut kept);
+    assert_eq!(names(&kept), own, "in the form of now");
+    let mut plugin = take_back(settings, env!("CARGO_PKG_VERSION"), &kept, &mut random);
+    for (group, id) in [("b", 3), ("c", 4), ("a", 5)] {
+        process(&mut plugin, &message(group, id, 13));
+    }
+    let windows = advance(&mut plugin, i64::MAX).windows;
+    let said: Vec<_> = windows.iter().map(|(_, json, _)| json.split(",\"start\"").next().unwrap_or_default()).collect();
+    assert_eq!(
+        said,
+        [
+            r#"{"g":"a","count":2,"duplicates":0"#,
+            r#"{"g":"b","count":1,"duplicates":1"#,
+            r#"{"g":"c","count":0,"duplicates":1"#
+        ]
+    );
+    keep(&mut plugin, &mut kept);
+    assert_eq!(names(&kept), Vec::<Vec<u8>>::new(), "names go with their windows");
+}
+
 #[test]
 fn what_cuts_the_windows_cannot_change() {
     let first = r#"{"window":"10ms","by":["g"],"distinct":["id"]}"#;

@@ -150,11 +150,14 @@ fn reference(case: &Case, events: &[Event]) -> (Vec<(String, String, i64)>, BTre
                 }
                 stream = Some(now);
                 for mut window in own {
-                    open.retain(|it| (it.group, it.start) != (group, window.start));
                     let same = |it: &usize| matches!(events[*it], Event::Message { id: other, .. } if other == id);
-                    let repeated = case.distinct && window.messages.iter().any(same);
+                    let of_start = |it: &&Seen| it.start == window.start;
+                    if case.distinct && open.iter().filter(of_start).any(|it| it.messages.iter().any(same)) {
+                        continue;
+                    }
+                    open.retain(|it| (it.group, it.start) != (group, window.start));
                     window.messages.insert(index);
-                    if case.change && !repeated {
+                    if case.change {
                         out.push(case.put(&window, events, time));
                     }
                     open.push(window);
@@ -185,14 +188,11 @@ impl Case {
 
     /// A window as it is put out: from all its messages, one after the other.
     fn put(&self, window: &Seen, events: &[Event], timestamp: i64) -> (String, String, i64) {
-        let (mut ids, mut halves) = (BTreeSet::new(), Vec::new());
-        for message in &window.messages {
-            if let Event::Message { half, id, .. } = events[*message]
-                && (ids.insert(id) || !self.distinct)
-            {
-                halves.push(half);
-            }
-        }
+        let half = |message: &usize| match events[*message] {
+            Event::Message { half, .. } => Some(half),
+            Event::Advance(_) => None,
+        };
+        let halves: Vec<i64> = window.messages.iter().filter_map(half).collect();
         let sum: i64 = halves.iter().sum();
         let exact = halves.iter().all(|half| half % 2 == 0);
         let sum = if exact { (sum / 2).to_string() } else { format!("{:?}", sum as f64 / 2.0) };

@@ -27,6 +27,9 @@ fn it_says_what_comes_out() {
     ];
     assert_eq!(fields, expected.map(|(name, kind, nullable)| (name.to_owned(), kind as u8, nullable)));
     assert_eq!((plugin.key(), plugin.groups()), (vec!["g".to_owned()], vec!["g".to_owned()]));
+    // A key must do for groups and for duplicates.
+    let both = open(r#"{"window":"1s","by":["a","b","c"],"distinct":["id","c","a"]}"#);
+    assert_eq!(both.groups(), ["a", "c"]);
     let by_key = open(r#"{"session":"1s"}"#);
     assert!(by_key.key().is_empty() && by_key.groups().is_empty());
 }
@@ -50,6 +53,19 @@ fn settings_that_cannot_be_meant_are_refused() {
         ),
         (r#"{"window":"1s","aggregates":[]}"#, "settings: `aggregates` is empty; leave it out to count"),
         (r#"{"window":"1s","by":["count"]}"#, "settings: two outgoing fields are called `count`"),
+        (
+            r#"{"window":"1s","by":["g"],"fields":[{"from":"v"}]}"#,
+            "settings: `fields` takes `v`, and there are g, count, start, end",
+        ),
+        (
+            r#"{"window":"1s","fields":[{"from":"count","format":"%H"}]}"#,
+            "settings: `count` is no time and has no `format`; `start` and `end` have",
+        ),
+        (
+            r#"{"window":"1s","fields":[{"from":"start","name":"end"},{"from":"end"}]}"#,
+            "settings: two outgoing fields are called `end`",
+        ),
+        (r#"{"window":"1s","fields":[]}"#, "settings: `fields` is empty; leave it out to put out all there is"),
     ] {
         assert_eq!(refused(settings), text, "{settings}");
     }
@@ -60,6 +76,7 @@ fn settings_that_cannot_be_meant_are_refused() {
         (r#"{"window":"1s","aggregates":["median(x)"]}"#, "\"median(x)\" is no aggregate; there are count, "),
         (r#"{"window":"1s","aggregates":["sum()"]}"#, "\"sum()\" is no aggregate; there are count, "),
         (r#"{"window":"1s","emit":"never"}"#, "unknown variant `never`, expected `close` or `change`"),
+        (r#"{"window":"1s","fields":[{"from":"end","format":"%!"}]}"#, "`format` of `end`: "),
         (r#"{"windows":"1s"}"#, "unknown field `windows`"),
     ] {
         assert!(refused(settings).starts_with(&format!("settings: {text}")), "{}", refused(settings));
@@ -74,8 +91,9 @@ fn state_of_another_version_or_plugin_is_refused() {
     assert_eq!(restore("0.1.0", none()), Ok(()));
     assert_eq!(restore("0.1.99", none()), Ok(()));
     assert_eq!(restore("0.2.99", none()), Ok(()));
-    for other in ["0.3.0", "1.1.0", "0.10.0", "", "0.1", "0.2"] {
-        let text = format!("it was kept by version {other}, and 0.2.0 does not read that");
+    assert_eq!(restore("0.3.99", none()), Ok(()));
+    for other in ["0.4.0", "1.1.0", "0.10.0", "", "0.1", "0.2"] {
+        let text = format!("it was kept by version {other}, and 0.3.0 does not read that");
         assert_eq!(restore(other, none()), Err(text));
     }
     let text = |key: &str| Err(format!("the entry with the key {key} is not of this plugin"));

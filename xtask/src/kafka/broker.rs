@@ -24,9 +24,9 @@ const SOON: Duration = Duration::from_millis(500);
 /// … and, as by default, where it was restarted: Kafka 4.3.1 takes partitions that have no leader yet for deleted ones,
 /// and would forget to abort in them what it ends in its first seconds.
 const LATER: Duration = Duration::from_secs(10);
-const JAVA: &str = "cannot start java; it is in the package openjdk-17-jre-headless";
+pub(crate) const JAVA: &str = "cannot start java; it is in the package openjdk-17-jre-headless";
 const START_WITHIN: Duration = Duration::from_secs(90);
-pub(super) const STOP_WITHIN: Duration = Duration::from_secs(30);
+pub(crate) const STOP_WITHIN: Duration = Duration::from_secs(30);
 
 /// A running (or stopped, or killed) broker. The data stay in its folder.
 pub struct Broker {

@@ -1,4 +1,4 @@
-//! Kafka's jars: fetched once by Maven into the user's cache, whole or not at all.
+//! Jars: fetched once by Maven into the user's cache, whole or not at all.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -14,7 +14,17 @@ const POM: &str = include_str!("../../kafka/pom.xml");
 
 /// The folder with the jars and `log4j2.properties`; fetched when it is not there.
 pub fn folder() -> Result<PathBuf> {
-    folder_in(&cache()?, &fetch)
+    let folder = fetched(&format!("kafka-{VERSION}"), &fetch)?;
+    let logging = folder.join("log4j2.properties");
+    if fs::read_to_string(&logging).ok().as_deref() != Some(LOGGING) {
+        fs::write(logging, LOGGING)?;
+    }
+    Ok(folder)
+}
+
+/// The folder `name` of the cache, which `fetch` fills when it is not there.
+pub fn fetched(name: &str, fetch: &dyn Fn(&Path) -> Result<()>) -> Result<PathBuf> {
+    fetched_in(&cache()?, name, fetch)
 }
 
 fn cache() -> Result<PathBuf> {
@@ -22,16 +32,16 @@ fn cache() -> Result<PathBuf> {
     match set("XDG_CACHE_HOME").or_else(|| set("HOME").map(|home| home.join(".cache"))) {
         Some(cache) => Ok(cache.join("apogee")),
         None => {
-            bail!("neither XDG_CACHE_HOME nor HOME is set: there is no place to keep Kafka's jars")
+            bail!("neither XDG_CACHE_HOME nor HOME is set: there is no place to keep jars")
         }
     }
 }
 
 /// `.complete` is the last file written. The lock lets one process fetch while the others wait for it.
-fn folder_in(cache: &Path, fetch: &dyn Fn(&Path) -> Result<()>) -> Result<PathBuf> {
-    let folder = cache.join(format!("kafka-{VERSION}"));
+fn fetched_in(cache: &Path, name: &str, fetch: &dyn Fn(&Path) -> Result<()>) -> Result<PathBuf> {
+    let folder = cache.join(name);
     fs::create_dir_all(cache).with_context(|| format!("cannot create {}", cache.display()))?;
-    let lock = File::create(cache.join(format!("kafka-{VERSION}.lock")))?;
+    let lock = File::create(cache.join(format!("{name}.lock")))?;
     lock.lock()?;
     if !folder.join(".complete").exists() {
         if folder.exists() {
@@ -40,10 +50,6 @@ fn folder_in(cache: &Path, fetch: &dyn Fn(&Path) -> Result<()>) -> Result<PathBu
         fs::create_dir(&folder)?;
         fetch(&folder)?;
         File::create(folder.join(".complete"))?;
-    }
-    let logging = folder.join("log4j2.properties");
-    if fs::read_to_string(&logging).ok().as_deref() != Some(LOGGING) {
-        fs::write(logging, LOGGING)?;
     }
     Ok(folder)
 }
@@ -81,7 +87,7 @@ mod tests {
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {
-                    let folder = folder_in(&cache, &|folder| {
+                    let folder = fetched_in(&cache, "jars", &|folder| {
                         fetched.fetch_add(1, Ordering::SeqCst);
                         Ok(fs::write(folder.join("a.jar"), "")?)
                     });
@@ -100,8 +106,8 @@ mod tests {
             fs::write(folder.join("half.jar"), "")?;
             bail!("cut")
         };
-        assert!(folder_in(&cache, &cut).is_err());
-        let folder = folder_in(&cache, &|_| Ok(())).unwrap();
+        assert!(fetched_in(&cache, "jars", &cut).is_err());
+        let folder = fetched_in(&cache, "jars", &|_| Ok(())).unwrap();
         assert!(!folder.join("half.jar").exists() && folder.join(".complete").exists());
         fs::remove_dir_all(cache).unwrap();
     }

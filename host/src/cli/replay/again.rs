@@ -38,7 +38,7 @@ impl Again {
         let versions = self.versions(&letter, &engine)?;
         let (batch, offset) = (self.message(&letter)?, letter.offset);
         let mut seen = Seen::default();
-        match Chain::open(&versions)?.put_through(0, batch, vec![offset], offset, &mut seen) {
+        match Chain::open(&versions, letter.partition)?.put_through(0, batch, vec![offset], offset, &mut seen) {
             Err(error) => match error.downcast::<Failed>() {
                 Ok(failed) => Err(failure(&letter, &versions, failed)),
                 Err(error) => Err(error),

@@ -1,5 +1,6 @@
 //! Schemas, buckets and queries, from what is written to what is asked for.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use toml::Spanned;
 
 use super::{choice, json, set};
 use crate::config::error::{Fault, fault};
+use crate::config::text::excerpt;
 use crate::config::written::{self, Given, List};
 use crate::query::{Ask, Kind, Parameter, Query};
 use crate::schema::{Language, Registry, Wire};
@@ -37,10 +39,30 @@ pub(super) fn schema(
     if let (None, Some(subject)) = (&keys.registry, &keys.subject) {
         return Err(fault(Some(subject.span()), "`subject` is a name in a `registry`, and there is none; add one"));
     }
+    if let Some(url) = &keys.registry {
+        let address = &url.get_ref().0;
+        if !address.username().is_empty() || address.password().is_some() {
+            // Without its line, which would show the password.
+            let what = "`registry` has a name or a password, which are not supported; leave them out";
+            return Err(fault(None, what));
+        }
+        registry(address).map_err(|what| fault(Some(url.span()), what))?;
+    }
     let subject = keys.subject.as_ref().map(|subject| subject.get_ref().clone());
     let registry = keys.registry.as_ref().map(|url| Registry { url: url.get_ref().0.clone(), subject });
     let beside = path.parent().unwrap_or(Path::new(""));
     Ok(Some(schema::Options { language, path: beside.join(file.get_ref()), wire, registry }))
+}
+
+/// Whether a registry can be asked by this URL.
+fn registry(url: &url::Url) -> Result<(), &'static str> {
+    if !matches!(url.scheme(), "http" | "https") {
+        Err("a registry is asked over http or https, such as \"http://localhost:8080/apis/ccompat/v7\"")
+    } else if url.query().is_some() || url.fragment().is_some() {
+        Err("the URL of a registry ends with its path, such as \"http://localhost:8080/apis/ccompat/v7\"")
+    } else {
+        Ok(())
+    }
 }
 
 pub(super) fn s3(written: written::S3) -> objects::Options {
@@ -80,6 +102,20 @@ pub(super) fn queries(
     let listen = keys
         .listen
         .ok_or_else(|| fault(Some(place), "[queries] does not say where; add `listen = \"127.0.0.1:8080\"`"))?;
+    let begin = keys.begin.as_ref().map(self::path).transpose()?;
+    let mut paths = BTreeSet::from(["/openapi.json".to_owned()]);
+    paths.extend(begin.clone());
+    for path in list.iter().filter_map(|query| query.get_ref().path.as_ref()) {
+        if !paths.insert(path.get_ref().clone()) {
+            let what = format!("something else answers at {}; choose another path", excerpt(path.get_ref(), 60));
+            return Err(fault(Some(path.span()), what));
+        }
+    }
+    if !listen.get_ref().0.ip().is_loopback() && (keys.token.is_none() || tls.is_none()) {
+        let what = "others can reach this address: add `token` (a file), and `certificate` and `key`, or listen on \
+                    127.0.0.1";
+        return Err(fault(Some(listen.span()), what));
+    }
     Ok(Some(query::Options {
         listen: listen.into_inner().0,
         token: keys.token.map(Spanned::into_inner),
@@ -87,7 +123,7 @@ pub(super) fn queries(
         hosts: keys.hosts.map(Spanned::into_inner).unwrap_or_default(),
         database: keys.database.map(Spanned::into_inner),
         results: keys.results.map_or_else(|| "results".into(), Spanned::into_inner),
-        begin: keys.begin.as_ref().map(self::path).transpose()?,
+        begin,
         stay: keys.stay.is_none_or(|stay| *stay.get_ref()),
         queries: list.into_iter().map(self::query).collect::<Result<_, _>>()?,
     }))
@@ -110,6 +146,13 @@ fn query(written: Spanned<written::Query>) -> Result<Query, Fault> {
     let keys = written.into_inner();
     let path = keys.path.as_ref().map(self::path).transpose()?;
     let path = path.ok_or_else(|| fault(Some(place.clone()), "[[query]] has no `path`; add one such as \"/top10\""))?;
+    if let (None, Some(question)) = (&keys.plugin, &keys.question) {
+        return Err(fault(Some(question.span()), "a `question` is for a `plugin`; name it, or leave this out"));
+    }
+    if let (Some(_), Some((name, _))) = (&keys.plugin, keys.parameters.first_key_value()) {
+        let what = "parameters are bound in `sql`, and a plugin has none; leave them out";
+        return Err(fault(Some(name.span()), what));
+    }
     let ask = match (keys.sql, keys.plugin) {
         (Some(sql), None) => Ask::Tables(sql.into_inner()),
         (None, Some(name)) => Ask::Plugin {

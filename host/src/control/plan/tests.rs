@@ -102,11 +102,22 @@ fn what_columns_need_must_stay() {
         (json!({}), "does not say which fields"),
     ] {
         let refusal = refusal(&csv, 0, &bench.version("flatten", settings));
-        assert!(refusal.contains("csv:out have the columns a, b") && refusal.contains(problem), "{refusal}");
+        assert!(refusal.contains("csv:out has the columns a, b") && refusal.contains(problem), "{refusal}");
         assert!(refusal.contains(" runs on: "), "{refusal}");
     }
     // In another order or of another kind they are the same columns.
     assert!(!changes(&csv, 0, &bench.version("flatten", picks(&["b", "a"]))).is_empty());
+    // A table minds of which kind they are.
+    let table = bench.handle("p", "p", KAFKA, "delta:out", &[&flatten]);
+    let refusal = refusal(
+        &table,
+        0,
+        &bench.version(
+            "flatten",
+            json!({ "fields": [{ "from": "a", "type": "integer" }, { "from": "b", "type": "float" }] }),
+        ),
+    );
+    assert!(refusal.contains("has no field a (float), and a new field a (integer);"), "{refusal}");
     // Where another plugin follows, it is what the sink gets; another sink takes what comes.
     let followed = bench.handle("p", "p", KAFKA, "csv:out", &[&flatten, &flatten]);
     assert!(!changes(&followed, 0, &bench.version("flatten", picks(&["a"]))).is_empty());

@@ -55,6 +55,10 @@ CREATE TABLE state (
 ) WITHOUT ROWID;
 "#;
 
+/// All of these tables; others in the file are the user's.
+pub(super) const TABLES: [&str; 8] =
+    ["topics", "messages", "headers", "positions", "source_positions", "log", "checkpoints", "state"];
+
 /// How long a writer waits for one of another process.
 const BUSY: Duration = Duration::from_secs(20);
 
@@ -219,6 +223,10 @@ fn broken(path: &Path, error: &rusqlite::Error) -> LogError {
         Some(ErrorCode::ReadOnly) => "the file cannot be written; give this user the right to write it and its folder",
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
             "another process keeps the file locked; end it, or wait until it is done"
+        }
+        Some(ErrorCode::ConstraintViolation) => {
+            "a row breaks a constraint that was added to the table; drop the index or the trigger and run again, nothing \
+             was half written"
         }
         Some(ErrorCode::SystemIoFailure) => "the disk fails; look at the system's log, nothing was half written",
         _ => "the file is not as the host left it; restore it from a copy, or name another file for the log",

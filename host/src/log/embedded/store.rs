@@ -1,5 +1,5 @@
-//! Checkpoints and state of a group in the embedded log's file: one transaction covers them, output, dead letters and
-//! positions (Invariant 1).
+//! Checkpoints and state of a group in the embedded log's file: one transaction covers them, output (messages of a topic,
+//! or rows of a table), dead letters and positions (Invariant 1).
 
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -9,6 +9,7 @@ use rusqlite::{Connection, Transaction, params};
 
 use super::file::Shared;
 use super::reader::{blob, remember};
+use super::table::{Rows, Table};
 use super::writer::{check_sizes, insert};
 use super::{Embedded, TopicRow};
 use crate::checkpoint::{Part, Position};
@@ -36,10 +37,15 @@ pub(crate) struct State {
     claim: Claim,
 }
 
+/// Where output goes, and what.
+pub(crate) enum Output<'a> {
+    Topic(&'a str, &'a [Batch]),
+    Table(&'a Table, &'a Rows),
+}
+
 /// What takes effect in one transaction.
 pub(crate) struct Change<'a> {
-    /// A topic, and what goes to it.
-    pub output: Option<(&'a str, &'a [Batch])>,
+    pub output: Option<Output<'a>>,
     /// A topic, which is created with the first letter, and what goes to it.
     pub letters: Option<(&'a str, &'a Batch)>,
     /// Counts up; says which partition messages without a key go to.
@@ -65,6 +71,11 @@ impl Embedded {
     /// Refuses a batch in which one message is larger than a topic takes.
     pub(crate) fn check(&self, batch: &Batch) -> Result<(), LogError> {
         check_sizes(batch)
+    }
+
+    /// Makes a table, or sees that what is there is as declared; the inner error says how it is not.
+    pub(crate) fn prepare(&self, table: &Table, group: &str) -> Result<Result<(), String>, LogError> {
+        self.shared.write(|t| table.prepare(t, group))
     }
 
     /// Takes over a partition of a group from whoever had it (Invariant 6), with the last checkpoint as it was written.
@@ -97,8 +108,10 @@ impl Embedded {
                     return Ok(Outcome::Fenced(part.checkpoint.partition));
                 }
             }
-            if let Some((topic, batches)) = change.output {
-                append(t, topic, batches, change.keyless)?;
+            match change.output {
+                Some(Output::Topic(topic, batches)) => append(t, topic, batches, change.keyless)?,
+                Some(Output::Table(table, rows)) => table.insert(t, rows)?,
+                None => {}
             }
             if let Some((topic, letters)) = change.letters.filter(|(_, letters)| !letters.is_empty()) {
                 TopicRow::create(t, topic, 1)?;

@@ -10,7 +10,7 @@ use crate::log::{LogError, Writer, partition};
 use crate::message::{Batch, Header};
 
 /// The largest message, key and value together.
-const MESSAGE_BYTES: usize = 16 << 20;
+pub(crate) const MESSAGE_BYTES: usize = 16 << 20;
 /// What is held in memory before a flush happens by itself.
 pub(crate) const PENDING_BYTES: usize = 4 << 20;
 pub(crate) const PENDING_MESSAGES: usize = 20_000;

@@ -16,6 +16,7 @@ pub enum Cause {
     DecodedTooLarge,
     Encoding,
     NotJson,
+    NotCsv,
     Broken,
 }
 
@@ -42,13 +43,15 @@ impl fmt::Display for Cause {
             Self::DecodedTooLarge => "decompressed too large",
             Self::Encoding => "encoding",
             Self::NotJson => NOT_JSON,
+            Self::NotCsv => NOT_CSV,
             Self::Broken => "broken reply",
         })
     }
 }
 
-/// The one cause that sends a body to the dead letters.
+/// The causes that send a body to the dead letters.
 pub const NOT_JSON: &str = "not json";
+pub const NOT_CSV: &str = "not csv";
 
 /// A poll that gave no message.
 #[derive(Debug)]
@@ -58,7 +61,7 @@ pub struct Failure {
     pub text: String,
     /// How long the server asks to be left alone.
     pub retry_after: Option<Duration>,
-    /// The body, where it was whole but not JSON.
+    /// The body, where it was whole but not what was asked for.
     pub body: Option<Vec<u8>>,
 }
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
 
-use super::failure::{Failure, NOT_JSON};
+use super::failure::{Cause, Failure, NOT_CSV, NOT_JSON};
 use super::schedule::Schedule;
 use super::warnings::Warnings;
 use super::{Options, client, request};
@@ -93,7 +93,8 @@ impl Poller {
             Ok(body) => {
                 let mut fetch = self.next_fetch();
                 fetch.offsets.push(fetch.next - 1);
-                fetch.batch.push(None, Some(&body), now_in_milliseconds());
+                let key = self.options.key.as_ref().and_then(|key| key.of(&body));
+                fetch.batch.push(key.as_deref(), Some(&body), now_in_milliseconds());
                 Some(fetch)
             }
             Err(failure) => {
@@ -109,7 +110,7 @@ impl Poller {
                     offset: fetch.next - 1,
                     key: None,
                     value: body,
-                    cause: NOT_JSON,
+                    cause: if failure.cause == Cause::NotCsv { NOT_CSV } else { NOT_JSON },
                     reason,
                 });
                 Some(fetch)

@@ -12,6 +12,7 @@ use reqwest::{Client, Response, StatusCode};
 
 use super::Options;
 use super::failure::{Cause, Failure};
+use super::key::{self, Key};
 
 /// The longest that a server is left alone when it asks for it.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
@@ -25,7 +26,10 @@ pub async fn get(client: &Client, options: &Options) -> Result<Vec<u8>, Failure>
     })
     .await?;
     let body = if gzip { decompress(&raw, options.max_decoded)? } else { bounded(raw, options.max_decoded)? };
-    check_json(body)
+    match &options.key {
+        Some(Key::Field(_)) => check_csv(body),
+        _ => check_json(body),
+    }
 }
 
 /// Sends a request and waits for the head of a good reply, no longer than the deadline.
@@ -42,7 +46,8 @@ async fn within<T>(deadline: Duration, work: impl Future<Output = Result<T, Fail
 
 async fn send(client: &Client, options: &Options) -> Result<Response, Failure> {
     let request = client.get(options.url.clone());
-    let request = request.header(ACCEPT, "application/json").header(ACCEPT_ENCODING, "gzip");
+    let accept = if matches!(options.key, Some(Key::Field(_))) { "text/csv" } else { "application/json" };
+    let request = request.header(ACCEPT, accept).header(ACCEPT_ENCODING, "gzip");
     let response = request.send().await?;
     let status = response.status();
     if status.is_success() {
@@ -119,9 +124,21 @@ fn check_json(body: Vec<u8>) -> Result<Vec<u8>, Failure> {
             Ok(_) => return Ok(body),
         },
     };
+    Err(not_as_asked(Cause::NotJson, "JSON", &error, body))
+}
+
+/// Gives the body back when it is one row of CSV in UTF-8.
+fn check_csv(body: Vec<u8>) -> Result<Vec<u8>, Failure> {
+    match key::row(&body) {
+        Ok(_) => Ok(body),
+        Err(error) => Err(not_as_asked(Cause::NotCsv, "a row of CSV", &error, body)),
+    }
+}
+
+fn not_as_asked(cause: Cause, what: &str, error: &str, body: Vec<u8>) -> Failure {
     let start: String = String::from_utf8_lossy(&body).chars().take(60).collect();
-    let text = format!("it is not JSON ({error}): {start:?}");
-    Err(Failure { body: Some(body), ..Failure::new(Cause::NotJson, text) })
+    let text = format!("it is not {what} ({error}): {start:?}");
+    Failure { body: Some(body), ..Failure::new(cause, text) }
 }
 
 #[cfg(test)]

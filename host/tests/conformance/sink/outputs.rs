@@ -1,17 +1,26 @@
 //! What the checks write to, and how a reader sees it.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ::parquet::arrow::arrow_reader::ParquetRecordBatchReader;
+use arrow::array::{AsArray, RecordBatch};
 use host::log::embedded::Embedded;
 use host::log::kafka::Kafka;
 use host::log::{Log, Reading, Start};
+use host::objects;
+use host::plugin::{Field, Kind};
+use host::schema::{Language, Schema, SchemaSink, Wire};
 use host::sink::Sink;
 use host::sink::csv::{Compression, Csv};
+use host::sink::delta::{self, DeltaSink};
 use host::sink::embedded::EmbeddedSink;
 use host::sink::files::{self, FileSink};
 use host::sink::kafka::{KafkaSink, Options};
+use host::sink::parquet::{self, Parquet};
+use host::sink::sqlite;
 use host::sink::stdout::StdoutSink;
 use host::source::Source;
 use host::uri::Location;
@@ -78,6 +87,8 @@ pub struct Topics {
     sink: Open,
     source: Box<dyn Source>,
     folder: Option<TempDir>,
+    /// By which the output is read where it is Avro.
+    schema: Option<apache_avro::Schema>,
 }
 
 /// The group's name begins those of all its topics, because brokers may hold topics of other tests and runs.
@@ -95,7 +106,19 @@ impl Topics {
         assert!(log.create_topic(&input, INPUTS).unwrap());
         assert!(log.create_topic(&output, 1).unwrap());
         let source = started(log.reader(&input, &Reading::new(&group, Start::Earliest)).unwrap());
-        Self { log, names: Names { group, output, letters }, sink: Box::new(sink), source, folder }
+        Self { log, names: Names { group, output, letters }, sink: Box::new(sink), source, folder, schema: None }
+    }
+
+    /// The same, written as Avro by a schema.
+    fn in_avro(mut self) -> Self {
+        const SCHEMA: &str = r#"{"type":"record","name":"R","fields":[{"name":"text","type":"string"}]}"#;
+        let folder = self.folder.take().unwrap_or_else(|| tempfile::tempdir().unwrap());
+        let path = folder.path().join("r.avsc");
+        std::fs::write(&path, SCHEMA).unwrap();
+        let options = host::schema::Options { language: Language::Avro, path, wire: Wire::Avro, registry: None };
+        let (schema, inner) = (Schema::load(&options).unwrap(), self.sink);
+        self.sink = Box::new(move |names, member| Box::new(SchemaSink::new(inner(names, member), &schema, None)));
+        Self { folder: Some(folder), schema: Some(apache_avro::Schema::parse_str(SCHEMA).unwrap()), ..self }
     }
 
     fn texts(&self, topic: &str) -> Vec<String> {
@@ -106,7 +129,13 @@ impl Topics {
                 return texts;
             }
             for value in &found.batch.values {
-                let value: serde_json::Value = serde_json::from_slice(value.unwrap()).unwrap();
+                let value = match self.schema.as_ref().filter(|_| topic == self.names.output) {
+                    Some(schema) => {
+                        let reader = apache_avro::reader::datum::GenericDatumReader::builder(schema).build().unwrap();
+                        reader.read_value(&mut value.unwrap()).unwrap().try_into().unwrap()
+                    }
+                    None => serde_json::from_slice::<serde_json::Value>(value.unwrap()).unwrap(),
+                };
                 texts.push(value["text"].as_str().unwrap().to_owned());
             }
             next = found.next;
@@ -168,19 +197,32 @@ pub fn kafka() -> Topics {
     })
 }
 
-/// CSV files in a directory or a bucket, of what is read from a topic of the embedded log.
-pub struct Files {
-    pub place: s3::Reader,
-    compression: Compression,
-    input: Topics,
+pub fn embedded_in_avro() -> Topics {
+    embedded().in_avro()
 }
 
+pub fn kafka_in_avro() -> Topics {
+    kafka().in_avro()
+}
+
+/// Files of a format in a directory or a bucket, of what is read from a topic of the embedded log.
+pub struct Files {
+    pub place: s3::Reader,
+    input: Topics,
+    sink: Make,
+    /// The texts in a file of this name and content.
+    read: Texts,
+}
+
+type Make = fn(&files::Options, &objects::Options) -> Box<dyn Sink>;
+type Texts = fn(&str, Vec<u8>) -> Vec<String>;
+
 pub fn csv() -> Files {
-    in_directory(Compression::None)
+    Files::in_directory(csv_sink, csv_texts)
 }
 
 pub fn csv_gz() -> Files {
-    in_directory(Compression::Gzip)
+    Files::in_directory(csv_gz_sink, csv_texts)
 }
 
 pub fn csv_s3() -> Files {
@@ -188,14 +230,61 @@ pub fn csv_s3() -> Files {
 }
 
 /// In a bucket that is reached in this way.
-pub fn in_bucket(options: host::objects::Options) -> Files {
-    Files { place: s3::Reader::with(s3::location(), options), compression: Compression::None, input: embedded() }
+pub fn in_bucket(s3: objects::Options) -> Files {
+    Files { place: s3::Reader::with(s3::location(), s3), ..Files::in_bucket(csv_sink, csv_texts) }
 }
 
-fn in_directory(compression: Compression) -> Files {
-    let input = embedded();
-    let directory = input.folder.as_ref().unwrap().path().join("out");
-    Files { place: s3::Reader::of(Location::Directory(directory)), compression, input }
+pub fn parquet() -> Files {
+    Files::in_directory(parquet_sink, parquet_texts)
+}
+
+pub fn parquet_s3() -> Files {
+    Files::in_bucket(parquet_sink, parquet_texts)
+}
+
+fn csv_sink(options: &files::Options, s3: &objects::Options) -> Box<dyn Sink> {
+    compressed_sink(options, s3, Compression::None)
+}
+
+fn csv_gz_sink(options: &files::Options, s3: &objects::Options) -> Box<dyn Sink> {
+    compressed_sink(options, s3, Compression::Gzip)
+}
+
+fn compressed_sink(options: &files::Options, s3: &objects::Options, compression: Compression) -> Box<dyn Sink> {
+    let csv = Csv::new(vec!["text".to_owned()], false).compressed(compression);
+    Box::new(FileSink::from_options(options, s3, "group", csv, INTERVAL).unwrap())
+}
+
+fn csv_texts(name: &str, bytes: Vec<u8>) -> Vec<String> {
+    let mut reader = ::csv::Reader::from_reader(s3::unpacked(name, &bytes));
+    assert_eq!(reader.headers().unwrap(), ["text"].as_slice());
+    reader.records().map(|row| row.unwrap()[0].to_owned()).collect()
+}
+
+fn parquet_sink(options: &files::Options, s3: &objects::Options) -> Box<dyn Sink> {
+    let field = Field { name: "text".to_owned(), kind: Kind::Text, nullable: false };
+    let parquet = Parquet::new(vec![field], parquet::Compression::Zstd);
+    Box::new(FileSink::from_options(options, s3, "group", parquet, INTERVAL).unwrap())
+}
+
+fn parquet_texts(_name: &str, bytes: Vec<u8>) -> Vec<String> {
+    let batches = ParquetRecordBatchReader::try_new(bytes::Bytes::from(bytes), 1_000).unwrap();
+    let texts = |batch: RecordBatch| -> Vec<String> {
+        batch.column(0).as_string::<i32>().iter().map(|text| text.unwrap().to_owned()).collect()
+    };
+    batches.flat_map(|batch| texts(batch.unwrap())).collect()
+}
+
+impl Files {
+    fn in_directory(sink: Make, read: Texts) -> Self {
+        let input = embedded();
+        let directory = input.folder.as_ref().unwrap().path().join("out");
+        Self { place: s3::Reader::of(Location::Directory(directory)), input, sink, read }
+    }
+
+    fn in_bucket(sink: Make, read: Texts) -> Self {
+        Self { place: s3::Reader::of(s3::location()), input: embedded(), sink, read }
+    }
 }
 
 impl Output for Files {
@@ -203,8 +292,7 @@ impl Output for Files {
         let mut options = files::Options::new(self.place.location.clone());
         // Each row has more than ten bytes.
         (options.every, options.size) = (INTERVAL, 10 * FULL as u64);
-        let csv = Csv::new(vec!["text".to_owned()], false).compressed(self.compression);
-        Box::new(FileSink::from_options(&options, &self.place.options, "group", csv, INTERVAL).unwrap())
+        (self.sink)(&options, &self.place.options)
     }
 
     /// By the first offsets in the names of the files.
@@ -212,9 +300,7 @@ impl Output for Files {
         let mut files = self.place.files();
         files.sort_by_key(|(name, _)| name.rsplit('-').nth(1).unwrap().parse::<i64>().unwrap());
         let read = |(name, bytes): (String, Vec<u8>)| {
-            let mut reader = ::csv::Reader::from_reader(s3::unpacked(&name, &bytes));
-            assert_eq!(reader.headers().unwrap(), ["text"].as_slice());
-            let texts: Vec<_> = reader.records().map(|row| row.unwrap()[0].to_owned()).collect();
+            let texts = (self.read)(&name, bytes);
             assert!(!texts.is_empty(), "a file without rows");
             texts
         };
@@ -223,6 +309,97 @@ impl Output for Files {
 
     fn letters(&self) -> Vec<String> {
         unreachable!("letters are kept apart from files")
+    }
+
+    fn source(&self) -> &dyn Source {
+        self.input.source()
+    }
+}
+
+/// A Delta table in a directory, whose log is read here line by line.
+pub struct Delta {
+    table: PathBuf,
+    input: Topics,
+}
+
+pub fn delta() -> Delta {
+    let input = embedded();
+    Delta { table: input.folder.as_ref().unwrap().path().join("a table"), input }
+}
+
+impl Output for Delta {
+    fn open(&self, _member: &str) -> Box<dyn Sink> {
+        let options = delta::Options {
+            table: Location::Directory(self.table.clone()),
+            every: INTERVAL,
+            // Each row has more than ten bytes, before they are encoded.
+            size: FULL as u64,
+            partition_by: Vec::new(),
+        };
+        let fields = [Field { name: "text".to_owned(), kind: Kind::Text, nullable: false }];
+        Box::new(DeltaSink::new(options, &Default::default(), &fields, "group", INTERVAL).unwrap())
+    }
+
+    fn visible(&self) -> Vec<String> {
+        let version =
+            |version: usize| std::fs::read_to_string(self.table.join(format!("_delta_log/{version:020}.json")));
+        let mut texts = Vec::new();
+        for entry in (0..).map_while(|number| version(number).ok()) {
+            for action in entry.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()) {
+                let Some(path) = action["add"]["path"].as_str() else { continue };
+                let file = std::fs::File::open(self.table.join(path)).unwrap();
+                let rows = ParquetRecordBatchReader::try_new(file, 1_000).unwrap();
+                for rows in rows.map(Result::unwrap) {
+                    assert!(rows.num_rows() > 0, "a file without rows");
+                    let column = rows.column(0).as_any().downcast_ref::<arrow::array::StringArray>().unwrap();
+                    texts.extend(column.iter().map(|text| text.unwrap().to_owned()));
+                }
+            }
+        }
+        texts
+    }
+
+    fn letters(&self) -> Vec<String> {
+        unreachable!("letters are kept apart from a table")
+    }
+
+    fn source(&self) -> &dyn Source {
+        self.input.source()
+    }
+}
+
+/// A table in a file of its own, of what is read from a topic of the embedded log.
+pub struct Rows {
+    options: sqlite::Options,
+    log: Embedded,
+    input: Topics,
+}
+
+pub fn sqlite() -> Rows {
+    let input = embedded();
+    let path = input.folder.as_ref().unwrap().path().join("out.sqlite");
+    let log = Embedded::open(&path).unwrap();
+    Rows { options: sqlite::Options { path, table: "out".to_owned(), key: Vec::new() }, log, input }
+}
+
+impl Output for Rows {
+    fn open(&self, _member: &str) -> Box<dyn Sink> {
+        let fields = [Field { name: "text".to_owned(), kind: Kind::Text, nullable: false }];
+        Box::new(sqlite::open(self.log.clone(), "group", &self.options, &fields, INTERVAL).unwrap())
+    }
+
+    fn visible(&self) -> Vec<String> {
+        let connection = rusqlite::Connection::open(&self.options.path).unwrap();
+        let mut rows = match connection.prepare("SELECT text FROM out ORDER BY rowid") {
+            Ok(rows) => rows,
+            // Before the first sink there is no table.
+            Err(_) => return Vec::new(),
+        };
+        rows.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+    }
+
+    fn letters(&self) -> Vec<String> {
+        unreachable!("letters are kept apart from tables")
     }
 
     fn source(&self) -> &dyn Source {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::kept::{Window, split_name, start_of};
+use super::kept::{self, Window, split_name, start_of};
 use super::{Aggregate, Frame};
 use crate::Keyed;
 
@@ -14,6 +14,8 @@ pub struct Index {
     open: BTreeSet<(i64, i64, u32)>,
     /// The slots of each key; only for sessions, which are found by it.
     sessions: BTreeMap<Box<[u8]>, Vec<u32>>,
+    /// The slots of the names, by the start of their windows.
+    pub names: BTreeMap<i64, Vec<u32>>,
 }
 
 impl Index {
@@ -24,14 +26,14 @@ impl Index {
 
     /// Builds it where it is outdated.
     #[inline]
-    pub fn build<A: Aggregate>(&mut self, frame: Frame, table: &mut Keyed<Window<A>>, names: &Keyed<()>) {
+    pub fn build<A: Aggregate>(&mut self, frame: Frame, table: &Keyed<Window<A>>, names: &mut Keyed<()>) {
         if !self.built {
             self.rebuild(frame, table, names);
         }
     }
 
     #[cold]
-    fn rebuild<A: Aggregate>(&mut self, frame: Frame, table: &mut Keyed<Window<A>>, names: &Keyed<()>) {
+    fn rebuild<A: Aggregate>(&mut self, frame: Frame, table: &Keyed<Window<A>>, names: &mut Keyed<()>) {
         self.open = table.slots().map(|slot| (table.at(slot).end, start_of(table.key(slot)), slot)).collect();
         self.sessions.clear();
         if let Frame::Session { .. } = frame {
@@ -39,13 +41,16 @@ impl Index {
                 self.remember_session(&table.key(slot)[8..], slot);
             }
         }
-        let slots: Vec<u32> = table.slots().collect();
-        slots.into_iter().for_each(|slot| table.at_quietly(slot).names.clear());
-        for name in names.slots() {
-            let window = split_name(names.key(name)).and_then(|(window, _)| table.find(window));
-            if let Some(window) = window {
-                table.at_quietly(window).names.push(name);
-            }
+        self.names.clear();
+        let slots: Vec<u32> = names.slots().collect();
+        for slot in slots {
+            let (start, slot) = without_group(slot, names);
+            self.names.entry(start).or_default().push(slot);
+        }
+        // What several groups knew is one name now.
+        for slots in self.names.values_mut() {
+            slots.sort_unstable();
+            slots.dedup();
         }
         self.built = true;
     }
@@ -100,5 +105,20 @@ impl Index {
                 self.sessions.remove(key);
             }
         }
+    }
+}
+
+/// The start of the windows of a name, and its slot: a new one where it was kept by window and key, as it once was.
+fn without_group(slot: u32, names: &mut Keyed<()>) -> (i64, u32) {
+    let key = names.key(slot);
+    let start = start_of(key);
+    match split_name(key) {
+        Some((before, name)) if before.len() > kept::START => {
+            let mut key = Vec::new();
+            kept::name_key(start, name, &mut key);
+            names.take(slot);
+            (start, names.put(&key, ()))
+        }
+        _ => (start, slot),
     }
 }

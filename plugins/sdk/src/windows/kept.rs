@@ -10,7 +10,7 @@ const TIME: u8 = b't';
 const TABLE: u8 = b'w';
 
 /// Bytes of a start in a key.
-const START: usize = 8;
+pub const START: usize = 8;
 
 /// What a window collects. It begins as its default.
 pub trait Aggregate: Value + Default {
@@ -23,13 +23,11 @@ pub trait Aggregate: Value + Default {
 pub struct Window<A> {
     pub end: i64,
     pub aggregate: A,
-    /// Where its names are; not kept, because the names say so themselves.
-    pub names: Vec<u32>,
 }
 
 impl<A: Default> Window<A> {
     pub fn new(end: i64) -> Self {
-        Self { end, aggregate: A::default(), names: Vec::new() }
+        Self { end, aggregate: A::default() }
     }
 }
 
@@ -51,7 +49,7 @@ impl<A: Value> Value for Window<A> {
 impl<A> Window<A> {
     fn read(bytes: &[u8], aggregate: impl FnOnce(&[u8]) -> Option<A>) -> Option<Self> {
         let (end, rest) = bytes.split_first_chunk()?;
-        Some(Self { end: i64::from_le_bytes(*end), aggregate: aggregate(rest)?, names: Vec::new() })
+        Some(Self { end: i64::from_le_bytes(*end), aggregate: aggregate(rest)? })
     }
 }
 
@@ -90,20 +88,13 @@ pub fn key_of(window: &[u8]) -> &[u8] {
     window.get(START..).unwrap_or_default()
 }
 
-/// Puts together the key of a name: that of its window, the name, and how long the name is.
-pub fn name_key(start: i64, key: &[u8], name: &[u8], bytes: &mut Vec<u8>) {
-    window_key(start, key, bytes);
-    bytes.extend_from_slice(name);
+/// Puts together the key of a name: the start of its windows, the name, and how long the name is.
+pub fn name_key(start: i64, name: &[u8], bytes: &mut Vec<u8>) {
+    window_key(start, name, bytes);
     bytes.extend_from_slice(&(name.len() as u32).to_be_bytes());
 }
 
-/// The name in its key.
-pub fn name_of(key: &[u8]) -> &[u8] {
-    let split = split_name(key);
-    split.map_or(&[], |(_, name)| name)
-}
-
-/// The key of the window of a name, and the name.
+/// What stands before a name in its key, and the name. Names that were kept by window and key have that key before them.
 pub fn split_name(key: &[u8]) -> Option<(&[u8], &[u8])> {
     let (key, length) = key.split_last_chunk()?;
     let end = key.len().checked_sub(u32::from_be_bytes(*length) as usize)?;
@@ -112,6 +103,8 @@ pub fn split_name(key: &[u8]) -> Option<(&[u8], &[u8])> {
 
 impl<A: Aggregate> State for Windows<A> {
     fn changes(&mut self, part: &mut Part) {
+        // What another version kept in another form has changed.
+        self.index.build(self.frame, &self.table, &mut self.names);
         self.names.changes_of(&[NAMES], part);
         if self.moved && part.room() > 0 {
             self.moved = false;

@@ -1,0 +1,82 @@
+//! Rows 33 to 35: who may ask without a token, and that nobody else is listened to.
+
+use super::{Asked, pipeline};
+use crate::program::run;
+
+#[test]
+fn web_pages_of_other_sites_are_refused_though_there_is_no_token() {
+    let asked = Asked::numbers("hosts = [\"station.example\"]");
+    let (own, port) = (asked.address.to_string(), asked.address.port());
+    let cases: &[(&[&str], u16)] = &[
+        (&["Host: OWN"], 200),
+        (&["Host: localhost:PORT"], 200),
+        (&["Host: station.example:PORT"], 200),
+        (&["Host: OWN", "Origin: http://OWN", "Sec-Fetch-Site: same-origin"], 200),
+        (&["Host: OWN", "Sec-Fetch-Site: none"], 200),
+        (&[], 403),
+        (&["Host: evil.example"], 403),
+        (&["Host: evil.example:PORT"], 403),
+        (&["Host: OWN", "Host: OWN"], 403),
+        (&["Host: OWN", "Origin: http://evil.example"], 403),
+        (&["Host: OWN", "Origin: null"], 403),
+        (&["Host: OWN", "Sec-Fetch-Site: cross-site"], 403),
+        (&["Host: OWN", "Sec-Fetch-Site: same-site"], 403),
+        (&["Host: OWN", "Upgrade: websocket", "Connection: Upgrade"], 403),
+    ];
+    for (headers, expected) in cases {
+        let headers: Vec<String> =
+            headers.iter().map(|header| header.replace("OWN", &own).replace("PORT", &port.to_string())).collect();
+        let headers: Vec<&str> = headers.iter().map(String::as_str).collect();
+        let reply = asked.ask("GET", "/", &headers);
+        assert_eq!(reply.status, *expected, "{headers:?}: {}", reply.body);
+        reply.json();
+        assert!(reply.head.contains("x-content-type-options: nosniff") && !reply.head.contains("access-control"));
+    }
+    let host = format!("Host: {own}");
+    for method in ["POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE"] {
+        let reply = asked.ask(method, "/", &[&host]);
+        assert!(reply.status == 405 && reply.head.contains("allow: get, head"), "{method}: {}", reply.head);
+    }
+    for path in ["/../in.jsonl", "/%2e%2e/in.jsonl", "//", "/openapi.json/", "/results"] {
+        asked.get(path, &[]).problem(404);
+    }
+    asked.end_well();
+}
+
+#[test]
+fn with_a_token_only_who_shows_it_is_answered() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = tempfile::tempdir().unwrap();
+    let secret = "0123456789abcdef0123456789abcdef";
+    let token = directory.path().join("token");
+    std::fs::write(&token, secret).unwrap();
+    std::fs::write(directory.path().join("in.jsonl"), "").unwrap();
+    let toml = pipeline("token = \"token\"");
+    std::fs::set_permissions(&token, PermissionsExt::from_mode(0o644)).unwrap();
+    std::fs::write(directory.path().join("numbers.toml"), &toml).unwrap();
+    let open = run(directory.path(), &["run", "numbers.toml"]);
+    let stderr = String::from_utf8(open.stderr).unwrap();
+    assert!(open.status.code() == Some(2) && stderr.contains("others than its owner may use this file"), "{stderr}");
+    std::fs::set_permissions(&token, PermissionsExt::from_mode(0o600)).unwrap();
+    let asked = Asked::start(directory, &toml);
+    assert!(asked.get("/", &[]).problem(401).contains("the token of [queries] is wanted"));
+    assert_eq!(asked.get("/", &["Authorization: Bearer wrong"]).status, 401);
+    assert_eq!(asked.get("/", &[&format!("Authorization: Bearer {secret}")]).status, 200);
+    assert!(!asked.log().contains(secret));
+    asked.end_well();
+}
+
+#[test]
+fn an_address_that_others_reach_needs_token_and_certificate() {
+    let directory = tempfile::tempdir().unwrap();
+    for listen in ["0.0.0.0:0", "[::]:0", "192.0.2.1:8080"] {
+        for with in ["", "token = \"token\"", "certificate = \"c.pem\"\nkey = \"k.pem\""] {
+            let toml = pipeline(with).replace("127.0.0.1:0", listen);
+            std::fs::write(directory.path().join("numbers.toml"), toml).unwrap();
+            let output = run(directory.path(), &["run", "numbers.toml"]);
+            let stderr = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(2), "{stderr}");
+            assert!(stderr.contains("others can reach this address: add `token`"), "{stderr}");
+        }
+    }
+}
