@@ -59,10 +59,6 @@ pub const STRACE: &[Need] = &[Need {
     present: || cfg!(not(target_os = "linux")) || program("strace"),
 }];
 
-/// For the readers of files and tables that tests compare with, unless `APOGEE_PYTHON` has them.
-pub const PYTHON: &[Need] =
-    &[Need { what: "Python 3.10 or newer with venv", debian: "python3-venv", macos: "python", present: python }];
-
 /// For an S3 service, where there is none yet.
 pub const MINIO: &[Need] = &[Need {
     what: "Go 1.24 or newer, or a MinIO named in the variable MINIO",
@@ -70,6 +66,10 @@ pub const MINIO: &[Need] = &[Need {
     macos: "go",
     present: || xtask::minio::is_there() || program("go"),
 }];
+
+/// For the readers of files and tables that tests compare with, unless `APOGEE_PYTHON` has them.
+pub const PYTHON: &[Need] =
+    &[Need { what: "Python 3.10 or newer with venv", debian: "python3-venv", macos: "python", present: python }];
 
 /// An error that names everything of `needs` that is missing.
 pub fn check(needs: &[&[Need]]) -> Result<()> {

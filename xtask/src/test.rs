@@ -16,15 +16,8 @@ use crate::{plugins, setup};
 ///
 /// The lints that fail do not keep the tests from running, whose own lines are the last.
 pub fn run(filter: &[String]) -> Result<bool> {
-    setup::check(&[
-        setup::HOST,
-        setup::NODE,
-        setup::KAFKA,
-        setup::OPENSSL,
-        setup::STRACE,
-        setup::PYTHON,
-        setup::MINIO,
-    ])?;
+    let needs = [setup::HOST, setup::NODE, setup::KAFKA, setup::OPENSSL, setup::STRACE, setup::PYTHON, setup::MINIO];
+    setup::check(&needs)?;
     let mut steps = Steps::default();
     if filter.is_empty() {
         steps.step("format", || command::run(cargo().args(["fmt", "--all", "--check"])));

@@ -211,28 +211,27 @@ pub struct Files {
     input: Topics,
     sink: Make,
     /// The texts in a file of this name and content.
-    read: fn(&str, Vec<u8>) -> Vec<String>,
+    read: Texts,
 }
 
-/// Makes a sink of such files, in a bucket by such a right.
 type Make = fn(&files::Options, &objects::Options) -> Box<dyn Sink>;
+type Texts = fn(&str, Vec<u8>) -> Vec<String>;
 
 pub fn csv() -> Files {
-    Files::in_directory(|files, s3| csv_sink(files, s3, Compression::None), csv_texts)
+    Files::in_directory(csv_sink, csv_texts)
 }
 
 pub fn csv_gz() -> Files {
-    Files::in_directory(|files, s3| csv_sink(files, s3, Compression::Gzip), csv_texts)
+    Files::in_directory(csv_gz_sink, csv_texts)
 }
 
 pub fn csv_s3() -> Files {
     in_bucket(s3::options())
 }
 
-/// CSV files in a bucket that is reached in this way.
-pub fn in_bucket(options: objects::Options) -> Files {
-    let reader = s3::Reader::with(s3::location(), options);
-    Files { place: reader, ..Files::in_directory(|files, s3| csv_sink(files, s3, Compression::None), csv_texts) }
+/// In a bucket that is reached in this way.
+pub fn in_bucket(s3: objects::Options) -> Files {
+    Files { place: s3::Reader::with(s3::location(), s3), ..Files::in_bucket(csv_sink, csv_texts) }
 }
 
 pub fn parquet() -> Files {
@@ -243,7 +242,15 @@ pub fn parquet_s3() -> Files {
     Files { place: s3::Reader::of(s3::location()), ..parquet() }
 }
 
-fn csv_sink(options: &files::Options, s3: &objects::Options, compression: Compression) -> Box<dyn Sink> {
+fn csv_sink(options: &files::Options, s3: &objects::Options) -> Box<dyn Sink> {
+    compressed_sink(options, s3, Compression::None)
+}
+
+fn csv_gz_sink(options: &files::Options, s3: &objects::Options) -> Box<dyn Sink> {
+    compressed_sink(options, s3, Compression::Gzip)
+}
+
+fn compressed_sink(options: &files::Options, s3: &objects::Options, compression: Compression) -> Box<dyn Sink> {
     let csv = Csv::new(vec!["text".to_owned()], false).compressed(compression);
     Box::new(FileSink::from_options(options, s3, "group", csv, INTERVAL).unwrap())
 }
@@ -269,10 +276,14 @@ fn parquet_texts(_name: &str, bytes: Vec<u8>) -> Vec<String> {
 }
 
 impl Files {
-    fn in_directory(sink: Make, read: fn(&str, Vec<u8>) -> Vec<String>) -> Self {
+    fn in_directory(sink: Make, read: Texts) -> Self {
         let input = embedded();
         let directory = input.folder.as_ref().unwrap().path().join("out");
         Self { place: s3::Reader::of(Location::Directory(directory)), input, sink, read }
+    }
+
+    fn in_bucket(sink: Make, read: Texts) -> Self {
+        Self { place: s3::Reader::of(s3::location()), input: embedded(), sink, read }
     }
 }
 
