@@ -242,7 +242,7 @@ mod tests {
             (r#"{"type":"record","name":"A","fields":[{"name":"n","type":"int","default":"x"}]}"#, ""),
             (
                 r#"{"type":"record","name":"A","fields":[{"name":"n","type":"int","default":3000000000}]}"#,
-                "the default of n: 3000000000 is beyond an int",
+                "`default`'s value type of field `n`",
             ),
             (r#"{"type":"record","name":"A","fields":[{"name":"a","type":"A","default":{}}]}"#, ""),
         ] {
