@@ -186,6 +186,7 @@ fn explain(error: &rusqlite::Error) -> String {
         rusqlite::Error::InvalidQuery => READS.to_owned(),
         rusqlite::Error::ToSqlConversionFailure(what) => what.to_string(),
         error if error.sqlite_error_code() == Some(ErrorCode::AuthorizationForStatementDenied) => READS.to_owned(),
+        error if error.to_string().starts_with("not authorized") => READS.to_owned(),
         error => format!("the SQL cannot be answered: {error}"),
     }
 }
