@@ -10,6 +10,7 @@ pub mod compare;
 pub mod config;
 pub mod control;
 pub mod dead_letter;
+pub mod delta;
 pub mod error;
 pub mod failures;
 pub mod isolate;

@@ -29,15 +29,17 @@ use crate::pump;
 use crate::rejects::Rejects;
 use crate::simulate::iss;
 use crate::sink::csv::Csv;
+use crate::sink::delta::{self, DeltaSink};
 use crate::sink::embedded::EmbeddedSink;
 use crate::sink::files::FileSink;
 use crate::sink::kafka::{self, KafkaSink};
 use crate::sink::parquet::Parquet;
 use crate::sink::stdout::StdoutSink;
 use crate::sink::{Sink, SinkError};
-use crate::source::Source;
+use crate::source::delta::DeltaSource;
 use crate::source::file::FileSource;
 use crate::source::http::HttpSource;
+use crate::source::{self, Source};
 use crate::stop::{Order, Stop};
 use crate::store::Store;
 use crate::supervise::supervise;
@@ -201,7 +203,7 @@ struct Running<'a> {
 }
 
 impl<'a> Running<'a> {
-    /// Loads the plugins, and creates the topics that are missing.
+    /// Loads the plugins, and creates the topics and the table that are missing.
     fn open(
         pipeline: &'a Pipeline,
         of: &str,
@@ -217,6 +219,10 @@ impl<'a> Running<'a> {
             .map_err(SinkError::from)?;
         let sink = match &pipeline.sink {
             config::Sink::Topic(topic) => Some(topic),
+            config::Sink::Delta(options) => {
+                delta::prepare(options, &pipeline.s3, fields.as_deref().unwrap_or_default())?;
+                None
+            }
             _ => None,
         };
         for topic in pipeline.reads().into_iter().chain(sink) {
@@ -332,6 +338,7 @@ impl<'a> Running<'a> {
             (Some(TopicUri { brokers: Some(_), topic }), _) => format!("Kafka topic {topic}"),
             (Some(topic), _) => format!("{topic} of log {}", self.logs.embedded()?.name()?),
             (None, source @ config::Source::File(_)) => format!("{source} of log {}", self.logs.embedded()?.name()?),
+            (None, config::Source::Delta(options)) => source::delta::identity(options, &pipeline.s3)?,
             (None, source) => source.to_string(),
         })
     }
@@ -372,7 +379,10 @@ impl<'a> Running<'a> {
                 let source = FileSource::open(options.clone(), self.logs.embedded()?, &pipeline.group)?;
                 Box::new(source.batches_of(pipeline.batch))
             }
-            config::Source::Delta(_) => todo!(),
+            config::Source::Delta(options) => {
+                let source = DeltaSource::open(options, &pipeline.s3, self.logs.embedded()?, &pipeline.group)?;
+                Box::new(source.batches_of(pipeline.batch))
+            }
             config::Source::Topic(..) => anyhow::bail!("a topic is read by its group"),
         };
         Ok((None, source))
@@ -400,7 +410,11 @@ impl<'a> Running<'a> {
                 let sink = FileSink::from_options(files, &pipeline.s3, group, parquet, pipeline.interval)?;
                 Ok(Box::new(sink.counting(self.counters.clone())))
             }
-            config::Sink::Delta(_) => todo!(),
+            config::Sink::Delta(options) => {
+                let fields = self.fields.as_deref().unwrap_or_default();
+                let sink = DeltaSink::new(options.clone(), &pipeline.s3, fields, &pipeline.group, pipeline.interval)?;
+                Ok(Box::new(sink.counting(self.counters.clone())))
+            }
             config::Sink::Sqlite(_) => todo!(),
             // Nothing to keep without state: the source's own position is enough.
             config::Sink::Stdout if !self.handle.versions.file().iter().any(|version| version.plugin.has_state()) => {

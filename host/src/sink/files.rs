@@ -13,11 +13,11 @@
 //! There is one file for each partition at a time, or with a template or windows one for each folder and window.
 
 mod bucket;
-mod disk;
+pub(crate) mod disk;
 mod folder;
-mod manifest;
-mod place;
-mod segment;
+pub(crate) mod manifest;
+pub(crate) mod place;
+pub(crate) mod segment;
 mod sort;
 mod template;
 

@@ -45,6 +45,7 @@ exactly_once!(
     kafka: letters_are_in_the_step;
     csv: is_full_and_due_at_once;
     parquet: is_full_and_due_at_once;
+    delta: is_full_and_due_at_once;
 );
 
 conformance!(

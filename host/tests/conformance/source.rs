@@ -47,7 +47,7 @@ macro_rules! complete {
     };
 }
 
-complete!(embedded_log, kafka, followed_json_lines, followed_csv);
+complete!(embedded_log, kafka, followed_json_lines, followed_csv, delta);
 
 conformance!(
     // Ends by itself, and, where no checkpoint says otherwise, starts anew once it was read to its end.

@@ -12,12 +12,14 @@ use host::log::{Log, Reading, Start};
 use host::plugin::{Field, Kind};
 use host::sink::Sink;
 use host::sink::csv::Csv;
+use host::sink::delta::{self, DeltaSink};
 use host::sink::embedded::EmbeddedSink;
 use host::sink::files::{FileSink, Rolling};
 use host::sink::kafka::{KafkaSink, Options};
 use host::sink::parquet::{Compression, Parquet};
 use host::sink::stdout::StdoutSink;
 use host::source::Source;
+use host::uri::Location;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use tempfile::TempDir;
 
@@ -253,6 +255,58 @@ impl Output for Files {
 
     fn letters(&self) -> Vec<String> {
         unreachable!("letters are kept apart from files")
+    }
+
+    fn source(&self) -> &dyn Source {
+        self.input.source()
+    }
+}
+
+/// A Delta table in a directory, whose log is read here line by line.
+pub struct Delta {
+    table: PathBuf,
+    input: Topics,
+}
+
+pub fn delta() -> Delta {
+    let input = embedded();
+    Delta { table: input.folder.as_ref().unwrap().path().join("a table"), input }
+}
+
+impl Output for Delta {
+    fn open(&self, _member: &str) -> Box<dyn Sink> {
+        let options = delta::Options {
+            table: Location::Directory(self.table.clone()),
+            every: INTERVAL,
+            // Each row has more than ten bytes, before they are encoded.
+            size: FULL as u64,
+            partition_by: Vec::new(),
+        };
+        let fields = [Field { name: "text".to_owned(), kind: Kind::Text, nullable: false }];
+        Box::new(DeltaSink::new(options, &Default::default(), &fields, "group", INTERVAL).unwrap())
+    }
+
+    fn visible(&self) -> Vec<String> {
+        let version =
+            |version: usize| std::fs::read_to_string(self.table.join(format!("_delta_log/{version:020}.json")));
+        let mut texts = Vec::new();
+        for entry in (0..).map_while(|number| version(number).ok()) {
+            for action in entry.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()) {
+                let Some(path) = action["add"]["path"].as_str() else { continue };
+                let file = std::fs::File::open(self.table.join(path)).unwrap();
+                let rows = parquet::arrow::arrow_reader::ParquetRecordBatchReader::try_new(file, 1_000).unwrap();
+                for rows in rows.map(Result::unwrap) {
+                    assert!(rows.num_rows() > 0, "a file without rows");
+                    let column = rows.column(0).as_any().downcast_ref::<arrow::array::StringArray>().unwrap();
+                    texts.extend(column.iter().map(|text| text.unwrap().to_owned()));
+                }
+            }
+        }
+        texts
+    }
+
+    fn letters(&self) -> Vec<String> {
+        unreachable!("letters are kept apart from a table")
     }
 
     fn source(&self) -> &dyn Source {

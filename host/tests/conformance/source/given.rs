@@ -13,8 +13,10 @@ use host::log::{Reading, Start, Writer};
 use host::message::Batch;
 use host::metrics::Counters;
 use host::source::Source;
+use host::source::delta::{self, DeltaSource};
 use host::source::file::{FileSource, Format, Options};
 use host::source::http::{self, HttpSource};
+use host::uri::Location;
 use tempfile::TempDir;
 
 use crate::conformance::{PATIENCE, Topic};
@@ -181,5 +183,70 @@ impl Given for Endpoint {
             distinct: None,
         };
         Box::new(HttpSource::new(options, Counters::default()).unwrap())
+    }
+}
+
+/// A Delta table, written by hand, and the log that keeps its positions, in a folder of their own.
+pub struct Delta {
+    folder: TempDir,
+    versions: usize,
+}
+
+pub fn delta() -> Delta {
+    let schema = r#"{"type":"struct","fields":[{"name":"text","type":"string","nullable":true,"metadata":{}}]}"#;
+    let metadata = serde_json::json!({
+        "id": "a-table", "format": { "provider": "parquet", "options": {} }, "schemaString": schema,
+        "partitionColumns": [], "configuration": {}, "createdTime": 0,
+    });
+    let protocol = serde_json::json!({ "minReaderVersion": 1, "minWriterVersion": 2 });
+    let mut delta = Delta { folder: tempfile::tempdir().unwrap(), versions: 0 };
+    std::fs::create_dir_all(delta.folder.path().join("table/_delta_log")).unwrap();
+    delta.commit(&[serde_json::json!({ "protocol": protocol }), serde_json::json!({ "metaData": metadata })]);
+    delta
+}
+
+impl Delta {
+    fn commit(&mut self, actions: &[serde_json::Value]) {
+        let log = self.folder.path().join("table/_delta_log");
+        let lines: Vec<_> = actions.iter().map(ToString::to_string).collect();
+        let entry = log.join("new");
+        std::fs::write(&entry, lines.join("\n")).unwrap();
+        std::fs::rename(entry, log.join(format!("{:020}.json", self.versions))).unwrap();
+        self.versions += 1;
+    }
+
+    /// A file of these rows, as a version adds it.
+    fn file(&self, texts: &[String], number: usize) -> serde_json::Value {
+        let name = format!("{}-{number}.parquet", self.versions);
+        let path = self.folder.path().join("table").join(&name);
+        let column = arrow::array::StringArray::from_iter_values(texts);
+        let rows = arrow::array::RecordBatch::try_from_iter([("text", Arc::new(column) as _)]).unwrap();
+        let file = std::fs::File::create(&path).unwrap();
+        let mut writer = parquet::arrow::ArrowWriter::try_new(file, rows.schema(), None).unwrap();
+        writer.write(&rows).unwrap();
+        writer.close().unwrap();
+        let size = path.metadata().unwrap().len();
+        serde_json::json!({
+            "add": { "path": name, "partitionValues": {}, "size": size, "modificationTime": 0, "dataChange": true },
+        })
+    }
+}
+
+impl Given for Delta {
+    /// In a version with two files, and one with one; between them one without rows.
+    fn put(&mut self, texts: &[String]) {
+        let (first, rest) = texts.split_at(texts.len() / 3);
+        let (second, third) = rest.split_at(rest.len() / 2);
+        let info = serde_json::json!({ "commitInfo": { "timestamp": self.versions } });
+        self.commit(&[self.file(first, 0), info.clone(), self.file(second, 1)]);
+        self.commit(std::slice::from_ref(&info));
+        self.commit(&[info, self.file(third, 0)]);
+    }
+
+    fn open(&self) -> Box<dyn Source> {
+        let positions = Embedded::open(&self.folder.path().join("log.sqlite")).unwrap();
+        let table = Location::Directory(self.folder.path().join("table"));
+        let options = delta::Options { table, start: delta::Start::Earliest };
+        Box::new(DeltaSource::open(&options, &Default::default(), positions, "group").unwrap())
     }
 }
