@@ -133,7 +133,9 @@ fn confine(connection: &mut Connection) -> rusqlite::Result<()> {
         unsafe { ffi::sqlite3_limit(connection.handle(), limit, most) };
     }
     connection.authorizer(Some(|context: AuthContext<'_>| match context.action {
-        AuthAction::Select | AuthAction::Read { .. } | AuthAction::Recursive => Authorization::Allow,
+        AuthAction::Select | AuthAction::Recursive => Authorization::Allow,
+        // These are PRAGMA by another name.
+        AuthAction::Read { table_name, .. } if !table_name.starts_with("pragma_") => Authorization::Allow,
         AuthAction::Function { function_name } if !function_name.eq_ignore_ascii_case("load_extension") => {
             Authorization::Allow
         }
