@@ -105,6 +105,23 @@ macro_rules! export_stateful {
     };
 }
 
+/// Makes a component of a plugin that [`Answers`](crate::Answers) questions. Does nothing in a native build.
+#[rustfmt::skip]
+#[macro_export]
+macro_rules! export_aggregator {
+    ($plugin:ty) => {
+        $crate::export_stateful!($plugin, {
+            impl $crate::bindings::answers::exports::apogee::plugin::query::Guest for Component {
+                fn ask(question: String) -> Result<String, String> {
+                    with(|plugin| $crate::ask(plugin, &question))
+                }
+            }
+
+            $crate::bindings::answers::export!(Component with_types_in $crate::bindings::answers);
+        });
+    };
+}
+
 /// Makes a component of a [`Positioned`](crate::Positioned) plugin. Does nothing in a native build.
 #[rustfmt::skip]
 #[macro_export]
@@ -153,22 +170,5 @@ macro_rules! export_positioned {
 
             $crate::bindings::positioned::export!(Component with_types_in $crate::bindings::positioned);
         };
-    };
-}
-
-/// Makes a component of a plugin that [`Answers`](crate::Answers) questions. Does nothing in a native build.
-#[rustfmt::skip]
-#[macro_export]
-macro_rules! export_aggregator {
-    ($plugin:ty) => {
-        $crate::export_stateful!($plugin, {
-            impl $crate::bindings::answers::exports::apogee::plugin::query::Guest for Component {
-                fn ask(question: String) -> Result<String, String> {
-                    with(|plugin| $crate::ask(plugin, &question))
-                }
-            }
-
-            $crate::bindings::answers::export!(Component with_types_in $crate::bindings::answers);
-        });
     };
 }

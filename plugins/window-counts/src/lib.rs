@@ -274,7 +274,7 @@ fn add(counts: &mut Counts, cells: &[(Aggregation, usize)], values: &[(Number, T
 impl Answers for WindowCounts {
     /// The windows that are open, each as it would be put out if it closed now. There is nothing to ask but for all.
     fn ask(&mut self, question: &str) -> Result<String, String> {
-        let Self { layout, memory, .. } = self;
+        let Self { duplicates, layout, memory, .. } = self;
         let windows = memory.windows();
         if !question.is_empty() {
             return Err("it answers with all windows that are open; leave the question empty".to_owned());
@@ -284,6 +284,9 @@ impl Answers for WindowCounts {
         }
         let mut json = vec![b'['];
         windows.look(|window| {
+            if window.aggregate.count == 0 && !*duplicates {
+                return;
+            }
             if json.len() > 1 {
                 json.push(b',');
             }
