@@ -19,7 +19,7 @@ use host::log::embedded::Embedded;
 use host::log::{Log, Reading, Start};
 use host::message::Batch;
 use host::plugin::{Entries, Field, Kind};
-use host::sink::csv::Csv;
+use host::sink::csv::{self, Csv};
 use host::sink::files::{FileSink, Rolling};
 use host::sink::parquet::{Compression, Parquet};
 use host::sink::{Sink, SinkError, Step};
@@ -32,16 +32,16 @@ use crate::s3::unpacked;
 /// Every call that changes what is on the disk, and the one that opens; each stands for its variants.
 const CALLS: [&str; 7] = ["openat", "write", "fsync", "linkat", "/^rename(at2?)?$", "/^unlink(at)?$", "/^mkdir(at)?$"];
 
-/// The calls that write what is in a file, which is all that one format does in another way than the other.
+/// The calls that write what is in a file, which is all that one format does in another way than the others.
 const CONTENT: [&str; 2] = ["write", "fsync"];
+
+/// What is crashed, and where.
+const FORMATS: [(&str, &[&str]); 3] = [("csv", &CALLS), ("csv.gz", &CONTENT), ("parquet", &CONTENT)];
 
 /// What the child is told by its environment: the directory to write to, the format, and what `strace` is to do to it.
 const DIRECTORY: &str = "APOGEE_CRASH_DIRECTORY";
 const FORMAT: &str = "APOGEE_CRASH_FORMAT";
 const INJECT: &str = "APOGEE_CRASH_INJECT";
-
-/// A file that is in the directory where its output is to be compressed.
-const GZIP: &str = "gzip";
 
 /// How many commits the child makes in each of its lives.
 const LIVES: [usize; 2] = [2, 1];
@@ -64,7 +64,11 @@ impl Life {
         let rolling = Rolling { every: day, size: 1 << 20, interval: day };
         let out = directory.join("out");
         let mut sink: Box<dyn Sink> = match format {
-            "csv" => Box::new(FileSink::new(&out, "crash", Csv::new(vec!["n".to_owned()], false), rolling)?),
+            "csv" | "csv.gz" => {
+                let gzip = if format == "csv" { csv::Compression::None } else { csv::Compression::Gzip };
+                let csv = Csv::new(vec!["n".to_owned()], false).compressed(gzip);
+                Box::new(FileSink::new(&out, "crash", csv, rolling)?)
+            }
             _ => {
                 let field = Field { name: "n".to_owned(), kind: Kind::Integer, nullable: false };
                 Box::new(FileSink::new(&out, "crash", Parquet::new(vec![field], Compression::Zstd), rolling)?)
@@ -302,7 +306,8 @@ fn numbers(path: &Path) -> Vec<i64> {
         let column = |batch: RecordBatch| batch.column(0).as_primitive::<Int64Type>().values().to_vec();
         return batches.flat_map(|batch| column(batch.unwrap())).collect();
     }
-    let text = fs::read_to_string(path).unwrap();
+    let text = unpacked(path.to_str().unwrap(), &fs::read(path).unwrap()).into_inner();
+    let text = String::from_utf8(text).unwrap();
     let rows = text.strip_prefix("n\n").and_then(|rows| rows.strip_suffix('\n')).expect("a header and whole lines");
     rows.split('\n').map(|number| number.parse().unwrap()).collect()
 }
@@ -315,9 +320,6 @@ fn sweep(format: &str, calls: &[&str], fault: &str, always: &str, check: impl Fn
             // In memory where that is: what is tested is the order of the calls, not the disk.
             let directory = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
             let directory = directory.path();
-            if files == Compression::Gzip {
-                fs::write(directory.join(GZIP), "").unwrap();
-            }
             let inject = format!("{call}:{fault}:when={times}{always}");
             let outcome = run_child(directory, format, &inject);
             recovers(directory, format, &inject, &outcome);
@@ -334,14 +336,14 @@ fn sweep(format: &str, calls: &[&str], fault: &str, always: &str, check: impl Fn
 
 #[test]
 fn a_crash_at_any_step_leaves_the_earlier_or_the_later_checkpoint() {
-    for (format, calls) in [("csv", &CALLS[..]), ("parquet", &CONTENT)] {
+    for (format, calls) in FORMATS {
         sweep(format, calls, "signal=KILL", "", |outcome, inject| assert!(outcome.killed, "{inject}: {outcome:?}"));
     }
 }
 
 #[test]
 fn a_full_disk_at_any_step_is_named_and_the_next_run_goes_on() {
-    for (format, calls) in [("csv", &CALLS[..]), ("parquet", &CONTENT)] {
+    for (format, calls) in FORMATS {
         sweep(format, calls, "error=ENOSPC", "", |outcome, inject| {
             names_the_fault(outcome, inject, "No space left on device");
         });
@@ -350,9 +352,16 @@ fn a_full_disk_at_any_step_is_named_and_the_next_run_goes_on() {
 
 #[test]
 fn a_failing_disk_at_any_step_is_named_and_the_next_run_goes_on() {
-    for (format, calls) in [("csv", &CALLS[..]), ("parquet", &CONTENT)] {
+    for (format, calls) in FORMATS {
         sweep(format, calls, "error=EIO", "", |outcome, inject| names_the_fault(outcome, inject, "Input/output error"));
     }
+}
+
+#[test]
+fn a_disk_that_becomes_read_only_is_named_and_the_next_run_goes_on() {
+    sweep("csv", &["openat", "linkat", "/^mkdir(at)?$"], "error=EROFS", "", |outcome, inject| {
+        names_the_fault(outcome, inject, "Read-only file system");
+    });
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! sandbox, checks or checkpoints. CPU time and peak memory are the operating system's.
 //!
 //! Run by `cargo xtask bench`; a word after it picks what contains it: csv, windows, delivery, workers, state, latency,
-//! poison, swap, hostile, query.
+//! poison, swap, hostile, parquet, delta, query.
 //! `BENCH_MESSAGES` sets how many messages (2,000,000).
 
 mod csv;
@@ -31,6 +31,8 @@ const PARTS: &[Part] = &[
     ("poison", poison::run),
     ("swap", swap::pauses),
     ("hostile", swap::beside_hostile_ones),
+    ("parquet", lake::parquet),
+    ("delta", lake::delta),
     ("query", query::run),
 ];
 

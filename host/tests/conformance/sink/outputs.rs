@@ -24,7 +24,6 @@ use host::sink::sqlite;
 use host::sink::stdout::StdoutSink;
 use host::source::Source;
 use host::uri::Location;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use tempfile::TempDir;
 
 use crate::conformance::{PATIENCE, started};
