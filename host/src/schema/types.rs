@@ -35,12 +35,12 @@ pub struct Field {
     /// Other names by which a writer's schema may call it.
     pub aliases: Vec<String>,
     pub kind: Type,
-    pub default: Option<Default>,
+    pub default: Option<DefaultValue>,
 }
 
 /// What a field says that is not there.
 #[derive(Debug)]
-pub struct Default {
+pub struct DefaultValue {
     /// As the schema has it.
     pub written: String,
     /// As it is read.
@@ -225,7 +225,7 @@ impl Building<'_> {
                 key,
                 aliases: field.aliases.clone(),
                 kind: self.kind(&field.schema, name.namespace())?,
-                default: default.map(|default| Default { written: default.to_string(), read: Vec::new() }),
+                default: default.map(|default| DefaultValue { written: default.to_string(), read: Vec::new() }),
             })
         };
         let fields = record.fields.iter().map(field).collect::<Result<_, String>>()?;
