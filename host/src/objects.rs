@@ -26,7 +26,7 @@ pub use keys::Keys;
 pub use trouble::Trouble;
 
 /// How long a request may take, from its beginning to the end of its answer.
-const ANSWER: Duration = Duration::from_secs(20);
+const ANSWER: Duration = Duration::from_secs(15);
 
 /// How long a request is tried again that is not answered, or with an error of the service.
 const RETRY: Duration = Duration::from_secs(20);

@@ -24,6 +24,7 @@ mod kills_flatten;
 mod kills_kafka;
 mod members;
 mod network;
+mod s3_kills;
 mod shutdown;
 mod swap_kills;
 mod swaps;

@@ -1,7 +1,7 @@
 //! What a trait promises, checked for every implementation of it.
 
 mod log;
-mod sink;
+pub mod sink;
 mod source;
 mod store;
 

@@ -17,12 +17,13 @@ use host::log::embedded::Embedded;
 use host::log::{Log, Reading, Start};
 use host::message::Batch;
 use host::plugin::Entries;
-use host::sink::csv::Csv;
+use host::sink::csv::{Compression, Csv};
 use host::sink::files::{FileSink, Rolling};
 use host::sink::{Sink, SinkError, Step};
 use host::source::Source;
 
 use crate::program::wait_for;
+use crate::s3::unpacked;
 
 /// Every call that changes what is on the disk, and the one that opens; each stands for its variants.
 const CALLS: [&str; 7] = ["openat", "write", "fsync", "linkat", "/^rename(at2?)?$", "/^unlink(at)?$", "/^mkdir(at)?$"];
@@ -30,6 +31,9 @@ const CALLS: [&str; 7] = ["openat", "write", "fsync", "linkat", "/^rename(at2?)?
 /// What the child is told by its environment: the directory to write to, and what `strace` is to do to it.
 const DIRECTORY: &str = "APOGEE_CRASH_DIRECTORY";
 const INJECT: &str = "APOGEE_CRASH_INJECT";
+
+/// A file that is in the directory where its output is to be compressed.
+const GZIP: &str = "gzip";
 
 /// How many commits the child makes in each of its lives.
 const LIVES: [usize; 2] = [2, 1];
@@ -50,7 +54,10 @@ impl Life {
     fn begin(directory: &Path) -> Result<Self, SinkError> {
         let day = Duration::from_secs(86_400);
         let rolling = Rolling { every: day, size: 1 << 20, interval: day };
-        let mut sink = FileSink::new(&directory.join("out"), "crash", Csv::new(vec!["n".to_owned()], false), rolling)?;
+        let compressed = directory.join(GZIP).exists();
+        let compression = if compressed { Compression::Gzip } else { Compression::None };
+        let csv = Csv::new(vec!["n".to_owned()], false).compressed(compression);
+        let mut sink = FileSink::new(&directory.join("out"), "crash", csv, rolling)?;
         let (mut state, mut tally, mut next) = (BTreeMap::new(), Tally::default(), 0);
         if let Some(last) = sink.open(0)? {
             next = last.next;
@@ -262,7 +269,8 @@ fn rows(directory: &Path) -> i64 {
     let mut files: Vec<(i64, String)> = paths
         .map(|path| {
             let first = path.file_stem().unwrap().to_str().unwrap().rsplit('-').nth(1).unwrap().parse().unwrap();
-            (first, fs::read_to_string(path).unwrap())
+            let text = unpacked(path.to_str().unwrap(), &fs::read(&path).unwrap()).into_inner();
+            (first, String::from_utf8(text).unwrap())
         })
         .collect();
     files.sort();
@@ -276,13 +284,16 @@ fn rows(directory: &Path) -> i64 {
 }
 
 /// Runs a child for each occurrence of each call, with `fault` at it; `always` is what befalls it besides.
-fn sweep(calls: &[&str], fault: &str, always: &str, check: impl Fn(&Outcome, &str)) {
+fn sweep(calls: &[&str], files: Compression, fault: &str, always: &str, check: impl Fn(&Outcome, &str)) {
     for call in calls {
         let mut times = 1;
         loop {
             // In memory where that is: what is tested is the order of the calls, not the disk.
             let directory = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
             let directory = directory.path();
+            if files == Compression::Gzip {
+                fs::write(directory.join(GZIP), "").unwrap();
+            }
             let inject = format!("{call}:{fault}:when={times}{always}");
             let outcome = run_child(directory, &inject);
             recovers(directory, &inject, &outcome);
@@ -299,24 +310,45 @@ fn sweep(calls: &[&str], fault: &str, always: &str, check: impl Fn(&Outcome, &st
 
 #[test]
 fn a_crash_at_any_step_leaves_the_earlier_or_the_later_checkpoint() {
-    sweep(&CALLS, "signal=KILL", "", |outcome, inject| assert!(outcome.killed, "{inject}: {outcome:?}"));
+    let killed = |outcome: &Outcome, inject: &str| assert!(outcome.killed, "{inject}: {outcome:?}");
+    sweep(&CALLS, Compression::None, "signal=KILL", "", killed);
+}
+
+#[test]
+fn a_crash_at_any_step_tears_no_compressed_file() {
+    let killed = |outcome: &Outcome, inject: &str| assert!(outcome.killed, "{inject}: {outcome:?}");
+    sweep(&CALLS, Compression::Gzip, "signal=KILL", "", killed);
 }
 
 #[test]
 fn a_full_disk_at_any_step_is_named_and_the_next_run_goes_on() {
-    sweep(&CALLS, "error=ENOSPC", "", |outcome, inject| names_the_fault(outcome, inject, "No space left on device"));
+    for files in [Compression::None, Compression::Gzip] {
+        sweep(&CALLS, files, "error=ENOSPC", "", |outcome, inject| {
+            names_the_fault(outcome, inject, "No space left on device");
+        });
+    }
 }
 
 #[test]
 fn a_failing_disk_at_any_step_is_named_and_the_next_run_goes_on() {
-    sweep(&CALLS, "error=EIO", "", |outcome, inject| names_the_fault(outcome, inject, "Input/output error"));
+    sweep(&CALLS, Compression::None, "error=EIO", "", |outcome, inject| {
+        names_the_fault(outcome, inject, "Input/output error");
+    });
+}
+
+#[test]
+fn a_disk_that_becomes_read_only_is_named_and_the_next_run_goes_on() {
+    let calls = ["openat", "linkat", "/^mkdir(at)?$"];
+    sweep(&calls, Compression::Gzip, "error=EROFS", "", |outcome, inject| {
+        names_the_fault(outcome, inject, "Read-only file system");
+    });
 }
 
 #[test]
 fn a_file_system_without_links_leaves_no_third_state_either() {
     let calls = ["openat", "write", "fsync"];
     // The first of two rules for one call holds, so a link never works.
-    sweep(&calls, "signal=KILL", " linkat:error=EPERM", |outcome, inject| {
+    sweep(&calls, Compression::None, "signal=KILL", " linkat:error=EPERM", |outcome, inject| {
         assert!(outcome.killed, "{inject}: {outcome:?}");
     });
 }

@@ -23,6 +23,7 @@ mod program;
 mod readers;
 mod readme;
 mod replay;
+mod s3;
 mod simulate;
 mod slow;
 mod stream;

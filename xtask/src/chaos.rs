@@ -12,7 +12,7 @@ use xtask::{command, root, target};
 use crate::{plugins, setup};
 
 /// Each is a module of `host/tests/chaos`, with `_` for `-`.
-const SCENARIOS: [&str; 12] = [
+const SCENARIOS: [&str; 13] = [
     "kills-kafka",
     "kills-flatten",
     "kills-csv",
@@ -20,6 +20,7 @@ const SCENARIOS: [&str; 12] = [
     "members",
     "zombie",
     "network",
+    "s3-kills",
     "shutdown",
     "determinism",
     "trap",
@@ -42,7 +43,7 @@ pub struct Chaos {
 
 /// Says whether all scenarios passed.
 pub fn run(chaos: &Chaos) -> Result<bool> {
-    setup::check(&[setup::HOST, setup::NODE, setup::KAFKA])?;
+    setup::check(&[setup::HOST, setup::NODE, setup::KAFKA, setup::MINIO])?;
     plugins::build(true)?;
     let mut build = cargo();
     command::run(build.arg("--no-run"))?;

@@ -1,7 +1,10 @@
-//! What the host's tests share with the chores: running programs, a Kafka broker to test on, and a Python to read with.
+//! What the host's tests share with the chores: running programs, a Kafka broker and an S3 service to test on, and a Python
+//! to read with.
 
 pub mod command;
 pub mod kafka;
+pub mod minio;
+mod process;
 pub mod python;
 
 use std::path::{Path, PathBuf};

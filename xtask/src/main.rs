@@ -14,6 +14,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use xtask::kafka::{self, Detached};
+use xtask::minio;
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "The project's chores")]
@@ -48,6 +49,26 @@ enum Chore {
     /// A Kafka broker on this machine
     #[command(subcommand)]
     Kafka(Kafka),
+    /// MinIO, an S3 service, on this machine
+    #[command(subcommand)]
+    Minio(Minio),
+}
+
+#[derive(Subcommand)]
+enum Minio {
+    /// Start a service that stays until it is stopped
+    Start {
+        #[arg(long, default_value_t = 9000)]
+        port: u16,
+        /// The folder of its data [default: minio/data in cargo's target folder]
+        #[arg(long)]
+        dir: Option<PathBuf>,
+    },
+    /// Stop it; its data stay
+    Stop {
+        #[arg(long)]
+        dir: Option<PathBuf>,
+    },
 }
 
 #[derive(Subcommand)]
@@ -81,6 +102,7 @@ fn main() -> ExitCode {
         Chore::Bench { args } => bench::run(&args).map(|()| true),
         Chore::Chaos(chaos) => chaos::run(&chaos),
         Chore::Kafka(command) => kafka_command(command).map(|()| true),
+        Chore::Minio(command) => minio_command(command).map(|()| true),
     };
     match passed {
         Ok(true) => ExitCode::SUCCESS,
@@ -113,6 +135,23 @@ fn kafka_command(command: Kafka) -> Result<()> {
             broker.stop(&dir)?;
         }
         Kafka::Tool { class, args } => std::io::stdout().write_all(&kafka::tool(&class, args)?)?,
+    }
+    Ok(())
+}
+
+fn minio_command(command: Minio) -> Result<()> {
+    let folder = |dir: Option<PathBuf>| std::path::absolute(dir.unwrap_or_else(|| xtask::target().join("minio/data")));
+    match command {
+        Minio::Start { port, dir } => {
+            let minio::Detached { endpoint, pid } = minio::Detached::start(&folder(dir)?, port)?;
+            println!("{endpoint}, process {pid}, bucket {}", minio::BUCKET);
+            println!("AWS_ACCESS_KEY_ID={} AWS_SECRET_ACCESS_KEY={}", minio::ACCESS_KEY, minio::SECRET_KEY);
+        }
+        Minio::Stop { dir } => {
+            let dir = folder(dir)?;
+            let service = minio::Detached::find(&dir).with_context(|| format!("no MinIO runs in {}", dir.display()))?;
+            service.stop(&dir)?;
+        }
     }
     Ok(())
 }

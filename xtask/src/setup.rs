@@ -63,6 +63,14 @@ pub const STRACE: &[Need] = &[Need {
 pub const PYTHON: &[Need] =
     &[Need { what: "Python 3.10 or newer with venv", debian: "python3-venv", macos: "python", present: python }];
 
+/// For an S3 service, where there is none yet.
+pub const MINIO: &[Need] = &[Need {
+    what: "Go 1.24 or newer, or a MinIO named in the variable MINIO",
+    debian: "golang",
+    macos: "go",
+    present: || xtask::minio::is_there() || program("go"),
+}];
+
 /// An error that names everything of `needs` that is missing.
 pub fn check(needs: &[&[Need]]) -> Result<()> {
     let missing: Vec<Need> =

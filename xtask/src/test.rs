@@ -1,4 +1,4 @@
-//! Everything that must hold: format, lints, documentation, plugins, and the tests with a real Kafka broker.
+//! Everything that must hold: format, lints, documentation, plugins, and the tests, with real Kafka and S3.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use xtask::kafka::Broker;
+use xtask::minio::Minio;
 use xtask::{command, root, target};
 
 use crate::{plugins, setup};
@@ -14,7 +15,8 @@ use crate::{plugins, setup};
 ///
 /// The lints that fail do not keep the tests from running, whose own lines are the last.
 pub fn run(filter: &[String]) -> Result<bool> {
-    setup::check(&[setup::HOST, setup::NODE, setup::KAFKA, setup::OPENSSL, setup::STRACE, setup::PYTHON])?;
+    let needs = [setup::HOST, setup::NODE, setup::KAFKA, setup::OPENSSL, setup::STRACE, setup::PYTHON, setup::MINIO];
+    setup::check(&needs)?;
     let mut steps = Steps::default();
     if filter.is_empty() {
         steps.step("format", || command::run(cargo().args(["fmt", "--all", "--check"])));
@@ -32,12 +34,16 @@ pub fn run(filter: &[String]) -> Result<bool> {
     }
     let python = steps.needed("python", xtask::python::interpreter)?;
     let broker = steps.needed("kafka", broker)?;
+    let minio = steps.needed("minio", minio)?;
     steps.print();
 
     let mut tests = cargo();
     tests.args(["test", "--workspace", "--no-fail-fast", "--"]).args(filter).env("APOGEE_PYTHON", python);
     if let Some(broker) = &broker {
         tests.env("KAFKA_BROKERS", broker.address());
+    }
+    if let Some(minio) = &minio {
+        tests.env("S3_ENDPOINT", minio.endpoint());
     }
     Ok(tests.status()?.success() && steps.all_passed())
 }
@@ -53,6 +59,14 @@ fn broker() -> Result<Option<Broker>> {
     match std::env::var("KAFKA_BROKERS") {
         Ok(brokers) if !brokers.is_empty() => Ok(None),
         _ => Broker::scratch(&target().join("tmp")).map(Some),
+    }
+}
+
+/// One S3 service for all tests; none where `S3_ENDPOINT` names one.
+fn minio() -> Result<Option<Minio>> {
+    match std::env::var("S3_ENDPOINT") {
+        Ok(endpoint) if !endpoint.is_empty() => Ok(None),
+        _ => Minio::scratch(&target().join("tmp")).map(Some),
     }
 }
 

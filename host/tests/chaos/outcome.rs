@@ -1,10 +1,11 @@
 //! What there is in topics and files after a run, and how it differs from what there should be.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 
 use host::log::Log;
 use serde_json::Value;
+
+use crate::s3::{Reader, unpacked};
 
 /// The fields of a row, as text; so that topics and files compare.
 pub type Row = BTreeMap<String, String>;
@@ -66,52 +67,42 @@ pub fn found(messages: &[Received]) -> Found {
 }
 
 /// What is in the finished files of each of so many partitions, in the order of their first offsets. None is torn.
-pub fn csv(directory: &Path, columns: &[&str], partitions: usize) -> Vec<Found> {
-    let mut files: Vec<(usize, i64, PathBuf)> = csv_files(directory)
+pub fn csv(place: &Reader, columns: &[&str], partitions: usize) -> Vec<Found> {
+    let number = |part: Option<&str>| part.and_then(|part| part.parse::<i64>().ok()).expect("a number in the name");
+    let mut files: Vec<(i64, i64, String, Vec<u8>)> = place
+        .files()
         .into_iter()
-        .map(|path| {
-            // TIME-PARTITION-OFFSET
-            let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
-            let mut parts = name.rsplit('-');
-            let mut number = || parts.next().and_then(|part| part.parse::<i64>().ok()).expect("a number in the name");
-            let (offset, partition) = (number(), number());
-            (partition as usize, offset, path)
+        .map(|(name, bytes)| {
+            // TIME-PARTITION-OFFSET-OWNER
+            let mut parts = name.split('-').skip(1);
+            let (partition, offset) = (number(parts.next()), number(parts.next()));
+            (partition, offset, name, bytes)
         })
         .collect();
     files.sort();
     let mut found = vec![Found::default(); partitions];
-    for (partition, _, path) in files {
-        let text = std::fs::read(&path).expect("a file");
-        assert!(text.ends_with(b"\n"), "{} is torn", path.display());
+    for (partition, _, name, bytes) in files {
+        let (text, found) = (unpacked(&name, &bytes).into_inner(), &mut found[partition as usize]);
+        assert!(text.ends_with(b"\n"), "{name} is torn");
         let mut reader = csv::Reader::from_reader(&text[..]);
-        assert_eq!(reader.headers().expect("a header"), columns, "{}", path.display());
+        assert_eq!(reader.headers().expect("a header"), columns, "{name}");
         for record in reader.records() {
-            let record = record.unwrap_or_else(|error| panic!("{} is torn: {error}", path.display()));
+            let record = record.unwrap_or_else(|error| panic!("{name} is torn: {error}"));
             let cells = columns.iter().zip(&record);
             let row = cells.map(|(name, cell)| ((*name).to_owned(), cell.to_owned()));
-            found[partition].rows.push(row.collect());
+            found.rows.push(row.collect());
         }
         let header = text.iter().position(|&byte| byte == b'\n').expect("a line") + 1;
-        found[partition].bytes.extend(&text[header..]);
+        found.bytes.extend(&text[header..]);
     }
     found
 }
 
-/// Files that a reader sees.
-pub fn csv_files(directory: &Path) -> Vec<PathBuf> {
-    let visible = |path: &PathBuf| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        name.ends_with(".csv") && !name.starts_with('.')
-    };
-    let Ok(entries) = std::fs::read_dir(directory) else { return Vec::new() };
-    entries.map(|entry| entry.expect("an entry").path()).filter(visible).collect()
-}
-
-/// Names in a directory that are neither finished files nor the folder of checkpoints.
-pub fn left_over(directory: &Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(directory).expect("a directory");
-    let paths = entries.map(|entry| entry.expect("an entry").path());
-    paths.filter(|path| path.extension().is_none_or(|end| end != "csv") && !path.ends_with(".apogee")).collect()
+/// Names in a place that are neither finished files nor what there is of checkpoints.
+pub fn left_over(place: &Reader) -> Vec<String> {
+    let names = place.all().into_iter().map(|(name, _)| name);
+    let kept = |name: &String| name.starts_with(".apogee/") && (name.ends_with(".json") || name.ends_with(".state"));
+    names.filter(|name| !kept(name) && !name.ends_with(".csv") && !name.ends_with(".csv.gz")).collect()
 }
 
 /// The row that a flat JSON object stands for.

@@ -35,6 +35,8 @@ pub struct Pipeline {
     /// Further lines of `[sink]`, and of `[plugin.limits]`.
     pub sink: String,
     pub limits: String,
+    /// Further tables.
+    pub tables: String,
     /// librdkafka settings.
     pub client: Vec<(&'static str, &'static str)>,
 }
@@ -53,7 +55,7 @@ impl Pipeline {
     }
 
     fn text(&self, until: &str) -> String {
-        let Self { name, from, to, letters, workers, batch, sink, limits, .. } = self;
+        let Self { name, from, to, letters, workers, batch, sink, limits, tables, .. } = self;
         let client: String = self.client.iter().map(|(key, value)| format!("{key:?} = {value:?}\n")).collect();
         // By the clock event time would go on otherwise in each run.
         format!(
@@ -61,7 +63,7 @@ impl Pipeline {
              [source]\nuri = {from:?}\nbatch = {batch}\nidle = \"1h\"\n{until}\
              [client]\n{client}\
              [[plugin]]\n{}[plugin.limits]\n{limits}\
-             [sink]\nuri = {to:?}\n{sink}",
+             [sink]\nuri = {to:?}\n{sink}{tables}",
             self.plugin()
         )
     }

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use host::log::Log;
 use host::log::embedded::Embedded;
 use host::log::kafka::Kafka;
+use host::objects::Options;
+use host::uri::Location;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::{Offset, TopicPartitionList};
@@ -20,6 +22,7 @@ use super::pipeline::{COUNTED, FLAT, Pipeline, Work};
 use super::process::{Host, tail};
 use super::reference::{self, Expected};
 use crate::program::wait_for;
+use crate::s3::{self, Reader};
 
 /// How many keys the messages have.
 const GROUPS: u64 = 12;
@@ -48,6 +51,8 @@ pub struct Stream {
     pub partitions: u32,
     /// Asks how far the group has come, where Kafka knows.
     group: Option<BaseConsumer>,
+    /// Where buckets are.
+    service: Options,
     directory: Option<tempfile::TempDir>,
 }
 
@@ -91,6 +96,7 @@ impl Stream {
             workers: 1,
             batch: 4096,
             sink: String::new(),
+            tables: String::new(),
             limits: String::new(),
             client: Vec::new(),
             name,
@@ -103,6 +109,7 @@ impl Stream {
             topic,
             partitions,
             group: None,
+            service: Options::default(),
             directory: Some(directory),
         }
     }
@@ -118,6 +125,19 @@ impl Stream {
         self.with(|stream| {
             stream.pipeline.to = "csv:out".to_owned();
             stream.pipeline.sink = "every = \"100ms\"\ninterval = \"100ms\"\n".to_owned();
+        })
+    }
+
+    /// Into compressed CSV files in a bucket of this service.
+    pub fn into_bucket(self, service: Options) -> Self {
+        let (Some(endpoint), (access, secret)) = (&service.endpoint, s3::keys()) else { panic!("an endpoint") };
+        let tables =
+            format!("[s3]\nendpoint = \"{endpoint}\"\naccess_key_file = {access:?}\nsecret_key_file = {secret:?}\n");
+        self.with(|stream| {
+            stream.pipeline.to = format!("csv:{}", s3::location());
+            stream.pipeline.sink = "every = \"100ms\"\ninterval = \"100ms\"\ncompression = \"gzip\"\n".to_owned();
+            stream.pipeline.tables = tables;
+            stream.service = service;
         })
     }
 
@@ -146,7 +166,7 @@ impl Stream {
 
     /// How far it has come: committed offsets, or finished files. `None` while the broker does not say.
     pub fn progress(&self) -> Option<i64> {
-        let Some(group) = &self.group else { return Some(outcome::csv_files(&self.path.join("out")).len() as i64) };
+        let Some(group) = &self.group else { return Some(self.place(&self.pipeline)?.files().len() as i64) };
         let mut list = TopicPartitionList::new();
         list.add_partition_range(&self.topic, 0, self.partitions as i32 - 1);
         let known = group.committed_offsets(list, ANSWER).ok()?;
@@ -254,15 +274,23 @@ impl Stream {
 
     /// What a pipeline put out, by partition.
     pub fn found(&self, pipeline: &Pipeline) -> Vec<Found> {
-        let Some(folder) = pipeline.to.strip_prefix("csv:") else {
+        let Some(place) = self.place(pipeline) else {
             let messages = outcome::topic(&*self.log, &format!("{}.out", pipeline.name));
             return messages.iter().map(|messages| outcome::found(messages)).collect();
         };
-        let folder = self.path.join(folder);
-        let left_over = outcome::left_over(&folder);
+        let left_over = outcome::left_over(&place);
         assert!(left_over.is_empty(), "unfinished files: {left_over:?}");
         let columns = if pipeline.work == Work::Flatten { &FLAT[..] } else { &COUNTED[..] };
-        outcome::csv(&folder, columns, self.partitions as usize)
+        outcome::csv(&place, columns, self.partitions as usize)
+    }
+
+    /// Where the files of a pipeline are; `None` where it writes to a topic.
+    fn place(&self, pipeline: &Pipeline) -> Option<Reader> {
+        let location = match pipeline.to.strip_prefix("csv:")? {
+            uri if uri.starts_with("s3://") => s3::location_of(uri),
+            folder => Location::Directory(self.path.join(folder)),
+        };
+        Some(Reader::with(location, self.service.clone()))
     }
 
     /// There is one letter for each late message; where letters are apart from the output, one at least.
@@ -295,9 +323,10 @@ impl Stream {
         change(&mut variant);
         variant.name += &format!(".{name}");
         variant.letters = variant.letters.replace(".dead", &format!(".{name}.dead"));
-        variant.to = match variant.to.starts_with("csv:") {
-            true => format!("csv:{name}"),
-            false => variant.to.replace(".out", &format!(".{name}.out")),
+        variant.to = match &*variant.to {
+            to if to.starts_with("csv:s3:") => format!("{to}-{name}"),
+            to if to.starts_with("csv:") => format!("csv:{name}"),
+            to => to.replace(".out", &format!(".{name}.out")),
         };
         self.log.create_topic(&format!("{}.out", variant.name), self.partitions).expect("a topic");
         variant.write(&self.path);

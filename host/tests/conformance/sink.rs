@@ -2,9 +2,9 @@
 
 mod checks;
 mod one_file;
-mod outputs;
+pub mod outputs;
 mod transactions;
-mod writer;
+pub mod writer;
 
 /// Makes a module of tests for each sink, one test a check.
 macro_rules! conformance {
@@ -44,7 +44,10 @@ exactly_once!(
     embedded: letters_are_in_the_step, is_full_and_due_at_once;
     kafka: letters_are_in_the_step;
     csv: is_full_and_due_at_once;
+    csv_gz:;
+    csv_s3: is_full_and_due_at_once;
     delta: is_full_and_due_at_once;
+    delta_s3: is_full_and_due_at_once;
 );
 
 conformance!(

@@ -3,19 +3,17 @@
 //! It dies with its owner: on drop and, on Linux, also when the owning process is killed.
 
 use std::fs::{self, File};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::os::unix::process::CommandExt;
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 
 use super::java;
 use crate::command;
+use crate::process::{Owned, end, free_ports, send, spawn_owned, terminate, until};
 
 /// Sixteen bytes in base64, as Kafka writes a cluster's id; the data of one broker never meets another's.
 const CLUSTER: &str = "YXBvZ2VlLXRlc3QtYnJrcg";
@@ -26,6 +24,7 @@ const SOON: Duration = Duration::from_millis(500);
 /// … and, as by default, where it was restarted: Kafka 4.3.1 takes partitions that have no leader yet for deleted ones,
 /// and would forget to abort in them what it ends in its first seconds.
 const LATER: Duration = Duration::from_secs(10);
+const JAVA: &str = "cannot start java; it is in the package openjdk-17-jre-headless";
 const START_WITHIN: Duration = Duration::from_secs(90);
 pub(super) const STOP_WITHIN: Duration = Duration::from_secs(30);
 
@@ -33,7 +32,7 @@ pub(super) const STOP_WITHIN: Duration = Duration::from_secs(30);
 pub struct Broker {
     dir: PathBuf,
     ports: Ports,
-    running: Option<Running>,
+    running: Option<Owned>,
     /// Held as long as the folder is in use, where it was [`Broker::scratch`] that chose it.
     _lock: Option<File>,
 }
@@ -53,12 +52,6 @@ pub(super) struct Proxied {
     proxy: u16,
 }
 
-struct Running {
-    java: Child,
-    /// Ends the thread that started Java, see [`spawn_owned`].
-    _thread: mpsc::Sender<()>,
-}
-
 impl Broker {
     /// Starts a broker with its data and its `broker.log` in `dir`; ready when this returns.
     pub fn start(dir: &Path) -> Result<Self> {
@@ -71,8 +64,7 @@ impl Broker {
             let [client, controller, port] = free_ports()?;
             broker.ports = Ports { client, controller, proxied: proxy.map(|proxy| Proxied { port, proxy }) };
             format(dir, broker.ports)?;
-            let (java, thread) = spawn_owned(launch(dir)?)?;
-            broker.running = Some(Running { java, _thread: thread });
+            broker.running = Some(spawn_owned(launch(dir)?, JAVA)?);
             if broker.ready()? {
                 return Ok(broker);
             }
@@ -121,7 +113,7 @@ impl Broker {
 
     /// The broker's process; none while it is stopped.
     pub fn pid(&self) -> Option<u32> {
-        self.running.as_ref().map(|running| running.java.id())
+        self.running.as_ref().map(|running| running.child.id())
     }
 
     /// Stops it as its operator would (SIGTERM), and waits for its end.
@@ -129,10 +121,10 @@ impl Broker {
         let Some(mut running) = self.running.take() else {
             return Ok(());
         };
-        terminate(running.java.id())?;
-        let ended = until(STOP_WITHIN, || Ok(running.java.try_wait()?.is_some()))?;
+        terminate(running.child.id())?;
+        let ended = until(STOP_WITHIN, || Ok(running.child.try_wait()?.is_some()))?;
         if !ended {
-            end(&mut running.java);
+            end(&mut running.child);
             bail!("the Kafka broker in {} did not stop within {STOP_WITHIN:?} and was killed", self.dir.display());
         }
         Ok(())
@@ -141,7 +133,7 @@ impl Broker {
     /// kill -9.
     pub fn kill(&mut self) {
         if let Some(mut running) = self.running.take() {
-            end(&mut running.java);
+            end(&mut running.child);
         }
     }
 
@@ -164,8 +156,7 @@ impl Broker {
         fs::write(settings_file(&self.dir), settings(&self.dir, self.ports, LATER))?;
         let deadline = Instant::now() + START_WITHIN;
         while Instant::now() < deadline {
-            let (java, thread) = spawn_owned(launch(&self.dir)?)?;
-            self.running = Some(Running { java, _thread: thread });
+            self.running = Some(spawn_owned(launch(&self.dir)?, JAVA)?);
             // A connection elsewhere may have the port for a moment.
             if self.ready()? {
                 return Ok(());
@@ -177,7 +168,7 @@ impl Broker {
     /// Whether it got its port; an error when it ended for another reason or took too long.
     fn ready(&mut self) -> Result<bool> {
         let Some(running) = &mut self.running else { bail!("the broker is not running") };
-        let ready = wait_ready(&self.dir, &mut running.java, self.ports.client);
+        let ready = wait_ready(&self.dir, &mut running.child, self.ports.client);
         if !matches!(ready, Ok(true)) {
             self.kill();
         }
@@ -197,18 +188,6 @@ pub(super) fn settings_file(dir: &Path) -> PathBuf {
 
 pub(super) fn log_file(dir: &Path) -> PathBuf {
     dir.join("broker.log")
-}
-
-/// Ports that were free a moment ago. All are held at once, so they differ.
-pub(super) fn free_ports<const N: usize>() -> Result<[u16; N]> {
-    let mut held = Vec::new();
-    let mut ports = [0; N];
-    for port in &mut ports {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-        *port = listener.local_addr()?.port();
-        held.push(listener);
-    }
-    Ok(ports)
 }
 
 /// Writes the settings and, in a new folder, Kafka's empty data.
@@ -271,38 +250,6 @@ pub(super) fn launch(dir: &Path) -> Result<Command> {
     Ok(java)
 }
 
-/// Starts Java such that Linux kills it when this process ends, however it ends.
-///
-/// The signal comes when the *thread* that started the child ends, and a test's thread ends before its process:
-/// so a thread of its own starts Java and stays until the sender is dropped.
-fn spawn_owned(mut java: Command) -> Result<(Child, mpsc::Sender<()>)> {
-    #[cfg(target_os = "linux")]
-    {
-        let parent = rustix::process::getpid();
-        // SAFETY: between fork and exec the closure makes two system calls; it neither allocates nor takes a lock.
-        unsafe {
-            java.pre_exec(move || {
-                rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
-                // The parent may have ended before the call above.
-                match rustix::process::getppid() == Some(parent) {
-                    true => Ok(()),
-                    false => Err(rustix::io::Errno::SRCH.into()),
-                }
-            });
-        }
-    }
-    let (child, started) = mpsc::channel();
-    let (keep, kept) = mpsc::channel::<()>();
-    thread::Builder::new().name("kafka".into()).spawn(move || {
-        let sent = child.send(java.spawn());
-        if sent.is_ok() {
-            let _ = kept.recv();
-        }
-    })?;
-    let java = started.recv().context("the thread that starts java ended")?;
-    Ok((java.context("cannot start java; it is in the package openjdk-17-jre-headless")?, keep))
-}
-
 /// Waits until the broker answers; `false` when another program has the port.
 pub(super) fn wait_ready(dir: &Path, java: &mut Child, port: u16) -> Result<bool> {
     let mut said = String::new();
@@ -322,42 +269,4 @@ pub(super) fn wait_ready(dir: &Path, java: &mut Child, port: u16) -> Result<bool
     }
     let how = ended.map_or_else(|| format!("is not ready after {START_WITHIN:?}"), |status| format!("ended: {status}"));
     bail!("the Kafka broker {how}; the end of {}:\n{}", log_file(dir).display(), command::tail(said.as_bytes()))
-}
-
-/// Looks every 50 ms whether it is `done`; `false` when the time is over first.
-pub(super) fn until(time: Duration, mut done: impl FnMut() -> Result<bool>) -> Result<bool> {
-    let deadline = Instant::now() + time;
-    while !done()? {
-        if Instant::now() > deadline {
-            return Ok(false);
-        }
-        thread::sleep(Duration::from_millis(50));
-    }
-    Ok(true)
-}
-
-pub(super) fn terminate(pid: u32) -> Result<()> {
-    send(pid, Signal::TERM)
-}
-
-fn send(pid: u32, signal: Signal) -> Result<()> {
-    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).context("not a process number")?;
-    kill_process(pid, signal).with_context(|| format!("cannot signal process {}", pid.as_raw_nonzero()))
-}
-
-/// kill -9. It fails only for a process that has ended.
-fn end(java: &mut Child) {
-    let _ = java.kill();
-    let _ = java.wait();
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_ports_differ() {
-        let [a, b, c] = free_ports().unwrap();
-        assert!(a != b && b != c && c != a && a != 0 && b != 0 && c != 0);
-    }
 }

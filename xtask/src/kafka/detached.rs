@@ -7,10 +7,9 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use super::broker::{
-    Ports, STOP_WITHIN, format, free_ports, launch, log_file, settings_file, terminate, until, wait_ready,
-};
+use super::broker::{Ports, STOP_WITHIN, format, launch, log_file, settings_file, wait_ready};
 use crate::command;
+use crate::process::{free_ports, terminate, until};
 
 /// A broker that outlives the process that started it, known by the files `pid` and `address` in its folder.
 pub struct Detached {

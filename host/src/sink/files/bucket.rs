@@ -193,6 +193,8 @@ impl Place for Objects {
             }
             completed => completed.map_err(self.at(&output.name))?,
         }
+        // One that was begun twice, because the first answer was lost.
+        block_on(self.0.abort_uploads(&path)).map_err(self.at(&output.name))?;
         Ok(self.remove(part)?)
     }
 
@@ -274,6 +276,7 @@ impl Object {
             Err(Error::NotFound { .. }) => block_on(self.bucket.store.head(&self.path)).map(drop)?,
             completed => completed?,
         }
+        block_on(self.bucket.abort_uploads(&self.path))?;
         block_on(self.bucket.store.delete(&self.record))?;
         Ok(None)
     }

@@ -1,7 +1,6 @@
 //! What the checks write to, and how a reader sees it.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,10 +9,10 @@ use host::log::kafka::Kafka;
 use host::log::{Log, Reading, Start};
 use host::plugin::{Field, Kind};
 use host::sink::Sink;
-use host::sink::csv::Csv;
+use host::sink::csv::{Compression, Csv};
 use host::sink::delta::{self, DeltaSink};
 use host::sink::embedded::EmbeddedSink;
-use host::sink::files::{FileSink, Rolling};
+use host::sink::files::{self, FileSink};
 use host::sink::kafka::{KafkaSink, Options};
 use host::sink::stdout::StdoutSink;
 use host::source::Source;
@@ -21,6 +20,7 @@ use host::uri::Location;
 use tempfile::TempDir;
 
 use crate::conformance::{PATIENCE, started};
+use crate::s3;
 
 /// How many messages make a commit due, whatever the sink.
 pub const FULL: usize = 20_001;
@@ -170,52 +170,57 @@ pub fn kafka() -> Topics {
     })
 }
 
-/// CSV files in a directory, of what is read from a topic of the embedded log.
+/// CSV files in a directory or a bucket, of what is read from a topic of the embedded log.
 pub struct Files {
-    directory: PathBuf,
+    pub place: s3::Reader,
+    compression: Compression,
     input: Topics,
 }
 
 pub fn csv() -> Files {
-    let input = embedded();
-    Files { directory: input.folder.as_ref().unwrap().path().join("out"), input }
+    in_directory(Compression::None)
 }
 
-impl Files {
-    /// The files of output, by the first offsets in their names.
-    fn paths(&self) -> Vec<PathBuf> {
-        let Ok(entries) = std::fs::read_dir(&self.directory) else { return Vec::new() };
-        let mut found: Vec<(i64, PathBuf)> = entries
-            .map(|entry| entry.unwrap())
-            .filter_map(|entry| {
-                let name = entry.file_name().into_string().unwrap();
-                // Hidden files are no output.
-                let first = name.strip_suffix(".csv").filter(|name| !name.starts_with('.'))?.rsplit('-').nth(1)?;
-                Some((first.parse().unwrap(), entry.path()))
-            })
-            .collect();
-        found.sort();
-        found.into_iter().map(|(_, path)| path).collect()
-    }
+pub fn csv_gz() -> Files {
+    in_directory(Compression::Gzip)
+}
+
+pub fn csv_s3() -> Files {
+    in_bucket(s3::options())
+}
+
+/// In a bucket that is reached in this way.
+pub fn in_bucket(options: host::objects::Options) -> Files {
+    Files { place: s3::Reader::with(s3::location(), options), compression: Compression::None, input: embedded() }
+}
+
+fn in_directory(compression: Compression) -> Files {
+    let input = embedded();
+    let directory = input.folder.as_ref().unwrap().path().join("out");
+    Files { place: s3::Reader::of(Location::Directory(directory)), compression, input }
 }
 
 impl Output for Files {
     fn open(&self, _member: &str) -> Box<dyn Sink> {
+        let mut options = files::Options::new(self.place.location.clone());
         // Each row has more than ten bytes.
-        let rolling = Rolling { every: INTERVAL, size: 10 * FULL as u64, interval: INTERVAL };
-        let csv = Csv::new(vec!["text".to_owned()], false);
-        Box::new(FileSink::new(&self.directory, "group", csv, rolling).unwrap())
+        (options.every, options.size) = (INTERVAL, 10 * FULL as u64);
+        let csv = Csv::new(vec!["text".to_owned()], false).compressed(self.compression);
+        Box::new(FileSink::from_options(&options, &self.place.options, "group", csv, INTERVAL).unwrap())
     }
 
+    /// By the first offsets in the names of the files.
     fn visible(&self) -> Vec<String> {
-        let read = |path: PathBuf| {
-            let mut reader = ::csv::Reader::from_path(path).unwrap();
+        let mut files = self.place.files();
+        files.sort_by_key(|(name, _)| name.rsplit('-').nth(1).unwrap().parse::<i64>().unwrap());
+        let read = |(name, bytes): (String, Vec<u8>)| {
+            let mut reader = ::csv::Reader::from_reader(s3::unpacked(&name, &bytes));
             assert_eq!(reader.headers().unwrap(), ["text"].as_slice());
             let texts: Vec<_> = reader.records().map(|row| row.unwrap()[0].to_owned()).collect();
             assert!(!texts.is_empty(), "a file without rows");
             texts
         };
-        self.paths().into_iter().flat_map(read).collect()
+        files.into_iter().flat_map(read).collect()
     }
 
     fn letters(&self) -> Vec<String> {
@@ -227,38 +232,44 @@ impl Output for Files {
     }
 }
 
-/// A Delta table in a directory, whose log is read here line by line.
+/// A Delta table, whose log is read here line by line.
 pub struct Delta {
-    table: PathBuf,
+    table: s3::Reader,
     input: Topics,
 }
 
 pub fn delta() -> Delta {
     let input = embedded();
-    Delta { table: input.folder.as_ref().unwrap().path().join("a table"), input }
+    let directory = input.folder.as_ref().unwrap().path().join("a table");
+    Delta { table: s3::Reader::of(Location::Directory(directory)), input }
+}
+
+pub fn delta_s3() -> Delta {
+    Delta { table: s3::Reader::of(s3::location()), input: embedded() }
 }
 
 impl Output for Delta {
     fn open(&self, _member: &str) -> Box<dyn Sink> {
         let options = delta::Options {
-            table: Location::Directory(self.table.clone()),
+            table: self.table.location.clone(),
             every: INTERVAL,
             // Each row has more than ten bytes, before they are encoded.
             size: FULL as u64,
             partition_by: Vec::new(),
         };
         let fields = [Field { name: "text".to_owned(), kind: Kind::Text, nullable: false }];
-        Box::new(DeltaSink::new(options, &Default::default(), &fields, "group", INTERVAL).unwrap())
+        Box::new(DeltaSink::new(options, &self.table.options, &fields, "group", INTERVAL).unwrap())
     }
 
     fn visible(&self) -> Vec<String> {
-        let version =
-            |version: usize| std::fs::read_to_string(self.table.join(format!("_delta_log/{version:020}.json")));
+        let files: BTreeMap<String, Vec<u8>> = self.table.all().into_iter().collect();
+        let entries = (0..).map_while(|version| files.get(&format!("_delta_log/{version:020}.json")));
         let mut texts = Vec::new();
-        for entry in (0..).map_while(|number| version(number).ok()) {
-            for action in entry.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()) {
+        for entry in entries {
+            for action in serde_json::Deserializer::from_slice(entry).into_iter::<serde_json::Value>() {
+                let action = action.unwrap();
                 let Some(path) = action["add"]["path"].as_str() else { continue };
-                let file = std::fs::File::open(self.table.join(path)).unwrap();
+                let file = bytes::Bytes::from(files[path].clone());
                 let rows = parquet::arrow::arrow_reader::ParquetRecordBatchReader::try_new(file, 1_000).unwrap();
                 for rows in rows.map(Result::unwrap) {
                     assert!(rows.num_rows() > 0, "a file without rows");

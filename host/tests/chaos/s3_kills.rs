@@ -1,0 +1,42 @@
+//! To compressed files in a bucket, and kill -9 of the host and of the service (faults 1, 16 and 22).
+
+use std::path::Path;
+use std::time::Duration;
+
+use xtask::minio::Minio;
+
+use super::chance::{Chance, pass};
+use super::pipeline::Work;
+use super::stream::Stream;
+use crate::s3::options_at;
+
+#[test]
+fn what_is_in_a_bucket_outlives_host_and_service() {
+    let mut chance = Chance::of("s3-kills");
+    let mut minio = Minio::scratch(Path::new(env!("CARGO_TARGET_TMPDIR"))).expect("a service");
+    let stream = Stream::on_kafka("s3-kills", &chance, Work::Flatten, 2).into_bucket(options_at(&minio.endpoint()));
+    let feeder = stream.load();
+    let mut faults = [true].repeat(chance.scale(4, 20));
+    faults.extend([false].repeat(chance.scale(1, 5)));
+    chance.shuffle(&mut faults);
+    let mut host = stream.start();
+    for kill_host in faults {
+        let before = stream.beyond(-1);
+        stream.beyond(before);
+        let moment = chance.pass(Duration::from_millis(1_000));
+        if kill_host {
+            host.kill();
+            host = stream.start();
+        } else {
+            minio.kill();
+            pass(Duration::from_secs(chance.scale(1, 10)));
+            minio.restart().expect("the service comes back");
+        }
+        println!("the {} killed after {moment:?}", if kill_host { "host" } else { "service" });
+        stream.goes_on(&kill_host, &mut host);
+    }
+    let sent = feeder.end();
+    host.kill();
+    stream.conclude(sent);
+    assert_eq!(minio.uploads().expect("its folder"), 0, "uploads that nobody has ended");
+}
