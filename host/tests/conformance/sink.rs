@@ -51,6 +51,7 @@ exactly_once!(
     parquet: is_full_and_due_at_once;
     parquet_s3: is_full_and_due_at_once;
     delta: is_full_and_due_at_once;
+    delta_s3: is_full_and_due_at_once;
     sqlite: is_full_and_due_at_once;
 );
 
