@@ -15,7 +15,7 @@ const LONGEST: Duration = Duration::from_secs(120);
 fn every_command_of_the_readme_works() {
     let readme = std::fs::read_to_string(top().join("README.md")).unwrap();
     let scripts = scripts(&readme);
-    assert!(scripts.len() >= 11, "the README has lost its commands: {scripts:?}");
+    assert!(scripts.len() >= 13, "the README has lost its commands: {scripts:?}");
     let directory = tempfile::tempdir().unwrap();
     for folder in ["plugins", "pipelines"] {
         std::os::unix::fs::symlink(top().join(folder), directory.path().join(folder)).unwrap();
@@ -28,7 +28,7 @@ fn every_command_of_the_readme_works() {
     for script in scripts {
         let output = std::fs::File::create(&log).unwrap();
         let mut shell = Command::new("sh")
-            .args(["-ec", &script.replace("127.0.0.1:7070", &free_address())])
+            .args(["-ec", &script.replace("127.0.0.1:7070", &free_address()).replace("127.0.0.1:8080", &free_address())])
             .current_dir(directory.path())
             .env("PATH", path.as_ref().unwrap())
             .env("XDG_RUNTIME_DIR", directory.path())
