@@ -75,8 +75,9 @@ impl Random {
             }
             "float" => {
                 let value = self.random.f32() * 100.0 - 50.0;
-                // As its shortest decimal, which is the float again.
-                (value.to_string().parse::<f64>().unwrap().into(), Avro::Float(value))
+                // As its shortest decimal, which is the float again. There can be two of them: this is serde_json's.
+                let json = serde_json::to_string(&value).unwrap();
+                (serde_json::from_str(&json).unwrap(), Avro::Float(value))
             }
             "double" => {
                 let value = (self.random.f64() - 0.5) * 10_f64.powi(self.random.i32(-20..20));
