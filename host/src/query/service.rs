@@ -16,7 +16,8 @@ use tokio::time::{sleep, timeout};
 
 use crate::control::handle::Registry;
 use crate::control::routes::Failure;
-use crate::query::answer::{Answer, Form, JSON, refusal};
+use crate::query::answer::{Answer, JSON, refusal};
+use crate::query::form::Form;
 use crate::query::parameters::{self, Bound};
 use crate::query::tables::Tables;
 use crate::query::{Ask, Options, Query, openapi, report};
