@@ -5,6 +5,7 @@
 //! a token, web pages of other sites.
 
 mod answer;
+mod form;
 mod openapi;
 mod parameters;
 mod report;

@@ -1,4 +1,5 @@
-//! `host check`: what pipeline files would do. Loads and opens the plugins; touches no source, topic or sink.
+//! `host check`: what pipeline files would do. Loads and opens the plugins; touches no source, topic or sink, but reads of
+//! tables that queries ask which columns they have.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};

@@ -15,6 +15,7 @@ use crate::config::text::excerpt;
 use crate::control::guard::Manner;
 use crate::control::questions::Unanswered;
 use crate::control::routes::Failure;
+use crate::query::form::Form;
 
 /// Most bytes of values in an answer.
 const MOST_BYTES: usize = 64 << 20;
@@ -59,13 +60,6 @@ pub(super) struct Room {
     rows: usize,
     bytes: usize,
     most: usize,
-}
-
-/// Which form a caller wants.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Form {
-    Json,
-    Csv,
 }
 
 impl Room {
@@ -206,35 +200,6 @@ impl Answer {
     }
 }
 
-impl Form {
-    /// What `Accept` asks for: the one with the higher quality, JSON where both have the same; `None` where neither will
-    /// do. Of the ranges that a form is in, the narrowest counts (RFC 9110, section 12.5.1).
-    pub fn of(accept: &str) -> Option<Self> {
-        if accept.trim().is_empty() {
-            return Some(Self::Json);
-        }
-        let quality = |wanted: &str| {
-            let (kind, _) = wanted.split_once('/').unwrap_or_default();
-            let ranges = accept.split(',').filter_map(|range| {
-                let mut parts = range.split(';').map(str::trim);
-                let name = parts.next()?.to_ascii_lowercase();
-                let narrow = match name.as_str() {
-                    "*/*" => 0,
-                    name if name == format!("{kind}/*") => 1,
-                    name if name == wanted => 2,
-                    _ => return None,
-                };
-                let quality = parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
-                let quality: f32 = quality.map_or(Some(1.0), |quality| quality.trim().parse().ok())?;
-                Some((narrow, quality))
-            });
-            ranges.max_by_key(|(narrow, _)| *narrow).map_or(0.0, |(_, quality)| quality)
-        };
-        let (json, csv) = (quality("application/json"), quality("text/csv"));
-        if csv > json { Some(Self::Csv) } else { (json > 0.0).then_some(Self::Json) }
-    }
-}
-
 pub(super) const JSON: (HeaderName, HeaderValue) = (CONTENT_TYPE, HeaderValue::from_static("application/json"));
 const CSV: (HeaderName, HeaderValue) = (CONTENT_TYPE, HeaderValue::from_static("text/csv; charset=utf-8"));
 
@@ -272,27 +237,6 @@ fn text(value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_form_is_the_one_that_is_wanted_most() {
-        let forms = [
-            ("", Some(Form::Json)),
-            ("*/*", Some(Form::Json)),
-            ("text/csv", Some(Form::Csv)),
-            ("TEXT/CSV; header=present", Some(Form::Csv)),
-            ("text/html, application/xhtml+xml, */*;q=0.8", Some(Form::Json)),
-            ("application/json;q=0.5, text/*;q=0.6", Some(Form::Csv)),
-            ("text/csv;q=0.4, */*;q=0.5", Some(Form::Json)),
-            ("text/csv;q=0, */*", Some(Form::Json)),
-            ("text/csv, application/json", Some(Form::Json)),
-            ("text/html", None),
-            ("application/json;q=0", None),
-            ("text/csv;q=x", None),
-        ];
-        for (accept, form) in forms {
-            assert_eq!(Form::of(accept), form, "{accept}");
-        }
-    }
 
     #[test]
     fn lists_of_several_partitions_are_one_and_what_is_no_json_is_told() {

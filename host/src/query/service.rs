@@ -16,10 +16,11 @@ use tokio::time::{sleep, timeout};
 
 use crate::control::handle::Registry;
 use crate::control::routes::Failure;
-use crate::query::answer::{Answer, Form, JSON, refusal};
+use crate::query::answer::{Answer, JSON, refusal};
+use crate::query::form::Form;
 use crate::query::parameters::{self, Bound};
 use crate::query::tables::Tables;
-use crate::query::{Ask, Options, Query, openapi, report};
+use crate::query::{Ask, Options, Parameter, Query, openapi, report};
 
 /// Questions that are answered at a time, and how long others wait for their turn.
 const AT_ONCE: usize = 4;
@@ -86,10 +87,8 @@ async fn route(desk: Arc<Desk>, path: &str, said: Option<String>, headers: &Head
 
 /// What can be asked.
 fn index(options: &Options) -> Answer {
-    let parameters = |query: &Query| {
-        let one = |parameter: &crate::query::Parameter| json!({ "name": parameter.name, "kind": parameter.kind.to_string(), "default": parameter.default });
-        query.parameters.iter().map(one).collect::<Vec<_>>()
-    };
+    let parameter = |Parameter { name, kind, default }: &Parameter| json!({ "name": name, "kind": kind.to_string(), "default": default });
+    let parameters = |query: &Query| query.parameters.iter().map(parameter).collect::<Vec<_>>();
     let begin = options.begin.iter().map(|path| {
         json!({ "path": path, "summary": "Begins the run, and reports what has become of the messages.", "parameters": [] })
     });

@@ -173,3 +173,50 @@ sql = "SELECT count(*) AS n, max(timestamp) - min(timestamp) + 1 AS span, (SELEC
     assert!(connection.query_row("SELECT count(*) FROM numbers", [], |row| row.get::<_, i64>(0)).unwrap() >= last);
     asked.end_well();
 }
+
+/// The questions that `flights` answers, over events whose answers are known.
+#[test]
+fn the_questions_of_flights_count_airports_and_windows() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut lines = String::new();
+    let mut fly = |airport: &str, equipment: &str, second: usize| {
+        let datetime = format!("2024-05-01T12:{:02}:{:02}.250Z", second / 60, second % 60);
+        lines += &json!({"source_airport": airport, "equipment": equipment, "datetime": datetime}).to_string();
+        lines.push('\n');
+    };
+    // Twelve airports, of which the n-th has n flights; the last second of a window, and the first one of the next.
+    for airport in 1..=12 {
+        (0..airport).for_each(|_| fly(&format!("A{airport:02}"), "320", 29));
+    }
+    fly("A12", "320", 30);
+    fly("A12", "738", 59);
+    std::fs::write(directory.path().join("in.jsonl"), lines).unwrap();
+    let head = format!(
+        "name = \"flights\"\n[source]\nuri = \"file:in.jsonl\"\nuntil = \"end\"\n[[plugin]]\nfile = {:?}\n[plugin.settings]\n\
+         fields = [{}]\n[sink]\nuri = \"sqlite:out.db\"\n",
+        crate::program::plugin("flatten"),
+        ["source_airport", "equipment", "datetime"]
+            .map(|name| format!("{{ from = {name:?}, name = {name:?} }}"))
+            .join(", ")
+    );
+    let queries = include_str!("flights.toml").replace("127.0.0.1:8080", "127.0.0.1:0");
+    let asked = Asked::start(directory, &(head + &queries));
+    assert_eq!(asked.data("/produce")[0]["success"], 80);
+    let airports = asked.data("/top10_source_airport");
+    let expected: Vec<Value> = [14, 11, 10, 9, 8, 7, 6, 5, 4, 3]
+        .map(|count: i64| json!({"source_airport": format!("A{:02}", count.min(12)), "count": count}))
+        .to_vec();
+    assert_eq!(airports, expected);
+    let window = |equipment: &str, start: &str, end: &str, count: usize| {
+        let time = |time: &str| format!("2024-05-01T12:{time}Z");
+        json!({"equipment": equipment, "start": time(start), "end": time(end), "count": count})
+    };
+    let windows =
+        [window("320", "00:00", "00:30", 78), window("320", "00:30", "01:00", 1), window("738", "00:30", "01:00", 1)];
+    assert_eq!(asked.data("/top10_equipment_30min_window"), windows);
+    assert_eq!(asked.data("/dump_table").len(), 80);
+    for name in ["top10_source_airport", "top10_equipment_30min_window", "dump_table"] {
+        assert!(asked.path().join(format!("results/{name}.csv")).exists(), "{name}");
+    }
+    asked.end_well();
+}
