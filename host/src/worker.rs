@@ -51,8 +51,7 @@ pub struct Worker<'a> {
 /// again.
 pub fn run(worker: Worker<'_>, order: impl Fn() -> Order) -> anyhow::Result<()> {
     let (tasks, change, unfit, suspects) = (BTreeMap::new(), Change::None, BTreeSet::new(), Suspects::default());
-    let (asked, mute) = (0, false);
-    Loop { worker, tasks, draining: false, held: false, change, seen: None, unfit, suspects, asked, mute }.run(order)
+    Loop { worker, tasks, draining: false, held: false, change, seen: None, unfit, suspects, mute: false }.run(order)
 }
 
 struct Loop<'a> {
@@ -67,8 +66,6 @@ struct Loop<'a> {
     /// Of each version that was swapped in elsewhere and could not be put to work here, its place and when that was.
     unfit: BTreeSet<(usize, i64)>,
     suspects: Suspects,
-    /// Which questions it has looked at.
-    asked: u64,
     /// Whether a plugin failed on a question since the last commit.
     mute: bool,
 }

@@ -12,15 +12,19 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
+use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::Int64Type;
 use host::checkpoint::{Identity, Part, Tally};
 use host::log::embedded::Embedded;
 use host::log::{Log, Reading, Start};
 use host::message::Batch;
-use host::plugin::Entries;
-use host::sink::csv::{Compression, Csv};
+use host::plugin::{Entries, Field, Kind};
+use host::sink::csv::{self, Csv};
 use host::sink::files::{FileSink, Rolling};
+use host::sink::parquet::{Compression, Parquet};
 use host::sink::{Sink, SinkError, Step};
 use host::source::Source;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::program::wait_for;
 use crate::s3::unpacked;
@@ -28,12 +32,16 @@ use crate::s3::unpacked;
 /// Every call that changes what is on the disk, and the one that opens; each stands for its variants.
 const CALLS: [&str; 7] = ["openat", "write", "fsync", "linkat", "/^rename(at2?)?$", "/^unlink(at)?$", "/^mkdir(at)?$"];
 
-/// What the child is told by its environment: the directory to write to, and what `strace` is to do to it.
-const DIRECTORY: &str = "APOGEE_CRASH_DIRECTORY";
-const INJECT: &str = "APOGEE_CRASH_INJECT";
+/// The calls that write what is in a file, which is all that one format does in another way than the others.
+const CONTENT: [&str; 2] = ["write", "fsync"];
 
-/// A file that is in the directory where its output is to be compressed.
-const GZIP: &str = "gzip";
+/// What is crashed, and where.
+const FORMATS: [(&str, &[&str]); 3] = [("csv", &CALLS), ("csv.gz", &CONTENT), ("parquet", &CONTENT)];
+
+/// What the child is told by its environment: the directory to write to, the format, and what `strace` is to do to it.
+const DIRECTORY: &str = "APOGEE_CRASH_DIRECTORY";
+const FORMAT: &str = "APOGEE_CRASH_FORMAT";
+const INJECT: &str = "APOGEE_CRASH_INJECT";
 
 /// How many commits the child makes in each of its lives.
 const LIVES: [usize; 2] = [2, 1];
@@ -44,20 +52,28 @@ const END: i64 = 4 * COMMIT;
 
 /// One life of a sink: it claims the partition, and commits until `end`.
 struct Life {
-    sink: FileSink<Csv>,
+    sink: Box<dyn Sink>,
     state: BTreeMap<Vec<u8>, Vec<u8>>,
     tally: Tally,
     next: i64,
 }
 
 impl Life {
-    fn begin(directory: &Path) -> Result<Self, SinkError> {
+    fn begin(directory: &Path, format: &str) -> Result<Self, SinkError> {
         let day = Duration::from_secs(86_400);
         let rolling = Rolling { every: day, size: 1 << 20, interval: day };
-        let compressed = directory.join(GZIP).exists();
-        let compression = if compressed { Compression::Gzip } else { Compression::None };
-        let csv = Csv::new(vec!["n".to_owned()], false).compressed(compression);
-        let mut sink = FileSink::new(&directory.join("out"), "crash", csv, rolling)?;
+        let out = directory.join("out");
+        let mut sink: Box<dyn Sink> = match format {
+            "csv" | "csv.gz" => {
+                let gzip = if format == "csv" { csv::Compression::None } else { csv::Compression::Gzip };
+                let csv = Csv::new(vec!["n".to_owned()], false).compressed(gzip);
+                Box::new(FileSink::new(&out, "crash", csv, rolling)?)
+            }
+            _ => {
+                let field = Field { name: "n".to_owned(), kind: Kind::Integer, nullable: false };
+                Box::new(FileSink::new(&out, "crash", Parquet::new(vec![field], Compression::Zstd), rolling)?)
+            }
+        };
         let (mut state, mut tally, mut next) = (BTreeMap::new(), Tally::default(), 0);
         if let Some(last) = sink.open(0)? {
             next = last.next;
@@ -136,7 +152,7 @@ fn source(folder: &Path) -> Box<dyn Source> {
 #[ignore = "it is run by the tests beside it"]
 fn child() {
     let Some(directory) = std::env::var_os(DIRECTORY).map(PathBuf::from) else { return };
-    let inject = std::env::var(INJECT).unwrap();
+    let [inject, format] = [INJECT, FORMAT].map(|name| std::env::var(name).unwrap());
     let source = source(&directory);
     let (tell, told) = mpsc::channel();
     // Without room for a message: whoever tells waits until it was taken, so that nothing said is lost in the end.
@@ -149,7 +165,7 @@ fn child() {
         gone.recv().unwrap();
         let lives = || {
             for commits in LIVES {
-                let mut life = Life::begin(&out)?;
+                let mut life = Life::begin(&out, &format)?;
                 for _ in 0..commits {
                     life.commit(source.as_ref())?;
                     say.send(format!("committed {}", life.next)).unwrap();
@@ -206,10 +222,11 @@ struct Outcome {
     injected: Option<String>,
 }
 
-fn run_child(directory: &Path, inject: &str) -> Outcome {
+fn run_child(directory: &Path, format: &str, inject: &str) -> Outcome {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["crash::child", "--exact", "--ignored", "--nocapture"])
         .env(DIRECTORY, directory)
+        .env(FORMAT, format)
         .env(INJECT, inject)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -241,12 +258,12 @@ fn run_child(directory: &Path, inject: &str) -> Outcome {
 }
 
 /// What must hold whatever happened to the child.
-fn recovers(directory: &Path, inject: &str, outcome: &Outcome) {
-    let context = format!("{inject}: {outcome:?}");
+fn recovers(directory: &Path, format: &str, inject: &str, outcome: &Outcome) {
+    let context = format!("{format}: {inject}: {outcome:?}");
     // Before anything is mended, all that a reader sees is whole.
     let (rows, committed) = (rows(directory), outcome.committed);
     assert!([committed, committed + COMMIT].contains(&rows), "{rows} rows; {context}");
-    let mut life = Life::begin(directory).unwrap_or_else(|error| panic!("{error}; {context}"));
+    let mut life = Life::begin(directory, format).unwrap_or_else(|error| panic!("{error}; {context}"));
     assert!([committed, committed + COMMIT].contains(&life.next), "at {}; {context}", life.next);
     assert_eq!(self::rows(directory), life.next, "the rows are not the checkpoint's; {context}");
     assert_eq!(life.state, state_at(life.next), "{context}");
@@ -266,37 +283,46 @@ fn recovers(directory: &Path, inject: &str, outcome: &Outcome) {
 fn rows(directory: &Path) -> i64 {
     let Ok(entries) = fs::read_dir(directory.join("out")) else { return 0 };
     let paths = entries.map(|entry| entry.unwrap().path()).filter(|path| path.extension().is_some());
-    let mut files: Vec<(i64, String)> = paths
+    let mut files: Vec<(i64, Vec<i64>)> = paths
         .map(|path| {
             let first = path.file_stem().unwrap().to_str().unwrap().rsplit('-').nth(1).unwrap().parse().unwrap();
-            let text = unpacked(path.to_str().unwrap(), &fs::read(&path).unwrap()).into_inner();
-            (first, String::from_utf8(text).unwrap())
+            (first, numbers(&path))
         })
         .collect();
     files.sort();
     let mut next = 0;
-    for (first, text) in files {
-        let expected: String = (first..first + COMMIT).map(|n| format!("{n}\n")).collect();
-        assert_eq!((first, text), (next, format!("n\n{expected}")));
+    for (first, numbers) in files {
+        assert_eq!((first, numbers), (next, (next..next + COMMIT).collect()));
         next += COMMIT;
     }
     next
 }
 
+/// What a file holds, which must be whole.
+fn numbers(path: &Path) -> Vec<i64> {
+    if path.extension().is_some_and(|extension| extension == "parquet") {
+        let file = fs::File::open(path).unwrap();
+        let batches = ParquetRecordBatchReaderBuilder::try_new(file).unwrap().build().unwrap();
+        let column = |batch: RecordBatch| batch.column(0).as_primitive::<Int64Type>().values().to_vec();
+        return batches.flat_map(|batch| column(batch.unwrap())).collect();
+    }
+    let text = unpacked(path.to_str().unwrap(), &fs::read(path).unwrap()).into_inner();
+    let text = String::from_utf8(text).unwrap();
+    let rows = text.strip_prefix("n\n").and_then(|rows| rows.strip_suffix('\n')).expect("a header and whole lines");
+    rows.split('\n').map(|number| number.parse().unwrap()).collect()
+}
+
 /// Runs a child for each occurrence of each call, with `fault` at it; `always` is what befalls it besides.
-fn sweep(calls: &[&str], files: Compression, fault: &str, always: &str, check: impl Fn(&Outcome, &str)) {
+fn sweep(format: &str, calls: &[&str], fault: &str, always: &str, check: impl Fn(&Outcome, &str)) {
     for call in calls {
         let mut times = 1;
         loop {
             // In memory where that is: what is tested is the order of the calls, not the disk.
             let directory = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
             let directory = directory.path();
-            if files == Compression::Gzip {
-                fs::write(directory.join(GZIP), "").unwrap();
-            }
             let inject = format!("{call}:{fault}:when={times}{always}");
-            let outcome = run_child(directory, &inject);
-            recovers(directory, &inject, &outcome);
+            let outcome = run_child(directory, format, &inject);
+            recovers(directory, format, &inject, &outcome);
             let Some(call) = &outcome.injected else { break };
             // The allocator may open one of the system's files at any time, and does not mind.
             if !call.contains("\"/proc/") {
@@ -310,20 +336,15 @@ fn sweep(calls: &[&str], files: Compression, fault: &str, always: &str, check: i
 
 #[test]
 fn a_crash_at_any_step_leaves_the_earlier_or_the_later_checkpoint() {
-    let killed = |outcome: &Outcome, inject: &str| assert!(outcome.killed, "{inject}: {outcome:?}");
-    sweep(&CALLS, Compression::None, "signal=KILL", "", killed);
-}
-
-#[test]
-fn a_crash_at_any_step_tears_no_compressed_file() {
-    let killed = |outcome: &Outcome, inject: &str| assert!(outcome.killed, "{inject}: {outcome:?}");
-    sweep(&CALLS, Compression::Gzip, "signal=KILL", "", killed);
+    for (format, calls) in FORMATS {
+        sweep(format, calls, "signal=KILL", "", |outcome, inject| assert!(outcome.killed, "{inject}: {outcome:?}"));
+    }
 }
 
 #[test]
 fn a_full_disk_at_any_step_is_named_and_the_next_run_goes_on() {
-    for files in [Compression::None, Compression::Gzip] {
-        sweep(&CALLS, files, "error=ENOSPC", "", |outcome, inject| {
+    for (format, calls) in FORMATS {
+        sweep(format, calls, "error=ENOSPC", "", |outcome, inject| {
             names_the_fault(outcome, inject, "No space left on device");
         });
     }
@@ -331,15 +352,14 @@ fn a_full_disk_at_any_step_is_named_and_the_next_run_goes_on() {
 
 #[test]
 fn a_failing_disk_at_any_step_is_named_and_the_next_run_goes_on() {
-    sweep(&CALLS, Compression::None, "error=EIO", "", |outcome, inject| {
-        names_the_fault(outcome, inject, "Input/output error");
-    });
+    for (format, calls) in FORMATS {
+        sweep(format, calls, "error=EIO", "", |outcome, inject| names_the_fault(outcome, inject, "Input/output error"));
+    }
 }
 
 #[test]
 fn a_disk_that_becomes_read_only_is_named_and_the_next_run_goes_on() {
-    let calls = ["openat", "linkat", "/^mkdir(at)?$"];
-    sweep(&calls, Compression::Gzip, "error=EROFS", "", |outcome, inject| {
+    sweep("csv", &["openat", "linkat", "/^mkdir(at)?$"], "error=EROFS", "", |outcome, inject| {
         names_the_fault(outcome, inject, "Read-only file system");
     });
 }
@@ -348,7 +368,7 @@ fn a_disk_that_becomes_read_only_is_named_and_the_next_run_goes_on() {
 fn a_file_system_without_links_leaves_no_third_state_either() {
     let calls = ["openat", "write", "fsync"];
     // The first of two rules for one call holds, so a link never works.
-    sweep(&calls, Compression::None, "signal=KILL", " linkat:error=EPERM", |outcome, inject| {
+    sweep("csv", &calls, "signal=KILL", " linkat:error=EPERM", |outcome, inject| {
         assert!(outcome.killed, "{inject}: {outcome:?}");
     });
 }

@@ -9,6 +9,7 @@ mod conformance;
 mod control;
 #[cfg(target_os = "linux")]
 mod crash;
+mod delta;
 mod file;
 mod hostile;
 mod http;

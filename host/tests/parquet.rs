@@ -7,9 +7,15 @@ use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use host::dead_letter::Letter;
+use host::log::Log;
+use host::log::kafka::Kafka;
+use host::message::Batch;
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::kafka::brokers;
 use crate::program::{Running, host, plugin, run, wait_for};
 use crate::readers::Readers;
 
@@ -20,9 +26,13 @@ struct Given(TempDir);
 impl Given {
     /// `plugin` is the name of a component, `settings` are its settings and `sink` further lines of `[sink]`.
     fn new(component: &str, settings: &str, sink: &str) -> Self {
+        Self::reading("file:in.jsonl", component, settings, sink)
+    }
+
+    fn reading(source: &str, component: &str, settings: &str, sink: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let pipeline = format!(
-            "name = \"p\"\ndead_letters = \"jsonl:dead.jsonl\"\n[source]\nuri = \"file:in.jsonl\"\nuntil = \"end\"\n\
+            "name = \"p\"\ndead_letters = \"jsonl:dead.jsonl\"\n[source]\nuri = {source:?}\nuntil = \"end\"\n\
              [[plugin]]\nfile = {:?}\n[plugin.settings]\n{settings}\n[sink]\nuri = \"parquet:out\"\n{sink}\n",
             plugin(component)
         );
@@ -178,6 +188,33 @@ fn a_message_of_100_mb_becomes_a_dead_letter() {
     let letters = given.letters();
     let [letter] = &letters[..] else { panic!("{} letters", letters.len()) };
     assert!(letter.reason.contains("longer than"), "{}", letter.reason);
+}
+
+/// From a topic that takes messages of that size: it is more than a plugin may put out.
+#[test]
+fn a_message_of_100_mb_in_kafka_becomes_a_dead_letter() {
+    let topic = format!("large-{:016x}", fastrand::u64(..));
+    let new = NewTopic::new(&topic, 1, TopicReplication::Fixed(1)).set("max.message.bytes", "150000000");
+    let admin: AdminClient<_> = ClientConfig::new().set("bootstrap.servers", brokers()).create().unwrap();
+    pollster::block_on(admin.create_topics([&new], &AdminOptions::new())).unwrap().remove(0).unwrap();
+    let compressed = [("compression.type".to_owned(), "zstd".to_owned())].into();
+    let kafka = Kafka::connect(&brokers(), &compressed).unwrap();
+    let large = format!(r#"{{"number": 1, "text": "{}"}}"#, "x".repeat(100_000_000));
+    for message in [numbered(0), large, numbered(2)] {
+        let mut batch = Batch::new();
+        batch.push(None, Some(message.as_bytes()), 0);
+        let mut writer = kafka.writer(&topic).unwrap();
+        writer.append(&batch).unwrap();
+        writer.flush().unwrap();
+    }
+    let given = Given::reading(&format!("kafka://{}/{topic}", brokers()), "flatten", NUMBERED, "");
+    let counters = given.run();
+    assert_eq!(counters["messages out"], 2);
+    assert_eq!(given.ask("list(number ORDER BY number) AS numbers"), json!({"numbers": [0, 2]}));
+    let letters = given.letters();
+    let [letter] = &letters[..] else { panic!("{} letters", letters.len()) };
+    println!("{}: {}", letter.cause, letter.reason);
+    assert_eq!((letter.offset, &*letter.cause), (1, "limit"));
 }
 
 /// kill -9 at any moment: no file that a reader sees is torn, whenever it looks (fault 16), and in the end each row is

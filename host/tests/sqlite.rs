@@ -75,6 +75,36 @@ fn a_wrong_key_is_told_before_the_run_and_a_table_that_is_gone_after_it() {
     assert!(stderr.contains("table \"numbers\" is not there, and group \"numbers\" has a checkpoint here"), "{stderr}");
 }
 
+/// Row 18: the rows of another moment, or without their checkpoint, are not gone on from.
+#[test]
+fn without_its_last_checkpoint_it_does_not_go_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path();
+    numbers(path, 10);
+    pipeline(path, "");
+    run_ok(path, &["run", "numbers.toml"]);
+    std::fs::copy(path.join("out.db"), path.join("old.db")).unwrap();
+    numbers(path, 20);
+    run_ok(path, &["run", "numbers.toml"]);
+    is_whole(path, 20);
+    let refused = |what: &str| {
+        let output = run(path, &["run", "numbers.toml"]);
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{stderr}");
+        let group = "partition 0: the group has had everything before offset";
+        assert!(
+            stderr.contains(group) && stderr.contains("in sqlite:out.db?group=numbers") && stderr.contains(what),
+            "{stderr}"
+        );
+    };
+    let connection = Connection::open(path.join("out.db")).unwrap();
+    connection.execute("DELETE FROM checkpoints", []).unwrap();
+    drop(connection);
+    refused("the checkpoint that belongs to it is missing there; bring it back");
+    std::fs::rename(path.join("old.db"), path.join("out.db")).unwrap();
+    refused("it is an old copy; bring back the last one");
+}
+
 /// Killed at random after each start.
 #[test]
 fn through_kills_each_message_is_a_row_once() {

@@ -2,7 +2,7 @@
 //! sandbox, checks or checkpoints. CPU time and peak memory are the operating system's.
 //!
 //! Run by `cargo xtask bench`; a word after it picks what contains it: csv, windows, delivery, workers, state, latency,
-//! poison, swap, hostile, parquet, delta.
+//! poison, swap, hostile, parquet, delta, query.
 //! `BENCH_MESSAGES` sets how many messages (2,000,000).
 
 mod csv;
@@ -12,6 +12,7 @@ mod native;
 mod poison;
 mod process;
 mod program;
+mod query;
 mod state;
 mod swap;
 mod topic;
@@ -32,6 +33,7 @@ const PARTS: &[Part] = &[
     ("hostile", swap::beside_hostile_ones),
     ("parquet", lake::parquet),
     ("delta", lake::delta),
+    ("query", query::run),
 ];
 
 fn main() {

@@ -1,7 +1,7 @@
 //! Questions to plugins that run: whoever asks waits, the workers answer between two batches, each for its partitions.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -12,8 +12,8 @@ const LOOK: Duration = Duration::from_millis(50);
 #[derive(Default)]
 pub struct Questions {
     open: Mutex<Vec<Arc<Question>>>,
-    /// Counts them, so that a worker sees at no cost that there is none.
-    asked: AtomicU64,
+    /// How many there are, so that a worker sees at no cost that there is none.
+    count: AtomicUsize,
 }
 
 /// A question to the plugin at one place of the chain.
@@ -41,6 +41,11 @@ pub enum Unanswered {
 }
 
 impl Question {
+    /// Whether there is no answer of this partition yet.
+    pub fn waits_for(&self, partition: i32) -> bool {
+        !self.answers().contains_key(&partition)
+    }
+
     /// Takes the answer of a partition.
     pub fn answer(&self, partition: i32, answer: Result<String, String>) {
         self.answers().insert(partition, answer);
@@ -53,14 +58,9 @@ impl Question {
 }
 
 impl Questions {
-    /// Those that are open, where any was asked since `seen`.
-    pub fn since(&self, seen: &mut u64) -> Vec<Arc<Question>> {
-        let asked = self.asked.load(Ordering::Acquire);
-        if asked == *seen {
-            return Vec::new();
-        }
-        *seen = asked;
-        self.open().clone()
+    /// Those that wait for answers.
+    pub fn all(&self) -> Vec<Arc<Question>> {
+        if self.count.load(Ordering::Acquire) == 0 { Vec::new() } else { self.open().clone() }
     }
 
     /// Asks, and waits for an answer of each partition that is `there`, for so long and while somebody is there.
@@ -75,7 +75,7 @@ impl Questions {
         let question = Question { slot, text: text.to_owned(), answers: Mutex::default(), answered: Condvar::new() };
         let question = Arc::new(question);
         self.open().push(question.clone());
-        self.asked.fetch_add(1, Ordering::AcqRel);
+        self.count.fetch_add(1, Ordering::AcqRel);
         let end = Instant::now() + time;
         let answers = loop {
             let there = there();
@@ -98,6 +98,7 @@ impl Questions {
             }
         };
         self.open().retain(|open| !Arc::ptr_eq(open, &question));
+        self.count.fetch_sub(1, Ordering::AcqRel);
         answers?.into_values().collect::<Result<_, _>>().map_err(Unanswered::Refused)
     }
 

@@ -133,7 +133,9 @@ fn confine(connection: &mut Connection) -> rusqlite::Result<()> {
         unsafe { ffi::sqlite3_limit(connection.handle(), limit, most) };
     }
     connection.authorizer(Some(|context: AuthContext<'_>| match context.action {
-        AuthAction::Select | AuthAction::Read { .. } | AuthAction::Recursive => Authorization::Allow,
+        AuthAction::Select | AuthAction::Recursive => Authorization::Allow,
+        // These are PRAGMA by another name.
+        AuthAction::Read { table_name, .. } if !table_name.starts_with("pragma_") => Authorization::Allow,
         AuthAction::Function { function_name } if !function_name.eq_ignore_ascii_case("load_extension") => {
             Authorization::Allow
         }
@@ -184,6 +186,7 @@ fn explain(error: &rusqlite::Error) -> String {
         rusqlite::Error::InvalidQuery => READS.to_owned(),
         rusqlite::Error::ToSqlConversionFailure(what) => what.to_string(),
         error if error.sqlite_error_code() == Some(ErrorCode::AuthorizationForStatementDenied) => READS.to_owned(),
+        error if error.to_string().starts_with("not authorized") => READS.to_owned(),
         error => format!("the SQL cannot be answered: {error}"),
     }
 }

@@ -7,7 +7,7 @@
 use serde_json::to_writer;
 
 use super::misfit::{Budget, Misfit};
-use super::types::{DEPTH, Record, Type, Types, Unit};
+use super::types::{DEPTH, Field, Record, Type, Types, Unit};
 
 /// The longest JSON of one message.
 const LARGEST: usize = 64 << 20;
@@ -60,84 +60,78 @@ impl<'a> Run<'a> {
         }
         match (from, to.kind) {
             (Type::Union(branches), _) => {
-                let index = self.long()?;
-                let branch = usize::try_from(index).ok().and_then(|index| branches.get(index));
-                let branch =
-                    branch.ok_or_else(|| Misfit::new(format!("branch {index} of a union of {}", branches.len())))?;
+                let branch = self.one_of(branches, "branch")?;
                 self.read(branch, to, out)
             }
             (_, Type::Union(branches)) => {
                 let same = branches.iter().find(|branch| self.is_same(from, to.with(branch)));
                 let branch = same.or_else(|| branches.iter().find(|branch| resolves(from, branch)));
-                match branch {
-                    Some(branch) => self.read(from, to.with(branch), out),
-                    None => Err(unlike(from, to.kind)),
-                }
-            }
-            (Type::Null, Type::Null) => Ok(out.extend_from_slice(b"null")),
-            (Type::Boolean, Type::Boolean) => match self.take(1)? {
-                [0] => Ok(out.extend_from_slice(b"false")),
-                [1] => Ok(out.extend_from_slice(b"true")),
-                other => Err(Misfit::new(format!("{} is no boolean", other[0]))),
-            },
-            (Type::Int | Type::Date, _) if resolves(from, to.kind) => {
-                let value = self.long()?;
-                match i32::try_from(value) {
-                    Ok(_) => number(value, to.kind, out),
-                    Err(_) => Err(Misfit::new(format!("{value} is beyond an int"))),
-                }
-            }
-            (Type::Long | Type::Timestamp(_), _) if resolves(from, to.kind) => {
-                let value = self.long()?;
-                number(value, to.kind, out)
-            }
-            (Type::Float, Type::Float) => {
-                let value = f32::from_le_bytes(self.array()?);
-                finite(value.is_finite())?;
-                to_writer(out, &value).map_err(cannot)
-            }
-            (Type::Float, Type::Double) => {
-                let value = f64::from(f32::from_le_bytes(self.array()?));
-                finite(value.is_finite())?;
-                to_writer(out, &value).map_err(cannot)
-            }
-            (Type::Double, Type::Double) => {
-                let value = f64::from_le_bytes(self.array()?);
-                finite(value.is_finite())?;
-                to_writer(out, &value).map_err(cannot)
-            }
-            (Type::String | Type::Bytes, Type::String) => {
-                let text = self.sized()?;
-                if let Err(error) = std::str::from_utf8(text) {
-                    return Err(Misfit::new(format!("a string that is not UTF-8 ({error})")));
-                }
-                Ok(apogee_json::quote(text, out))
-            }
-            (Type::String | Type::Bytes, Type::Bytes) => Ok(bytes(self.sized()?, out)),
-            (Type::Fixed(one), Type::Fixed(other)) if one == other => Ok(bytes(self.take(*one)?, out)),
-            (Type::Enum { symbols, .. }, Type::Enum { symbols: known, default }) => {
-                let index = self.long()?;
-                let symbol = usize::try_from(index).ok().and_then(|index| symbols.get(index));
-                let symbol = symbol.ok_or_else(|| Misfit::new(format!("symbol {index} of {}", symbols.len())))?;
-                let symbol = if known.contains(symbol) { Some(symbol) } else { default.as_ref() };
-                let symbol = symbol.ok_or_else(|| Misfit::new("a symbol that our schema does not have"))?;
-                Ok(apogee_json::quote(symbol.as_bytes(), out))
+                self.read(from, to.with(branch.ok_or_else(|| unlike(from, to.kind))?), out)
             }
             (Type::Array(from), Type::Array(items)) => {
-                self.items(b"[]", out, |run, out| run.read(from, to.with(items), out))
+                self.items(*b"[]", out, |run, out| run.read(from, to.with(items), out))
             }
-            (Type::Map(from), Type::Map(values)) => self.items(b"{}", out, |run, out| {
+            (Type::Map(from), Type::Map(values)) => self.items(*b"{}", out, |run, out| {
                 run.read(&Type::String, to.with(&Type::String), out)?;
                 out.push(b':');
                 run.read(from, to.with(values), out)
             }),
             (Type::Record(from), Type::Record(index)) => {
                 let writer = self.writer;
-                let from = &writer.records[*from];
-                self.deeper(|run| run.record(from, &to.types.records[*index], to, out))
+                self.deeper(|run| run.record(&writer.records[*from], &to.types.records[*index], to, out))
             }
-            _ => Err(unlike(from, to.kind)),
+            (from, kind) if resolves(from, kind) => self.scalar(from, kind, out),
+            (from, kind) => Err(unlike(from, kind)),
         }
+    }
+
+    /// A value without others in it, of a type that can be read as `kind`.
+    fn scalar(&mut self, from: &'a Type, kind: &Type, out: &mut Vec<u8>) -> Result<(), Misfit> {
+        match (from, kind) {
+            (Type::Boolean, _) => match self.take(1)? {
+                [0] => out.extend_from_slice(b"false"),
+                [1] => out.extend_from_slice(b"true"),
+                other => return Err(Misfit::new(format!("{} is no boolean", other[0]))),
+            },
+            (Type::Int | Type::Date, _) => {
+                let value = self.long()?;
+                if i32::try_from(value).is_err() {
+                    return Err(Misfit::new(format!("{value} is beyond an int")));
+                }
+                number(value, kind, out)?;
+            }
+            (Type::Long | Type::Timestamp(_), _) => number(self.long()?, kind, out)?,
+            (Type::Float, Type::Float) => {
+                let value = f32::from_le_bytes(self.array()?);
+                finite(value.is_finite())?;
+                to_writer(out, &value).map_err(cannot)?;
+            }
+            (Type::Float, _) => float(f32::from_le_bytes(self.array()?).into(), out)?,
+            (Type::Double, _) => float(f64::from_le_bytes(self.array()?), out)?,
+            (Type::String | Type::Bytes, Type::String) => {
+                let text = std::str::from_utf8(self.sized()?);
+                let text = text.map_err(|error| Misfit::new(format!("a string that is not UTF-8 ({error})")))?;
+                to_writer(out, text).map_err(cannot)?;
+            }
+            (Type::String | Type::Bytes, _) => bytes(self.sized()?, out),
+            (Type::Fixed(length), _) => bytes(self.take(*length)?, out),
+            (Type::Enum { symbols, .. }, Type::Enum { symbols: known, default }) => {
+                let symbol = self.one_of(symbols, "symbol")?;
+                let symbol = if known.contains(symbol) { Some(symbol) } else { default.as_ref() };
+                let symbol = symbol.ok_or_else(|| Misfit::new("a symbol that our schema does not have"))?;
+                apogee_json::quote(symbol.as_bytes(), out);
+            }
+            // There is nothing to it.
+            _ => out.extend_from_slice(b"null"),
+        }
+        Ok(())
+    }
+
+    /// The one whose index comes next.
+    fn one_of<T>(&mut self, all: &'a [T], what: &str) -> Result<&'a T, Misfit> {
+        let index = self.long()?;
+        let found = usize::try_from(index).ok().and_then(|index| all.get(index));
+        found.ok_or_else(|| Misfit::new(format!("{what} {index} of {}", all.len())))
     }
 
     /// Whether a branch of our union is the very type that was written.
@@ -170,7 +164,7 @@ impl<'a> Run<'a> {
             let read = match place {
                 Some(place) => {
                     found[place] = true;
-                    name(&record.fields[place].name, start, out);
+                    begin(&record.fields[place], start, out);
                     self.read(&field.kind, to.with(&record.fields[place].kind), out)
                 }
                 // Read by the schema that it was written by, and left out.
@@ -188,16 +182,17 @@ impl<'a> Run<'a> {
                 let what = "the schema that it was written by does not have it, and ours has no default";
                 return Err(Misfit::new(what).within(&field.name));
             };
-            name(&field.name, start, out);
+            begin(field, start, out);
             out.extend_from_slice(&default.read);
         }
-        Ok(out.push(b'}'))
+        out.push(b'}');
+        Ok(())
     }
 
     /// The blocks of an array or a map, between these brackets.
     fn items(
         &mut self,
-        brackets: &[u8; 2],
+        brackets: [u8; 2],
         out: &mut Vec<u8>,
         mut item: impl FnMut(&mut Self, &mut Vec<u8>) -> Result<(), Misfit>,
     ) -> Result<(), Misfit> {
@@ -291,12 +286,11 @@ fn place(record: &Record, position: usize, name: &str) -> Option<usize> {
 }
 
 /// Begins the next member of the object that began at `start`.
-fn name(name: &str, start: usize, out: &mut Vec<u8>) {
+fn begin(field: &Field, start: usize, out: &mut Vec<u8>) {
     if out.len() > start + 1 {
         out.push(b',');
     }
-    apogee_json::quote(name.as_bytes(), out);
-    out.push(b':');
+    out.extend_from_slice(&field.key);
 }
 
 /// A number as what it is for us.
@@ -316,12 +310,18 @@ fn number(value: i64, kind: &Type, out: &mut Vec<u8>) -> Result<(), Misfit> {
         _ => return to_writer(out, &value).map_err(cannot),
     };
     let text = text.map_err(|_| Misfit::new(format!("{value} is beyond {}", kind.title())))?;
-    Ok(apogee_json::quote(text.as_bytes(), out))
+    apogee_json::quote(text.as_bytes(), out);
+    Ok(())
 }
 
 fn bytes(bytes: &[u8], out: &mut Vec<u8>) {
     let text: String = bytes.iter().copied().map(char::from).collect();
     apogee_json::quote(text.as_bytes(), out);
+}
+
+fn float(value: f64, out: &mut Vec<u8>) -> Result<(), Misfit> {
+    finite(value.is_finite())?;
+    to_writer(out, &value).map_err(cannot)
 }
 
 fn finite(is_finite: bool) -> Result<(), Misfit> {

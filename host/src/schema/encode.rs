@@ -73,7 +73,7 @@ struct Run<'a> {
     depth: usize,
 }
 
-impl<'a> Run<'a> {
+impl Run<'_> {
     /// `json` is a value that was found to be good JSON.
     fn write(&mut self, kind: &Type, json: &[u8], out: &mut Vec<u8>) -> Result<(), Misfit> {
         self.budget.spend()?;

@@ -130,7 +130,7 @@ mod tests {
         let outer = schema("outer.avsc", r#"["int","string"]"#, Wire::Json);
         let inner = schema("inner.avsc", r#""int""#, Wire::Avro);
         let log = Embedded::open(&folder.path().join("log.db")).unwrap();
-        ["in", "out"].map(|topic| log.create_topic(topic, 1).unwrap());
+        ["in", "out"].iter().for_each(|topic| assert!(log.create_topic(topic, 1).unwrap()));
         let sink = EmbeddedSink::new(log.clone(), "group", Some("out"), None, Duration::ZERO).unwrap();
         let sink = SchemaSink::new(Box::new(sink), &inner, Some(0x01020304));
         let mut sink = SchemaSink::new(Box::new(sink), &outer, None);

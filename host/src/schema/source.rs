@@ -67,18 +67,22 @@ impl Reading {
         let (mut places, mut values, mut read) = (Vec::new(), Column::new(), Vec::new());
         let messages = batch.keys.iter().zip(&batch.values).zip(&offsets);
         for (place, ((key, wire), &offset)) in (0..).zip(messages) {
-            let Some(wire) = wire else {
-                (places.push(place), read.push(offset), values.push(None));
-                continue;
+            let value = match wire {
+                Some(wire) => self.value(wire)?.map(Some),
+                None => Ok(None),
             };
-            match self.value(wire)? {
-                Ok(value) => (places.push(place), read.push(offset), values.push(Some(value))),
+            match value {
+                Ok(value) => {
+                    places.push(place);
+                    read.push(offset);
+                    values.push(value);
+                }
                 Err(Unread { cause, reason }) => {
+                    let wire = wire.unwrap_or_default();
                     let value = wire[..wire.len().min(MAX_REJECTED)].to_vec();
                     rejected.push(Rejected { offset, key: key.map(<[u8]>::to_vec), value, cause, reason });
-                    continue;
                 }
-            };
+            }
         }
         let batch = picked(&batch, &places, values);
         Ok(Fetch { partition, batch, offsets: read, rejected, next })

@@ -245,7 +245,8 @@ fn a_schema_evolves() {
     assert_eq!(error, "field n: it was written as an int, and is a string in our schema");
 }
 
-/// By hand: `cargo test -p host --lib schema::tests::speed -- --ignored --nocapture`.
+/// By hand, and optimised: `CARGO_PROFILE_DEV_OPT_LEVEL=3 cargo test -p host --lib schema::tests::speed -- --ignored
+/// --nocapture`.
 #[test]
 #[ignore = "a measurement"]
 fn speed() {

@@ -30,15 +30,17 @@ pub struct Record {
 #[derive(Debug)]
 pub struct Field {
     pub name: String,
+    /// The name as JSON has it, with its colon.
+    pub key: Vec<u8>,
     /// Other names by which a writer's schema may call it.
     pub aliases: Vec<String>,
     pub kind: Type,
-    pub default: Option<Default>,
+    pub default: Option<DefaultValue>,
 }
 
 /// What a field says that is not there.
 #[derive(Debug)]
-pub struct Default {
+pub struct DefaultValue {
     /// As the schema has it.
     pub written: String,
     /// As it is read.
@@ -215,11 +217,15 @@ impl Building<'_> {
         self.records.push(None);
         let field = |field: &apache_avro::schema::RecordField| {
             let default = field.default.as_ref();
+            let mut key = Vec::new();
+            apogee_json::quote(field.name.as_bytes(), &mut key);
+            key.push(b':');
             Ok(Field {
                 name: field.name.clone(),
+                key,
                 aliases: field.aliases.clone(),
                 kind: self.kind(&field.schema, name.namespace())?,
-                default: default.map(|default| Default { written: default.to_string(), read: Vec::new() }),
+                default: default.map(|default| DefaultValue { written: default.to_string(), read: Vec::new() }),
             })
         };
         let fields = record.fields.iter().map(field).collect::<Result<_, String>>()?;
@@ -242,7 +248,7 @@ mod tests {
             (r#"{"type":"record","name":"A","fields":[{"name":"n","type":"int","default":"x"}]}"#, ""),
             (
                 r#"{"type":"record","name":"A","fields":[{"name":"n","type":"int","default":3000000000}]}"#,
-                "the default of n: 3000000000 is beyond an int",
+                "`default`'s value type of field `n`",
             ),
             (r#"{"type":"record","name":"A","fields":[{"name":"a","type":"A","default":{}}]}"#, ""),
         ] {

@@ -24,11 +24,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use deltalake_core::kernel::Action;
 use deltalake_core::writer::{DeltaWriter, RecordBatchWriter};
 
 use self::folder::Folder;
-use self::head::{Head, Outcome};
+use self::head::{Head, Outcome, Version};
 use crate::checkpoint::Checkpoint;
 use crate::delta::Table;
 use crate::log::check_name;
@@ -174,6 +173,19 @@ impl DeltaSink {
         Ok(self.head.table().wait(files.write(self.rows.take()))?)
     }
 
+    /// Why something failed that needs what a manifest of ours names: whoever took over may have removed it.
+    fn explain(&self, error: SinkError) -> SinkError {
+        let held = self.held();
+        let apps: Vec<String> = held.keys().cloned().collect();
+        let found = || {
+            let version = self.table().snapshot(None)?.map_or(0, |snapshot| snapshot.version());
+            self.table().transactions(version, &apps)
+        };
+        let Ok(found) = found() else { return error };
+        let other = held.iter().zip(found).find(|((_, number), found)| *found != Some(**number as i64));
+        other.map_or(error, |((app, _), _)| self.fenced(app))
+    }
+
     fn not_open(&self, partition: i32) -> SinkError {
         let what = format!("partition {partition} is not open; please report it");
         SinkError::Checkpoint { place: self.place(), what }
@@ -202,11 +214,17 @@ impl Sink for DeltaSink {
         for _ in 0..ATTEMPTS {
             let number = self.look(partition)?;
             let folder = Folder::open(&self.place, &self.folder, partition)?;
-            let last = folder.last(number)?;
+            let last = match folder.last(number) {
+                Ok(last) => last,
+                // Its owner was at work, and has removed what is no longer its last one.
+                Err(_) if self.look(partition)? != number => continue,
+                Err(error) => return Err(error),
+            };
             let claim = folder.claim(last.as_ref(), &self.owner)?;
             let mut held = self.held();
             held.insert(app.clone(), number.unwrap_or(0));
-            match self.head.commit(&held, &BTreeMap::from([(app.clone(), claim.number)]), Vec::new())? {
+            let numbers = BTreeMap::from([(app.clone(), claim.number)]);
+            match self.head.commit(Version { held, numbers, ..Version::default() })? {
                 Outcome::Committed => {
                     folder.clean(last.as_ref(), &claim)?;
                     let checkpoint = claim.checkpoint.clone();
@@ -222,7 +240,7 @@ impl Sink for DeltaSink {
 
     fn kept(&self, last: &Checkpoint) -> Result<Kept, SinkError> {
         let partition = self.partitions.get(&last.partition).ok_or_else(|| self.not_open(last.partition))?;
-        let state = partition.folder.state(&partition.last)?;
+        let state = partition.folder.state(&partition.last).map_err(|error| self.explain(error))?;
         Ok(Box::new(|each| state.read(each)))
     }
 
@@ -270,19 +288,21 @@ impl Sink for DeltaSink {
             Some(files) => self.head.table().wait(files.flush())?,
             None => Vec::new(),
         };
+        self.counters.add("files", files.len() as u64);
+        let mut version = Version { held: self.held(), files, ..Version::default() };
         let mut prepared = BTreeMap::new();
         for part in step.parts {
             let number = part.checkpoint.partition;
             let Partition { folder, last } = self.partitions.get(&number).ok_or_else(|| self.not_open(number))?;
             let mut next = last.next(&self.owner);
             next.checkpoint = Some(part.checkpoint.clone());
-            folder.add(last, &mut next, &part.changes)?;
-            prepared.insert(number, folder.put(next)?);
+            folder.add(last, &mut next, &part.changes).map_err(|error| self.explain(error))?;
+            let next = folder.put(next)?;
+            version.numbers.insert(self.app(number), next.number);
+            version.next.insert(self.app(number), part.checkpoint.next);
+            prepared.insert(number, next);
         }
-        let numbers = prepared.iter().map(|(&number, next)| (self.app(number), next.number)).collect();
-        self.counters.add("files", files.len() as u64);
-        let actions = files.into_iter().map(Action::Add).collect();
-        if let Outcome::Taken(app) = self.head.commit(&self.held(), &numbers, actions)? {
+        if let Outcome::Taken(app) = self.head.commit(version)? {
             return Err(self.fenced(&app));
         }
         self.started = None;

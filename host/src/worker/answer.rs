@@ -9,8 +9,8 @@ use crate::plugin::quote;
 
 impl Loop<'_> {
     pub(super) fn answer_questions(&mut self) -> anyhow::Result<()> {
-        for question in self.worker.handle.questions.since(&mut self.asked) {
-            for (&partition, task) in &mut self.tasks {
+        for question in self.worker.handle.questions.all() {
+            for (&partition, task) in self.tasks.iter_mut().filter(|(partition, _)| question.waits_for(**partition)) {
                 if self.mute {
                     let what = "the plugin failed on the last question, and has had no effect since; ask again later";
                     question.answer(partition, Err(what.to_owned()));

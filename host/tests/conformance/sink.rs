@@ -46,11 +46,12 @@ exactly_once!(
     embedded_in_avro: letters_are_in_the_step;
     kafka_in_avro: letters_are_in_the_step;
     csv: is_full_and_due_at_once;
-    parquet: is_full_and_due_at_once;
     csv_gz:;
     csv_s3: is_full_and_due_at_once;
+    parquet: is_full_and_due_at_once;
     parquet_s3: is_full_and_due_at_once;
     delta: is_full_and_due_at_once;
+    delta_s3: is_full_and_due_at_once;
     sqlite: is_full_and_due_at_once;
 );
 

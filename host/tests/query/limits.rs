@@ -48,15 +48,14 @@ fn what_does_more_than_read_does_not_start() {
         "ANALYZE",
         "EXPLAIN SELECT 1 AS one",
         "SELECT load_extension('evil.so') AS e",
+        "SELECT 1 AS one; DROP TABLE numbers",
         "",
         "-- nothing",
     ] {
         let error = refused(sql, "");
         assert!(error.contains("a query reads, and does nothing else"), "{sql}: {error}");
     }
-    for sql in ["SELECT 1 AS one; SELECT 2 AS two", "SELECT 1 AS one; DROP TABLE numbers"] {
-        assert!(refused(sql, "").contains("there are several statements"), "{sql}");
-    }
+    assert!(refused("SELECT 1 AS one; SELECT 2 AS two", "").contains("there are several statements; a query reads"));
     assert!(refused("SELEC n FROM numbers", "").contains("near \"SELEC\": syntax error"));
     assert!(refused("SELECT m FROM numbers", "").contains("no such column: m"));
     assert!(refused("SELECT 1 AS a, 2 AS a", "").contains("two columns \"a\"; give one another name with AS"));

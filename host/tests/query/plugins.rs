@@ -69,3 +69,72 @@ fn a_plugin_without_the_interface_or_that_is_not_there_is_told_before() {
         }
     }
 }
+
+#[test]
+fn the_highest_value_of_each_key_is_asked() {
+    let queries = "[[query]]\npath = \"/highest\"\nplugin = \"max-altitude\"\n[[query]]\npath = \"/of_mir\"\nplugin = \
+                   \"max-altitude\"\nquestion = \"mir\"\n[[query]]\npath = \"/all\"\nsql = \"SELECT count(*) AS n FROM p\"";
+    let settings = "[plugin.settings]\nby = [\"name\"]";
+    let pipeline = pipeline(settings, queries)
+        .replace("sqlite:out.db", "kafka:///out")
+        .replace("[queries]", "[queries]\ndatabase = \"other.db\"");
+    let asked = Asked::start(tempfile::tempdir().unwrap(), &pipeline);
+    let highest = wait_for("a highest value", || {
+        let reply = asked.get("/highest", &[]);
+        (reply.status == 200).then(|| reply.json()["data"].clone()).filter(|data| data[0]["altitude"].is_number())
+    });
+    assert!(highest.as_array().unwrap().len() == 1 && highest[0]["key"] == "iss", "{highest}");
+    assert!(asked.data("/of_mir").is_empty());
+    let missing = asked.get("/all", &[]).problem(503);
+    assert!(
+        missing.starts_with("other.db: ") && missing.contains("is the pipeline there that writes it?"),
+        "{missing}"
+    );
+    asked.end_well();
+}
+
+/// Whatever a plugin does when it is asked, the stream goes on, and each message has its effect once.
+#[test]
+fn a_plugin_that_fails_when_it_is_asked_costs_nothing_but_the_answer() {
+    let directory = tempfile::tempdir().unwrap();
+    let questions = [("loop", 422), ("trap", 422), ("giant", 422), ("no json", 502), ("other", 422)];
+    let queries: String = questions
+        .map(|(question, _)| {
+            let path = question.replace(' ', "_");
+            format!("[[query]]\npath = \"/{path}\"\nplugin = \"hostile\"\nquestion = \"{question}\"\n")
+        })
+        .concat();
+    let pipeline = format!(
+        "[source]\nuri = \"sim:iss?shape=wheretheiss&step=1s\"\nevery = \"5ms\"\n[[plugin]]\nfile = {:?}\n\
+         settings = {{ how = \"echo\", keep = true }}\nlimits = {{ call = \"300ms\" }}\n[sink]\nuri = \"kafka:///out\"\n\
+         interval = \"20ms\"\n[queries]\nlisten = \"127.0.0.1:0\"\n{queries}",
+        plugin("hostile")
+    );
+    let asked = Asked::start(directory, &pipeline);
+    for round in 0..3 {
+        for (question, status) in questions {
+            let path = format!("/{}", question.replace(' ', "_"));
+            // For a moment after a failure it is not asked, and before the first worker there is nobody.
+            let said = wait_for("an answer", || {
+                let reply = asked.get(&path, &[]);
+                let text = reply.json()["message"].as_str().unwrap().to_owned();
+                (reply.status != 503 && !text.contains("failed on the last question")).then_some((reply.status, text))
+            });
+            assert_eq!(said.0, status, "{round} {question}: {}", said.1);
+            assert!(said.1.contains("plugin") && !said.1.contains('\u{1b}'), "{}", said.1);
+        }
+    }
+    let log = asked.log();
+    assert!(log.contains("was stopped in ask") && log.contains("failed in ask"), "{log}");
+    let Asked { directory, process, .. } = asked;
+    assert!(process.stop("TERM").success());
+    let text =
+        crate::program::run_ok(directory.path(), &["topics", "read", "kafka:///out", "--raw", "--limit", "1000000"]);
+    let out: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let count: Vec<i64> = out.iter().map(|message| message["count"].as_i64().unwrap()).collect();
+    assert!(
+        count.len() > 20 && count.iter().copied().eq(1..=count.len() as i64),
+        "{} messages: {count:?}",
+        count.len()
+    );
+}

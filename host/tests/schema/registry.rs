@@ -1,5 +1,7 @@
 //! With a schema registry and Kafka.
 
+mod door;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::OnceLock;
@@ -10,6 +12,9 @@ use host::message::Batch;
 use serde_json::{Value, json};
 use xtask::registry::Registry;
 
+use crate::program::{Running, host, wait_for};
+
+use self::door::Door;
 use super::{Place, avro, jsonl, record, route, route_schema, values};
 
 /// The URL of a registry that answers. It has other tests' subjects, too: name yours so that they do not meet.
@@ -194,4 +199,43 @@ fn a_schema_that_the_registry_does_not_take_is_told_with_its_reason() {
     write("avro = \"r.avsc\"", &elsewhere).failed(2, &["404", "as no registry does", "/apis/ccompat/v7 of Apicurio"]);
     let source = format!("\"{uri}\"\n[source.schema]\navro = \"r.avsc\"\nregistry = \"{elsewhere}\"");
     place.run(&format!("{topic}.r"), &source, "\"stdout:\"").failed(2, &["404", "as no registry does"]);
+}
+
+#[test]
+fn while_the_registry_is_away_what_it_must_be_asked_for_waits() {
+    let name = format!("away-{:016x}", fastrand::u64(..));
+    let register = |schema: &str| {
+        ask("POST", &format!("subjects/{name}/versions"), Some(json!({"schema": schema})))["id"].as_u64().unwrap()
+            as u32
+    };
+    let schema = record(&json!([{"name": "n", "type": "int"}]));
+    let wider = record(&json!([{"name": "n", "type": "int"}, {"name": name.replace('-', "_"), "type": "string"}]));
+    let (known, later) = (register(&schema), register(&wider));
+    let door = Door::to(&registry());
+    let place = Place::new(&[("r.avsc", &schema)]);
+    let source = format!("\"kafka:///in\"\n[source.schema]\navro = \"r.avsc\"\nregistry = \"{}\"", door.url());
+    let file = place.pipeline("p", &source, "\"kafka:///out\"");
+    let put = |message: Option<Vec<u8>>| place.put("in", &[("key", message.as_deref())]);
+    let out = |count: usize| wait_for("output", || Some(place.values("out")).filter(|values| values.len() == count));
+    put(frame(known, &[2]));
+    let log = place.path().join("host.log");
+    let mut command = host(place.path(), &["run", &file]);
+    command.stderr(std::fs::File::create(&log).unwrap());
+    let running = Running::start(command);
+    wait_for("the topic", || place.log().describe("out").ok());
+    out(1);
+    door.close();
+    // What was asked before is known.
+    put(frame(known, &[4]));
+    out(2);
+    put(frame(later, &[6, 2, b'x']));
+    put(frame(known, &[8]));
+    let said = format!("the schema of number {later} is not known yet");
+    wait_for("the interruption", || std::fs::read_to_string(&log).unwrap().contains(&said).then_some(()));
+    assert_eq!(place.values("out").len(), 2);
+    door.open();
+    let values: Vec<_> = out(4).into_iter().map(|value| String::from_utf8(value.unwrap()).unwrap()).collect();
+    assert_eq!(values, [r#"{"n":1}"#, r#"{"n":2}"#, r#"{"n":3}"#, r#"{"n":4}"#]);
+    assert!(running.stop("TERM").success());
+    assert!(place.letters("p").is_empty());
 }

@@ -5,7 +5,7 @@
 //! well, to compare with; with `"keep": true` it does so with state. `"marked": true` makes poison of single messages.
 //! Settings are in `settings.rs`.
 
-wit_bindgen::generate!({ path: "../../wit", world: "stateful" });
+wit_bindgen::generate!({ path: "../../wit", world: "aggregator" });
 
 mod count;
 mod keep;
@@ -19,7 +19,7 @@ use std::cell::Cell;
 use apogee::plugin::messages::{Batch, Output};
 use exports::apogee::plugin::state::Entries;
 use exports::apogee::plugin::transform::{Description, Field, Kind, Opened};
-use exports::apogee::plugin::{state, timer, transform};
+use exports::apogee::plugin::{query, state, timer, transform};
 use settings::{How, SCHEMA, Settings};
 
 std::thread_local! {
@@ -128,6 +128,18 @@ impl state::Guest for Hostile {
             How::TrapInRestore => panic!("the state is not to my taste"),
             How::RefuseState => Err("\u{1b}[31mnot mine".to_owned()),
             _ => count::restore(&entries),
+        }
+    }
+}
+
+impl query::Guest for Hostile {
+    fn ask(question: String) -> Result<String, String> {
+        match question.as_str() {
+            "loop" => take::time(),
+            "trap" => panic!("a question too many"),
+            "giant" => Ok("x".repeat(SETTINGS.get().count_or(128 << 20) as usize)),
+            "no json" => Ok("\u{1b}[31mnot json".to_owned()),
+            _ => Err("\u{1b}[31mno comment".to_owned()),
         }
     }
 }

@@ -4,10 +4,13 @@
 //! Rejected, with the reason: a value that is not one JSON object, a message without the field, a field that is neither
 //! a number nor a string that says one.
 
-use apogee_json::{Kind, Number, Reader, Seen, Token, excerpt};
-use apogee_sdk::{Keyed, Message, Output, Rejection, State, Stateful, Transform};
+use apogee_json::{Kind, Number, Reader, Seen, Token, excerpt, quote};
+use apogee_sdk::{Answers, Keyed, Message, Output, Rejection, State, Stateful, Transform};
 use schemars::JsonSchema;
 use serde::Deserialize;
+
+/// Most keys of an answer.
+const ANSWERED: usize = 10_000;
 
 /// The settings of a pipeline file.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -119,4 +122,48 @@ impl MaxAltitude {
     }
 }
 
-apogee_sdk::export_stateful!(MaxAltitude);
+impl Answers for MaxAltitude {
+    /// The highest value of each key, or of the one that is the question.
+    fn ask(&mut self, question: &str) -> Result<String, String> {
+        let highest = match question {
+            "" if self.highest.len() > ANSWERED => {
+                return Err(format!("there are {} keys, and {ANSWERED} are the most; ask for one", self.highest.len()));
+            }
+            "" => self.highest.sorted(),
+            key => {
+                let group = if self.settings.by.is_empty() { format!("\x01{key}") } else { key.to_owned() };
+                let digits = self.highest.get(group.as_bytes());
+                return Ok(digits.map_or_else(|| "[]".to_owned(), |digits| self.list(&[(group.as_bytes(), digits)])));
+            }
+        };
+        Ok(self.list(&highest))
+    }
+}
+
+impl MaxAltitude {
+    /// Objects of a key, which may be null, and the highest value of the field.
+    fn list(&self, highest: &[(&[u8], &Vec<u8>)]) -> String {
+        let mut json = vec![b'['];
+        for (place, (group, digits)) in highest.iter().enumerate() {
+            json.extend_from_slice(if place == 0 { b"{\"key\":" } else { b",{\"key\":" });
+            let key = match group.split_first() {
+                _ if !self.settings.by.is_empty() => Some(*group),
+                Some((1, key)) => Some(key),
+                _ => None,
+            };
+            match key {
+                Some(key) => quote(String::from_utf8_lossy(key).as_bytes(), &mut json),
+                None => json.extend_from_slice(b"null"),
+            }
+            json.push(b',');
+            quote(self.settings.field.as_bytes(), &mut json);
+            json.push(b':');
+            json.extend_from_slice(digits);
+            json.push(b'}');
+        }
+        json.push(b']');
+        String::from_utf8_lossy(&json).into_owned()
+    }
+}
+
+apogee_sdk::export_aggregator!(MaxAltitude);

@@ -83,3 +83,21 @@ fn what_has_no_number_is_rejected() {
     assert_eq!(process(plugin, &messages), (vec![], expected));
     assert!(apogee_sdk::changes(plugin).keys.lengths.is_empty(), "what is rejected changes nothing");
 }
+
+#[test]
+fn it_answers_with_the_highest_of_each_key_or_of_one() {
+    let plugin = &mut open("");
+    assert_eq!(apogee_sdk::ask(plugin, ""), Ok("[]".to_owned()));
+    let messages = [
+        (Some("b\"c"), r#"{"altitude": "420.50"}"#),
+        (Some("a"), r#"{"altitude": -3}"#),
+        (None, r#"{"altitude": 1e3}"#),
+        (Some("a"), r#"{"altitude": -2}"#),
+    ];
+    process(plugin, &messages);
+    let all = r#"[{"key":null,"altitude":1e3},{"key":"a","altitude":-2},{"key":"b\"c","altitude":420.50}]"#;
+    assert_eq!(apogee_sdk::ask(plugin, "").unwrap(), all);
+    assert_eq!(apogee_sdk::ask(plugin, "a").unwrap(), r#"[{"key":"a","altitude":-2}]"#);
+    assert_eq!(apogee_sdk::ask(plugin, "d").unwrap(), "[]");
+    assert!(apogee_sdk::changes(plugin).keys.lengths.len() == 3, "an answer changes nothing");
+}

@@ -2,6 +2,8 @@
 
 use crate::wire;
 
+/// The interface of plugins that answer questions.
+pub use apogee_sdk_answers as answers;
 /// The world of plugins with state.
 pub use apogee_sdk_stateful as stateful;
 

@@ -46,6 +46,9 @@ macro_rules! export {
 #[macro_export]
 macro_rules! export_stateful {
     ($plugin:ty) => {
+        $crate::export_stateful!($plugin, {});
+    };
+    ($plugin:ty, { $($more:item)* }) => {
         #[cfg(target_family = "wasm")]
         const _: () = {
             use $crate::bindings::stateful::exports::apogee::plugin::{state, timer, transform};
@@ -96,7 +99,26 @@ macro_rules! export_stateful {
             }
 
             $crate::bindings::stateful::export!(Component with_types_in $crate::bindings::stateful);
+
+            $($more)*
         };
+    };
+}
+
+/// Makes a component of a plugin that [`Answers`](crate::Answers) questions. Does nothing in a native build.
+#[rustfmt::skip]
+#[macro_export]
+macro_rules! export_aggregator {
+    ($plugin:ty) => {
+        $crate::export_stateful!($plugin, {
+            impl $crate::bindings::answers::exports::apogee::plugin::query::Guest for Component {
+                fn ask(question: String) -> Result<String, String> {
+                    with(|plugin| $crate::ask(plugin, &question))
+                }
+            }
+
+            $crate::bindings::answers::export!(Component with_types_in $crate::bindings::answers);
+        });
     };
 }
 

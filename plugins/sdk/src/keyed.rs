@@ -9,7 +9,8 @@ use crate::state::{Part, State, Unreadable, Value};
 
 /// Values by key. What is looked up is found without allocating; what changed is known without being searched for.
 ///
-/// There is no way to go through all of it: the order would depend on what was there before, and so would the output.
+/// There is one way to go through all of it, by key: any other order would depend on what was there before, and so would
+/// the output.
 #[derive(Debug)]
 pub struct Keyed<V> {
     /// Places in `slots`, by the hash of the key.
@@ -141,6 +142,13 @@ impl<V> Keyed<V> {
             self.changed.push(slot);
         }
         value
+    }
+
+    /// Every value, in the order of the keys.
+    pub fn sorted(&self) -> Vec<(&[u8], &V)> {
+        let mut all: Vec<_> = self.slots().map(|slot| (self.key(slot), self.at(slot))).collect();
+        all.sort_unstable_by_key(|(key, _)| *key);
+        all
     }
 
     /// Every slot that has a value, in no order that means anything.

@@ -51,8 +51,9 @@
 //! --release` makes the component, and its tests run natively, with [`open`] and [`process`] for the host.
 //!
 //! There is one macro for each set of capabilities: [`export!`] makes a stateless plugin, [`export_stateful!`] one that
-//! keeps [`Keyed`] state or [`Windows`] and says so with [`Stateful`], [`export_positioned!`] one that is [`Positioned`]:
-//! it knows where its messages come from. One that counts messages by key and minute:
+//! keeps [`Keyed`] state or [`Windows`] and says so with [`Stateful`], [`export_aggregator!`] one that also [`Answers`]
+//! questions about it, [`export_positioned!`] one that is [`Positioned`]: it knows where its messages come from. One that
+//! counts messages by key and minute:
 //!
 //! ```
 //! use apogee_sdk::{Aggregate, Frame, Message, Output, Rejection, State, Stateful, Transform, Value, Windows};
@@ -145,7 +146,7 @@ pub use message::Message;
 pub use output::Output;
 pub use positioned::{Position, Positioned, process_at};
 pub use state::{Part, State, Unreadable, Value};
-pub use stateful::{Stateful, advance, changes, restore};
+pub use stateful::{Answers, Stateful, advance, ask, changes, restore};
 pub use transform::{Rejection, Transform, describe, open, opened, process};
 pub use windows::{Aggregate, Closed, Frame, Open, Windows};
 pub use wire::Header;

@@ -25,6 +25,19 @@ pub trait Stateful: Transform {
     fn advance(&mut self, _watermark: i64, _out: &mut Output) {}
 }
 
+/// A plugin with state that answers questions about it.
+pub trait Answers: Stateful {
+    /// Answers with a JSON text: a list, where answers of several partitions can be laid end to end. What is asked is the
+    /// plugin's own language; the error says what it understands. Nothing that output depends on is changed, and the
+    /// answer is bounded, because the stream waits for it.
+    fn ask(&mut self, question: &str) -> Result<String, String>;
+}
+
+/// Asks as the component does.
+pub fn ask<T: Answers>(plugin: &mut T, question: &str) -> Result<String, String> {
+    plugin.ask(question)
+}
+
 /// Whether two versions have the same major and minor number.
 fn is_of_line(version: &str, other: &str) -> bool {
     let line = |version: &str| version.rsplit_once('.').map(|(line, _)| line.to_owned());

@@ -192,6 +192,20 @@ impl<A: Aggregate> Windows<A> {
         self.move_to(time.max(reached));
     }
 
+    /// Every window that is open, as if it were over: by their end, their start, and the bytes of their key.
+    pub fn look(&self, mut each: impl FnMut(Closed<'_, A>)) {
+        let mut open: Vec<_> = self.table.slots().map(|slot| (self.table.key(slot), self.table.at(slot))).collect();
+        open.sort_unstable_by_key(|(key, window)| (window.end, kept::start_of(key), kept::key_of(key)));
+        for (key, Window { end, aggregate, .. }) in open {
+            each(Closed { key: kept::key_of(key), start: kept::start_of(key), end: *end, aggregate });
+        }
+    }
+
+    /// How many windows are open.
+    pub fn open(&self) -> usize {
+        self.table.len()
+    }
+
     /// Takes out the windows that are over: by their end, their start, and the bytes of their key.
     #[inline]
     pub fn close(&mut self, mut each: impl FnMut(Closed<'_, A>)) {

@@ -140,6 +140,10 @@ impl Counts {
     /// Gives each cell its place: `places` has, for each that there is to be, where it stands now; says whether that
     /// changed anything.
     pub fn arrange(&mut self, places: &[Option<usize>]) -> bool {
+        // Nothing was counted, so nothing is unknown.
+        if self.count == 0 {
+            return false;
+        }
         let cell = |place: &Option<usize>| place.and_then(|place| self.cells.get(place)).cloned();
         let cells: Vec<_> = places.iter().map(|place| cell(place).unwrap_or(Cell::Unknown)).collect();
         let changed = cells != self.cells;

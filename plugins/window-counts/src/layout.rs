@@ -43,8 +43,18 @@ impl Layout {
 
     /// Puts out a window of a group.
     pub fn emit(&self, group: &[u8], (start, end): (i64, i64), counts: &Counts, timestamp: i64, out: &mut Output) {
+        self.write(group, (start, end), counts, out.value());
+        if self.by == 0 {
+            return out.emit(group::key(group), timestamp);
+        }
+        let mut key = Vec::new();
+        let some = apogee_json::key(group::values(group, self.by).iter().copied(), &mut key);
+        out.emit(some.then_some(key.as_slice()), timestamp);
+    }
+
+    /// Writes a window of a group as it is put out.
+    pub fn write(&self, group: &[u8], (start, end): (i64, i64), counts: &Counts, json: &mut Vec<u8>) {
         let values = if self.by == 0 { Vec::new() } else { group::values(group, self.by) };
-        let json = out.value();
         for (label, column) in &self.columns {
             json.extend_from_slice(label);
             match column {
@@ -60,12 +70,6 @@ impl Layout {
             }
         }
         json.push(b'}');
-        if self.by == 0 {
-            return out.emit(group::key(group), timestamp);
-        }
-        let mut key = Vec::new();
-        let some = apogee_json::key(values.iter().copied(), &mut key);
-        out.emit(some.then_some(key.as_slice()), timestamp);
     }
 }
 

@@ -20,13 +20,16 @@ mod memory;
 mod settings;
 
 use apogee_json::{Kind, Number, Reader, Seen, Token, excerpt};
-use apogee_sdk::{Field, Message, Open, Output, Rejection, State, Stateful, Transform, Windows};
+use apogee_sdk::{Answers, Field, Message, Open, Output, Rejection, State, Stateful, Transform, Windows};
 
 use counts::{Cell, Counts};
 use layout::{Column, Layout};
 use memory::Memory;
 use settings::{Aggregation, Outgoing};
 pub use settings::{Emit, Settings};
+
+/// Most windows of an answer.
+const ANSWERED: usize = 10_000;
 
 /// The plugin: opened with its [`Settings`].
 pub struct WindowCounts {
@@ -268,4 +271,31 @@ fn add(counts: &mut Counts, cells: &[(Aggregation, usize)], values: &[(Number, T
     }
 }
 
-apogee_sdk::export_stateful!(WindowCounts);
+impl Answers for WindowCounts {
+    /// The windows that are open, each as it would be put out if it closed now. There is nothing to ask but for all.
+    fn ask(&mut self, question: &str) -> Result<String, String> {
+        let Self { duplicates, layout, memory, .. } = self;
+        let windows = memory.windows();
+        if !question.is_empty() {
+            return Err("it answers with all windows that are open; leave the question empty".to_owned());
+        }
+        if windows.open() > ANSWERED {
+            return Err(format!("{} windows are open, and {ANSWERED} are the most in an answer", windows.open()));
+        }
+        let mut json = vec![b'['];
+        windows.look(|window| {
+            if window.aggregate.count == 0 && !*duplicates {
+                return;
+            }
+            if json.len() > 1 {
+                json.push(b',');
+            }
+            layout.write(window.key, (window.start, window.end), window.aggregate, &mut json);
+        });
+        json.push(b']');
+        // What came in as JSON is UTF-8.
+        Ok(String::from_utf8_lossy(&json).into_owned())
+    }
+}
+
+apogee_sdk::export_aggregator!(WindowCounts);

@@ -1,5 +1,6 @@
 //! `window-counts` as the host sees it, natively: settings in, batches through, windows and rejections out.
 
+mod answers;
 mod expected;
 mod migration;
 mod random;

@@ -246,14 +246,16 @@ impl Producer {
 
 /// What every producer is set to.
 pub(super) fn base(cluster: &Cluster, limits: &BTreeMap<String, usize>) -> ClientConfig {
-    let mut config = ClientConfig::new();
-    config.set("linger.ms", "5").set("queue.buffering.max.kbytes", "16384");
-    for (key, value) in cluster.config().config_map() {
-        config.set(key, value);
-    }
     // A batch is for one topic, but all topics have one setting.
     let largest = limits.values().copied().max().unwrap_or(super::MESSAGE_BYTES);
     let smallest = limits.values().copied().min().unwrap_or(super::MESSAGE_BYTES);
+    // What waits is bounded, but a message that a topic takes has room, or it would wait for some for ever.
+    let waiting = (2 * largest.min(1_000_000_000) / 1024).max(16_384);
+    let mut config = ClientConfig::new();
+    config.set("linger.ms", "5").set("queue.buffering.max.kbytes", waiting.to_string());
+    for (key, value) in cluster.config().config_map() {
+        config.set(key, value);
+    }
     config
         .set("acks", "all")
         .set("enable.idempotence", "true")

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use deltalake_core::BlindDeltaTable;
 use deltalake_core::kernel::transaction::CommitData;
-use deltalake_core::kernel::{Action, StructType};
+use deltalake_core::kernel::{Action, Add, StructType};
 use deltalake_core::protocol::{DeltaOperation, SaveMode};
 
 use super::Options;
@@ -28,6 +28,18 @@ pub struct Head {
     opened: Option<BlindDeltaTable>,
     /// The last version that we know all of.
     version: u64,
+}
+
+/// What a version is to hold.
+#[derive(Default)]
+pub struct Version {
+    /// Of our transactions the numbers that the table must have.
+    pub held: BTreeMap<String, u64>,
+    /// The numbers that they get.
+    pub numbers: BTreeMap<String, u64>,
+    /// Of each where it goes on reading, for a person who looks at the table's history.
+    pub next: BTreeMap<String, i64>,
+    pub files: Vec<Add>,
 }
 
 /// What became of a commit.
@@ -78,7 +90,7 @@ impl Head {
             let actions = delta::creation(&self.columns, &self.partition_by);
             let actions = actions.map_err(|error| self.table.failed(&error))?;
             // Where somebody else was quicker, theirs is the table.
-            self.table.put(0, self.entry(actions, create, &BTreeMap::new())?)?;
+            self.table.put(0, self.entry(actions, create, &BTreeMap::new(), serde_json::Map::new())?)?;
         }
         let opened = self.table.wait(BlindDeltaTable::try_new_with_log_store(self.table.log().clone()))?;
         self.compare(&opened)?;
@@ -87,21 +99,19 @@ impl Head {
         Ok(self.version)
     }
 
-    /// Commits a version with these actions and transactions, as long as none that is `held` has another number.
-    pub fn commit(
-        &mut self,
-        held: &BTreeMap<String, u64>,
-        numbers: &BTreeMap<String, u64>,
-        actions: Vec<Action>,
-    ) -> Result<Outcome, SinkError> {
+    /// Commits a version, as long as no transaction that is held has another number.
+    pub fn commit(&mut self, version: Version) -> Result<Outcome, SinkError> {
         let append = DeltaOperation::Write { mode: SaveMode::Append, partition_by: None, predicate: None };
-        let entry = self.entry(actions, append, numbers)?;
+        let Version { held, numbers, next, files } = version;
+        let next = next.into_iter().map(|(app, next)| (app, next.into())).collect::<serde_json::Map<_, _>>();
+        let actions = files.into_iter().map(Action::Add).collect();
+        let entry = self.entry(actions, append, &numbers, next)?;
         for _ in 0..ATTEMPTS {
             if self.table.put(self.version + 1, entry.clone())? {
                 self.version += 1;
                 return Ok(Outcome::Committed);
             }
-            if let Some(outcome) = self.catch_up(held, numbers)? {
+            if let Some(outcome) = self.catch_up(&held, &numbers)? {
                 return Ok(outcome);
             }
         }
@@ -121,10 +131,11 @@ impl Head {
         actions: Vec<Action>,
         operation: DeltaOperation,
         numbers: &BTreeMap<String, u64>,
+        next: serde_json::Map<String, serde_json::Value>,
     ) -> Result<bytes::Bytes, SinkError> {
         let transactions = numbers.iter().map(|(app, &number)| delta::transaction(app, number)).collect();
-        let blind = [("isBlindAppend".to_owned(), true.into())];
-        let data = CommitData::new(actions, operation, blind.into(), transactions);
+        let info = [("isBlindAppend".to_owned(), true.into()), ("apogee".to_owned(), next.into())];
+        let data = CommitData::new(actions, operation, info.into(), transactions);
         Ok(data.get_bytes().map_err(|error| self.table.failed(&error.into()))?)
     }
 

@@ -1,7 +1,6 @@
 //! What the checks write to, and how a reader sees it.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -239,7 +238,7 @@ pub fn parquet() -> Files {
 }
 
 pub fn parquet_s3() -> Files {
-    Files::in_bucket(parquet_sink, parquet_texts)
+    Files { place: s3::Reader::of(s3::location()), ..parquet() }
 }
 
 fn csv_sink(options: &files::Options, s3: &objects::Options) -> Box<dyn Sink> {
@@ -316,38 +315,44 @@ impl Output for Files {
     }
 }
 
-/// A Delta table in a directory, whose log is read here line by line.
+/// A Delta table, whose log is read here line by line.
 pub struct Delta {
-    table: PathBuf,
+    table: s3::Reader,
     input: Topics,
 }
 
 pub fn delta() -> Delta {
     let input = embedded();
-    Delta { table: input.folder.as_ref().unwrap().path().join("a table"), input }
+    let directory = input.folder.as_ref().unwrap().path().join("a table");
+    Delta { table: s3::Reader::of(Location::Directory(directory)), input }
+}
+
+pub fn delta_s3() -> Delta {
+    Delta { table: s3::Reader::of(s3::location()), input: embedded() }
 }
 
 impl Output for Delta {
     fn open(&self, _member: &str) -> Box<dyn Sink> {
         let options = delta::Options {
-            table: Location::Directory(self.table.clone()),
+            table: self.table.location.clone(),
             every: INTERVAL,
             // Each row has more than ten bytes, before they are encoded.
             size: FULL as u64,
             partition_by: Vec::new(),
         };
         let fields = [Field { name: "text".to_owned(), kind: Kind::Text, nullable: false }];
-        Box::new(DeltaSink::new(options, &Default::default(), &fields, "group", INTERVAL).unwrap())
+        Box::new(DeltaSink::new(options, &self.table.options, &fields, "group", INTERVAL).unwrap())
     }
 
     fn visible(&self) -> Vec<String> {
-        let version =
-            |version: usize| std::fs::read_to_string(self.table.join(format!("_delta_log/{version:020}.json")));
+        let files: BTreeMap<String, Vec<u8>> = self.table.all().into_iter().collect();
+        let entries = (0..).map_while(|version| files.get(&format!("_delta_log/{version:020}.json")));
         let mut texts = Vec::new();
-        for entry in (0..).map_while(|number| version(number).ok()) {
-            for action in entry.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()) {
+        for entry in entries {
+            for action in serde_json::Deserializer::from_slice(entry).into_iter::<serde_json::Value>() {
+                let action = action.unwrap();
                 let Some(path) = action["add"]["path"].as_str() else { continue };
-                let file = std::fs::File::open(self.table.join(path)).unwrap();
+                let file = bytes::Bytes::from(files[path].clone());
                 let rows = ParquetRecordBatchReader::try_new(file, 1_000).unwrap();
                 for rows in rows.map(Result::unwrap) {
                     assert!(rows.num_rows() > 0, "a file without rows");

@@ -1,0 +1,25 @@
+"""Changes a Delta table as another program would.
+
+    append PATH ROWS      rows, as a JSON array of objects
+    column PATH ROWS      the same, with columns that the table does not have yet
+    compact PATH          the same rows in fewer files
+    delete PATH WHERE     the rows for which that holds
+    checkpoint PATH       sums up the log
+"""
+
+import json
+import sys
+
+import pyarrow
+from deltalake import DeltaTable, write_deltalake
+
+command, path, *rest = sys.argv[1:]
+if command in ("append", "column"):
+    mode = "merge" if command == "column" else None
+    write_deltalake(path, pyarrow.Table.from_pylist(json.loads(rest[0])), mode="append", schema_mode=mode)
+elif command == "compact":
+    DeltaTable(path).optimize.compact()
+elif command == "delete":
+    DeltaTable(path).delete(rest[0])
+elif command == "checkpoint":
+    DeltaTable(path).create_checkpoint()
