@@ -22,7 +22,7 @@ use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::uri::Location;
-pub use keys::Keys;
+use keys::Keys;
 pub use trouble::Trouble;
 
 /// How long a request may take, from its beginning to the end of its answer.
@@ -64,7 +64,7 @@ impl Bucket {
     /// Finds the keys; asks nobody yet.
     pub fn open(options: &Options, name: &str, prefix: &str) -> Result<Self, Trouble> {
         let place = if prefix.is_empty() { format!("s3://{name}") } else { format!("s3://{name}/{prefix}") };
-        let Keys { access, secret, token, region, endpoint, from: _ } = Keys::find(options, &place)?;
+        let Keys { access, secret, token, region, endpoint } = Keys::find(options, &place)?;
         let prefix = Path::parse(prefix).map_err(|error| Trouble::new(&place, error.into()))?;
         let service = endpoint.as_ref().map(|url| url.as_str().trim_end_matches('/').to_owned());
         let service = service.unwrap_or_else(|| format!("https://s3.{region}.amazonaws.com"));

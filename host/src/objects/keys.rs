@@ -17,8 +17,6 @@ pub struct Keys {
     pub region: String,
     /// `None` is AWS itself.
     pub endpoint: Option<url::Url>,
-    /// Where the keys were found, for a person.
-    pub from: String,
 }
 
 /// The region of services that have none.
@@ -32,8 +30,8 @@ struct Search<'a> {
     place: &'a str,
 }
 
-/// An access key, its secret, a token, and where they were found.
-type Found = (String, String, Option<String>, String);
+/// An access key, its secret, and a token.
+type Found = (String, String, Option<String>);
 
 impl Keys {
     /// `place` is what the keys are for.
@@ -46,11 +44,8 @@ impl Keys {
 impl Search<'_> {
     fn find(&self) -> Result<Keys, Trouble> {
         let options = self.options;
-        let (access, secret, token, from) = match (&options.access_key_file, &options.secret_key_file) {
-            (Some(access), Some(secret)) => {
-                let from = format!("{} and {}", access.display(), secret.display());
-                (self.key(access)?, self.key(secret)?, None, from)
-            }
+        let (access, secret, token) = match (&options.access_key_file, &options.secret_key_file) {
+            (Some(access), Some(secret)) => (self.key(access)?, self.key(secret)?, None),
             (None, None) => self.found()?,
             _ => {
                 return Err(
@@ -82,7 +77,7 @@ impl Search<'_> {
                  service than AWS as `endpoint` in [s3]",
             )
         })?;
-        Ok(Keys { access, secret, token, region, endpoint, from })
+        Ok(Keys { access, secret, token, region, endpoint })
     }
 
     /// A profile that the pipeline file names comes before the environment.
@@ -91,7 +86,7 @@ impl Search<'_> {
             let of = |name| (self.variable)(name);
             match (of("AWS_ACCESS_KEY_ID"), of("AWS_SECRET_ACCESS_KEY")) {
                 (Some(access), Some(secret)) => {
-                    return Ok((access, secret, of("AWS_SESSION_TOKEN"), "the environment".to_owned()));
+                    return Ok((access, secret, of("AWS_SESSION_TOKEN")));
                 }
                 (None, None) => {}
                 _ => {
@@ -117,8 +112,7 @@ impl Search<'_> {
         let key = |name: &str| section.get(name).filter(|value| !value.is_empty()).map(str::to_owned);
         let access = key("aws_access_key_id").ok_or_else(|| missing("no aws_access_key_id"))?;
         let secret = key("aws_secret_access_key").ok_or_else(|| missing("no aws_secret_access_key"))?;
-        let from = format!("profile {profile:?} of {}", path.display());
-        Ok((access, secret, key("aws_session_token"), from))
+        Ok((access, secret, key("aws_session_token")))
     }
 
     fn profile(&self) -> String {

@@ -9,13 +9,16 @@ use xtask::minio::{ACCESS_KEY, SECRET_KEY};
 use super::{Reader, endpoint, unpacked};
 use crate::program::{host, plugin};
 
+/// Names of folders, as a person may choose them.
+const STATIONS: [&str; 3] = ["14 St + 8 Av, 50%", "2F%2e#?&=", "Café~1"];
+
 /// A pipeline into a bucket, and its environment, which has nothing of ours in it.
 struct Bench(tempfile::TempDir);
 
 impl Bench {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let lines: String = (0..100).map(|n| format!("{{\"n\":{n},\"s\":\"S{}\"}}\n", n % 3)).collect();
+        let lines: String = (0..100).map(|n| format!("{{\"n\":{n},\"s\":\"{}\"}}\n", STATIONS[n % 3])).collect();
         std::fs::write(folder.path().join("in.jsonl"), lines).unwrap();
         Self(folder)
     }
@@ -86,7 +89,7 @@ fn a_wrong_bucket_key_or_service_is_named_at_the_start_and_the_next_run_has_all(
     assert!(output.status.success() && !stderr.contains(SECRET_KEY) && !stderr.contains(ACCESS_KEY), "{stderr}");
     let files = Reader::of(super::location_of(&location)).files();
     let folders: Vec<&str> = files.iter().map(|(name, _)| name.split_once('/').unwrap().0).collect();
-    assert_eq!(folders, ["S0", "S1", "S2"]);
+    assert_eq!(folders, STATIONS);
     let rows: usize =
         files.iter().map(|(name, bytes)| csv::Reader::from_reader(unpacked(name, bytes)).records().count()).sum();
     assert_eq!(rows, 100, "nothing was read before");

@@ -19,15 +19,6 @@ impl Directory {
     fn path(&self, name: &str) -> PathBuf {
         if name.is_empty() { self.0.clone() } else { self.0.join(name) }
     }
-
-    /// Gives a file its final name. Says whether the file was there.
-    fn rename(&self, part: &Path, name: &str) -> Result<bool, SinkError> {
-        let path = self.path(name);
-        match fs::rename(part, &path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
-            renamed => renamed.map(|()| true).map_err(at(&path)),
-        }
-    }
 }
 
 impl Place for Directory {
@@ -124,7 +115,10 @@ impl Place for Directory {
             if from.exists() {
                 create_folder(folder)?;
             }
-            self.rename(&from, &output.name)?;
+            match fs::rename(&from, &path) {
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                renamed => renamed.map_err(at(&path))?,
+            }
         } else if from.exists() {
             return Err(Wrong::Refused(format!(
                 "{} is in the way of a finished file of this group, which waits as {}; move it elsewhere and run again",
