@@ -190,9 +190,8 @@ fn a_message_of_100_mb_becomes_a_dead_letter() {
     assert!(letter.reason.contains("longer than"), "{}", letter.reason);
 }
 
-/// From a topic that takes messages of that size: it is more than a plugin may put out.
 #[test]
-fn a_message_of_100_mb_in_kafka_becomes_a_dead_letter() {
+fn a_message_of_100_mb_in_kafka_is_a_clear_error_or_a_dead_letter() {
     let topic = format!("large-{:016x}", fastrand::u64(..));
     let new = NewTopic::new(&topic, 1, TopicReplication::Fixed(1)).set("max.message.bytes", "150000000");
     let admin: AdminClient<_> = ClientConfig::new().set("bootstrap.servers", brokers()).create().unwrap();
@@ -207,14 +206,25 @@ fn a_message_of_100_mb_in_kafka_becomes_a_dead_letter() {
         writer.append(&batch).unwrap();
         writer.flush().unwrap();
     }
-    let given = Given::reading(&format!("kafka://{}/{topic}", brokers()), "flatten", NUMBERED, "");
+    let uri = format!("kafka://{}/{topic}", brokers());
+    // More than the consumer takes: the run stops, and nothing is lost.
+    let given = Given::reading(&uri, "flatten", NUMBERED, "");
+    let Output { status, stderr, .. } = run(given.path(), &["run", "p.toml"]);
+    let told = String::from_utf8_lossy(&stderr);
+    assert!(
+        !status.success() && told.contains(&topic) && told.contains("larger than receive.message.max.bytes"),
+        "{told}"
+    );
+    // More than a plugin may put out: it costs itself alone.
+    let client = "[client]\n\"receive.message.max.bytes\" = \"200000000\"";
+    let given = Given::reading(&uri, "flatten", NUMBERED, client);
     let counters = given.run();
     assert_eq!(counters["messages out"], 2);
     assert_eq!(given.ask("list(number ORDER BY number) AS numbers"), json!({"numbers": [0, 2]}));
     let letters = given.letters();
     let [letter] = &letters[..] else { panic!("{} letters", letters.len()) };
-    println!("{}: {}", letter.cause, letter.reason);
-    assert_eq!((letter.offset, &*letter.cause), (1, "limit"));
+    assert_eq!((letter.offset, &*letter.by), (1, "flatten"));
+    assert!(letter.reason.contains("bytes"), "{}: {}", letter.cause, letter.reason);
 }
 
 /// kill -9 at any moment: no file that a reader sees is torn, whenever it looks (fault 16), and in the end each row is

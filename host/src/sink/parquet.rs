@@ -46,7 +46,7 @@ impl Compression {
         let codec = match self {
             Self::None => Codec::UNCOMPRESSED,
             Self::Snappy => Codec::SNAPPY,
-            Self::Zstd => Codec::ZSTD(ZstdLevel::try_new(3).unwrap_or_default()),
+            Self::Zstd => Codec::ZSTD(ZstdLevel::default()),
         };
         WriterProperties::builder()
             .set_compression(codec)

@@ -85,6 +85,10 @@ pub(super) fn explain(topic: &str, code: Code) -> String {
         Code::BrokerTransportFailure | Code::AllBrokersDown | Code::Resolve => {
             "no broker can be reached; see that one runs, and run again"
         }
+        Code::BadCompression => {
+            "messages cannot be decompressed: they are damaged, or larger than receive.message.max.bytes under [client] \
+             (100000000 by default); raise that"
+        }
         _ => "librdkafka says what is wrong, in brackets",
     };
     match topic {
