@@ -1,4 +1,4 @@
-//! A crash, and a failing disk, at each step of file checkpoints: `strace` ends a small child, or lets one of its
+//! A crash, and a failing disk, at each step of checkpoints in files and beside a table: `strace` ends a small child, or lets one of its
 //! system calls fail, at the first, the second, … `write`, `fsync`, `rename` and so on, until it gets through. After
 //! each the checkpoint is the earlier or the later one, output and state are exactly its own, and going on from there
 //! ends as if nothing had happened.
@@ -12,15 +12,20 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
+use arrow::array::AsArray;
+use arrow::datatypes::Int64Type;
 use host::checkpoint::{Identity, Part, Tally};
 use host::log::embedded::Embedded;
 use host::log::{Log, Reading, Start};
 use host::message::Batch;
-use host::plugin::Entries;
+use host::plugin::{Entries, Field, Kind};
 use host::sink::csv::{Compression, Csv};
+use host::sink::delta::{self, DeltaSink};
 use host::sink::files::{FileSink, Rolling};
 use host::sink::{Sink, SinkError, Step};
 use host::source::Source;
+use host::uri::Location;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
 
 use crate::program::wait_for;
 use crate::s3::unpacked;
@@ -32,8 +37,45 @@ const CALLS: [&str; 7] = ["openat", "write", "fsync", "linkat", "/^rename(at2?)?
 const DIRECTORY: &str = "APOGEE_CRASH_DIRECTORY";
 const INJECT: &str = "APOGEE_CRASH_INJECT";
 
-/// A file that is in the directory where its output is to be compressed.
-const GZIP: &str = "gzip";
+/// What is written. A file in the directory says so by its name, unless it is plain CSV.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Output {
+    Csv,
+    Gzip,
+    Delta,
+}
+
+impl Output {
+    fn marker(self, directory: &Path) -> PathBuf {
+        directory.join(format!("{self:?}"))
+    }
+
+    fn of(directory: &Path) -> Self {
+        let marked = [Self::Gzip, Self::Delta].into_iter().find(|output| output.marker(directory).exists());
+        marked.unwrap_or(Self::Csv)
+    }
+
+    fn sink(self, directory: &Path) -> Result<Box<dyn Sink>, SinkError> {
+        let (day, out) = (Duration::from_secs(86_400), directory.join("out"));
+        let rolling = Rolling { every: day, size: 1 << 20, interval: day };
+        let compression = if self == Self::Gzip { Compression::Gzip } else { Compression::None };
+        let csv = Csv::new(vec!["n".to_owned()], false).compressed(compression);
+        Ok(match self {
+            Self::Csv | Self::Gzip => Box::new(FileSink::new(&out, "crash", csv, rolling)?),
+            Self::Delta => {
+                let table = Location::Directory(out);
+                let options = delta::Options { table, every: day, size: 1 << 20, partition_by: Vec::new() };
+                let fields = [Field { name: "n".to_owned(), kind: Kind::Integer, nullable: false }];
+                Box::new(DeltaSink::new(options, &Default::default(), &fields, "crash", day)?)
+            }
+        })
+    }
+
+    /// Where the checkpoints are.
+    fn kept(self, directory: &Path) -> PathBuf {
+        directory.join(if self == Self::Delta { "out/_apogee/crash/0" } else { "out/.apogee/crash/0" })
+    }
+}
 
 /// How many commits the child makes in each of its lives.
 const LIVES: [usize; 2] = [2, 1];
@@ -44,7 +86,7 @@ const END: i64 = 4 * COMMIT;
 
 /// One life of a sink: it claims the partition, and commits until `end`.
 struct Life {
-    sink: FileSink<Csv>,
+    sink: Box<dyn Sink>,
     state: BTreeMap<Vec<u8>, Vec<u8>>,
     tally: Tally,
     next: i64,
@@ -52,12 +94,7 @@ struct Life {
 
 impl Life {
     fn begin(directory: &Path) -> Result<Self, SinkError> {
-        let day = Duration::from_secs(86_400);
-        let rolling = Rolling { every: day, size: 1 << 20, interval: day };
-        let compressed = directory.join(GZIP).exists();
-        let compression = if compressed { Compression::Gzip } else { Compression::None };
-        let csv = Csv::new(vec!["n".to_owned()], false).compressed(compression);
-        let mut sink = FileSink::new(&directory.join("out"), "crash", csv, rolling)?;
+        let mut sink = Output::of(directory).sink(directory)?;
         let (mut state, mut tally, mut next) = (BTreeMap::new(), Tally::default(), 0);
         if let Some(last) = sink.open(0)? {
             next = last.next;
@@ -256,7 +293,7 @@ fn recovers(directory: &Path, inject: &str, outcome: &Outcome) {
     }
     drop(life);
     assert_eq!(self::rows(directory), END, "{context}");
-    let left = fs::read_dir(directory.join("out/.apogee/crash/0")).unwrap();
+    let left = fs::read_dir(Output::of(directory).kept(directory)).unwrap();
     for name in left.map(|entry| entry.unwrap().file_name().into_string().unwrap()) {
         assert!(name.ends_with(".json") || name.ends_with(".state"), "{name} is left behind; {context}");
     }
@@ -264,6 +301,9 @@ fn recovers(directory: &Path, inject: &str, outcome: &Outcome) {
 
 /// How many rows there are in finished files, which must be 0, 1, 2, … in whole files.
 fn rows(directory: &Path) -> i64 {
+    if Output::of(directory) == Output::Delta {
+        return rows_of_table(&directory.join("out"));
+    }
     let Ok(entries) = fs::read_dir(directory.join("out")) else { return 0 };
     let paths = entries.map(|entry| entry.unwrap().path()).filter(|path| path.extension().is_some());
     let mut files: Vec<(i64, String)> = paths
@@ -283,16 +323,31 @@ fn rows(directory: &Path) -> i64 {
     next
 }
 
+/// The same of the table's log: all that a version names is there, and whole.
+fn rows_of_table(table: &Path) -> i64 {
+    let files = crate::delta::log(table).concat();
+    let paths = files.iter().filter_map(|action| action["add"]["path"].as_str());
+    let mut next = 0;
+    for file in paths.map(|path| fs::File::open(table.join(path)).unwrap()) {
+        for rows in ParquetRecordBatchReader::try_new(file, 1_000).unwrap().map(Result::unwrap) {
+            let expected: Vec<i64> = (next..next + COMMIT).collect();
+            assert_eq!(rows.column(0).as_primitive::<Int64Type>().values(), expected.as_slice());
+            next += COMMIT;
+        }
+    }
+    next
+}
+
 /// Runs a child for each occurrence of each call, with `fault` at it; `always` is what befalls it besides.
-fn sweep(calls: &[&str], files: Compression, fault: &str, always: &str, check: impl Fn(&Outcome, &str)) {
+fn sweep(calls: &[&str], output: Output, fault: &str, always: &str, check: impl Fn(&Outcome, &str)) {
     for call in calls {
         let mut times = 1;
         loop {
             // In memory where that is: what is tested is the order of the calls, not the disk.
             let directory = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
             let directory = directory.path();
-            if files == Compression::Gzip {
-                fs::write(directory.join(GZIP), "").unwrap();
+            if output != Output::Csv {
+                fs::write(output.marker(directory), "").unwrap();
             }
             let inject = format!("{call}:{fault}:when={times}{always}");
             let outcome = run_child(directory, &inject);
@@ -311,19 +366,26 @@ fn sweep(calls: &[&str], files: Compression, fault: &str, always: &str, check: i
 #[test]
 fn a_crash_at_any_step_leaves_the_earlier_or_the_later_checkpoint() {
     let killed = |outcome: &Outcome, inject: &str| assert!(outcome.killed, "{inject}: {outcome:?}");
-    sweep(&CALLS, Compression::None, "signal=KILL", "", killed);
+    sweep(&CALLS, Output::Csv, "signal=KILL", "", killed);
 }
 
 #[test]
 fn a_crash_at_any_step_tears_no_compressed_file() {
     let killed = |outcome: &Outcome, inject: &str| assert!(outcome.killed, "{inject}: {outcome:?}");
-    sweep(&CALLS, Compression::Gzip, "signal=KILL", "", killed);
+    sweep(&CALLS, Output::Gzip, "signal=KILL", "", killed);
+}
+
+#[test]
+fn a_crash_at_any_step_leaves_a_table_whole() {
+    let killed = |outcome: &Outcome, inject: &str| assert!(outcome.killed, "{inject}: {outcome:?}");
+    sweep(&CALLS, Output::Delta, "signal=KILL", "", killed);
 }
 
 #[test]
 fn a_full_disk_at_any_step_is_named_and_the_next_run_goes_on() {
-    for files in [Compression::None, Compression::Gzip] {
-        sweep(&CALLS, files, "error=ENOSPC", "", |outcome, inject| {
+    // What a table asks the system about itself, by opening files of none, has always room.
+    for (output, calls) in [(Output::Csv, &CALLS[..]), (Output::Gzip, &CALLS), (Output::Delta, &CALLS[1..])] {
+        sweep(calls, output, "error=ENOSPC", "", |outcome, inject| {
             names_the_fault(outcome, inject, "No space left on device");
         });
     }
@@ -331,7 +393,7 @@ fn a_full_disk_at_any_step_is_named_and_the_next_run_goes_on() {
 
 #[test]
 fn a_failing_disk_at_any_step_is_named_and_the_next_run_goes_on() {
-    sweep(&CALLS, Compression::None, "error=EIO", "", |outcome, inject| {
+    sweep(&CALLS, Output::Csv, "error=EIO", "", |outcome, inject| {
         names_the_fault(outcome, inject, "Input/output error");
     });
 }
@@ -339,7 +401,7 @@ fn a_failing_disk_at_any_step_is_named_and_the_next_run_goes_on() {
 #[test]
 fn a_disk_that_becomes_read_only_is_named_and_the_next_run_goes_on() {
     let calls = ["openat", "linkat", "/^mkdir(at)?$"];
-    sweep(&calls, Compression::Gzip, "error=EROFS", "", |outcome, inject| {
+    sweep(&calls, Output::Gzip, "error=EROFS", "", |outcome, inject| {
         names_the_fault(outcome, inject, "Read-only file system");
     });
 }
@@ -348,7 +410,7 @@ fn a_disk_that_becomes_read_only_is_named_and_the_next_run_goes_on() {
 fn a_file_system_without_links_leaves_no_third_state_either() {
     let calls = ["openat", "write", "fsync"];
     // The first of two rules for one call holds, so a link never works.
-    sweep(&calls, Compression::None, "signal=KILL", " linkat:error=EPERM", |outcome, inject| {
+    sweep(&calls, Output::Csv, "signal=KILL", " linkat:error=EPERM", |outcome, inject| {
         assert!(outcome.killed, "{inject}: {outcome:?}");
     });
 }
