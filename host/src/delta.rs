@@ -166,9 +166,17 @@ impl Table {
 
     /// What a version changed; `None` where its entry is not there.
     pub fn entry(&self, version: u64) -> Result<Option<Vec<Action>>, TableError> {
-        let bytes = self.wait(self.log.read_commit_entry(version))?;
-        let parse = |bytes: bytes::Bytes| deltalake_core::logstore::get_actions(version, &bytes);
-        bytes.map(parse).transpose().map_err(|error| self.refused(format!("version {version} cannot be read: {error}")))
+        self.bytes(version)?.map(|bytes| self.actions(version, &bytes)).transpose()
+    }
+
+    /// The entry of a version as it is.
+    pub fn bytes(&self, version: u64) -> Result<Option<bytes::Bytes>, TableError> {
+        self.wait(self.log.read_commit_entry(version))
+    }
+
+    pub fn actions(&self, version: u64, entry: &bytes::Bytes) -> Result<Vec<Action>, TableError> {
+        let actions = deltalake_core::logstore::get_actions(version, entry);
+        actions.map_err(|error| self.refused(format!("version {version} cannot be read: {error}")))
     }
 
     /// Puts a version where there is none, durably. Says whether it was free. After an error it may be there.

@@ -1,4 +1,4 @@
-//! A crash, and a failing disk, at each step of file checkpoints: `strace` ends a small child, or lets one of its
+//! A crash, and a failing disk, at each step of checkpoints in files and beside a table: `strace` ends a small child, or lets one of its
 //! system calls fail, at the first, the second, … `write`, `fsync`, `rename` and so on, until it gets through. After
 //! each the checkpoint is the earlier or the later one, output and state are exactly its own, and going on from there
 //! ends as if nothing had happened.
@@ -12,19 +12,21 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use arrow::array::{AsArray, RecordBatch};
+use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
 use host::checkpoint::{Identity, Part, Tally};
 use host::log::embedded::Embedded;
 use host::log::{Log, Reading, Start};
 use host::message::Batch;
 use host::plugin::{Entries, Field, Kind};
-use host::sink::csv::{self, Csv};
+use host::sink::csv::{Compression, Csv};
+use host::sink::delta::{self, DeltaSink};
 use host::sink::files::{FileSink, Rolling};
-use host::sink::parquet::{Compression, Parquet};
+use host::sink::parquet::{self, Parquet};
 use host::sink::{Sink, SinkError, Step};
 use host::source::Source;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use host::uri::Location;
+use ::parquet::arrow::arrow_reader::ParquetRecordBatchReader;
 
 use crate::program::wait_for;
 use crate::s3::unpacked;
@@ -32,16 +34,54 @@ use crate::s3::unpacked;
 /// Every call that changes what is on the disk, and the one that opens; each stands for its variants.
 const CALLS: [&str; 7] = ["openat", "write", "fsync", "linkat", "/^rename(at2?)?$", "/^unlink(at)?$", "/^mkdir(at)?$"];
 
-/// The calls that write what is in a file, which is all that one format does in another way than the others.
-const CONTENT: [&str; 2] = ["write", "fsync"];
-
-/// What is crashed, and where.
-const FORMATS: [(&str, &[&str]); 3] = [("csv", &CALLS), ("csv.gz", &CONTENT), ("parquet", &CONTENT)];
-
-/// What the child is told by its environment: the directory to write to, the format, and what `strace` is to do to it.
+/// What the child is told by its environment: the directory to write to, and what `strace` is to do to it.
 const DIRECTORY: &str = "APOGEE_CRASH_DIRECTORY";
-const FORMAT: &str = "APOGEE_CRASH_FORMAT";
 const INJECT: &str = "APOGEE_CRASH_INJECT";
+
+/// What is written. A file in the directory says so by its name, unless it is plain CSV.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Output {
+    Csv,
+    Gzip,
+    Parquet,
+    Delta,
+}
+
+impl Output {
+    fn marker(self, directory: &Path) -> PathBuf {
+        directory.join(format!("{self:?}"))
+    }
+
+    fn of(directory: &Path) -> Self {
+        let marked = [Self::Gzip, Self::Parquet, Self::Delta].into_iter().find(|output| output.marker(directory).exists());
+        marked.unwrap_or(Self::Csv)
+    }
+
+    fn sink(self, directory: &Path) -> Result<Box<dyn Sink>, SinkError> {
+        let (day, out) = (Duration::from_secs(86_400), directory.join("out"));
+        let rolling = Rolling { every: day, size: 1 << 20, interval: day };
+        let compression = if self == Self::Gzip { Compression::Gzip } else { Compression::None };
+        let csv = Csv::new(vec!["n".to_owned()], false).compressed(compression);
+        let fields = [Field { name: "n".to_owned(), kind: Kind::Integer, nullable: false }];
+        Ok(match self {
+            Self::Csv | Self::Gzip => Box::new(FileSink::new(&out, "crash", csv, rolling)?),
+            Self::Parquet => {
+                let parquet = Parquet::new(fields.to_vec(), parquet::Compression::Zstd);
+                Box::new(FileSink::new(&out, "crash", parquet, rolling)?)
+            }
+            Self::Delta => {
+                let table = Location::Directory(out);
+                let options = delta::Options { table, every: day, size: 1 << 20, partition_by: Vec::new() };
+                Box::new(DeltaSink::new(options, &Default::default(), &fields, "crash", day)?)
+            }
+        })
+    }
+
+    /// Where the checkpoints are.
+    fn kept(self, directory: &Path) -> PathBuf {
+        directory.join(if self == Self::Delta { "out/_apogee/crash/0" } else { "out/.apogee/crash/0" })
+    }
+}
 
 /// How many commits the child makes in each of its lives.
 const LIVES: [usize; 2] = [2, 1];
@@ -59,21 +99,8 @@ struct Life {
 }
 
 impl Life {
-    fn begin(directory: &Path, format: &str) -> Result<Self, SinkError> {
-        let day = Duration::from_secs(86_400);
-        let rolling = Rolling { every: day, size: 1 << 20, interval: day };
-        let out = directory.join("out");
-        let mut sink: Box<dyn Sink> = match format {
-            "csv" | "csv.gz" => {
-                let gzip = if format == "csv" { csv::Compression::None } else { csv::Compression::Gzip };
-                let csv = Csv::new(vec!["n".to_owned()], false).compressed(gzip);
-                Box::new(FileSink::new(&out, "crash", csv, rolling)?)
-            }
-            _ => {
-                let field = Field { name: "n".to_owned(), kind: Kind::Integer, nullable: false };
-                Box::new(FileSink::new(&out, "crash", Parquet::new(vec![field], Compression::Zstd), rolling)?)
-            }
-        };
+    fn begin(directory: &Path) -> Result<Self, SinkError> {
+        let mut sink = Output::of(directory).sink(directory)?;
         let (mut state, mut tally, mut next) = (BTreeMap::new(), Tally::default(), 0);
         if let Some(last) = sink.open(0)? {
             next = last.next;
@@ -152,7 +179,7 @@ fn source(folder: &Path) -> Box<dyn Source> {
 #[ignore = "it is run by the tests beside it"]
 fn child() {
     let Some(directory) = std::env::var_os(DIRECTORY).map(PathBuf::from) else { return };
-    let [inject, format] = [INJECT, FORMAT].map(|name| std::env::var(name).unwrap());
+    let inject = std::env::var(INJECT).unwrap();
     let source = source(&directory);
     let (tell, told) = mpsc::channel();
     // Without room for a message: whoever tells waits until it was taken, so that nothing said is lost in the end.
@@ -165,7 +192,7 @@ fn child() {
         gone.recv().unwrap();
         let lives = || {
             for commits in LIVES {
-                let mut life = Life::begin(&out, &format)?;
+                let mut life = Life::begin(&out)?;
                 for _ in 0..commits {
                     life.commit(source.as_ref())?;
                     say.send(format!("committed {}", life.next)).unwrap();
@@ -222,11 +249,10 @@ struct Outcome {
     injected: Option<String>,
 }
 
-fn run_child(directory: &Path, format: &str, inject: &str) -> Outcome {
+fn run_child(directory: &Path, inject: &str) -> Outcome {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["crash::child", "--exact", "--ignored", "--nocapture"])
         .env(DIRECTORY, directory)
-        .env(FORMAT, format)
         .env(INJECT, inject)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -258,12 +284,12 @@ fn run_child(directory: &Path, format: &str, inject: &str) -> Outcome {
 }
 
 /// What must hold whatever happened to the child.
-fn recovers(directory: &Path, format: &str, inject: &str, outcome: &Outcome) {
-    let context = format!("{format}: {inject}: {outcome:?}");
+fn recovers(directory: &Path, inject: &str, outcome: &Outcome) {
+    let context = format!("{inject}: {outcome:?}");
     // Before anything is mended, all that a reader sees is whole.
     let (rows, committed) = (rows(directory), outcome.committed);
     assert!([committed, committed + COMMIT].contains(&rows), "{rows} rows; {context}");
-    let mut life = Life::begin(directory, format).unwrap_or_else(|error| panic!("{error}; {context}"));
+    let mut life = Life::begin(directory).unwrap_or_else(|error| panic!("{error}; {context}"));
     assert!([committed, committed + COMMIT].contains(&life.next), "at {}; {context}", life.next);
     assert_eq!(self::rows(directory), life.next, "the rows are not the checkpoint's; {context}");
     assert_eq!(life.state, state_at(life.next), "{context}");
@@ -273,7 +299,7 @@ fn recovers(directory: &Path, format: &str, inject: &str, outcome: &Outcome) {
     }
     drop(life);
     assert_eq!(self::rows(directory), END, "{context}");
-    let left = fs::read_dir(directory.join("out/.apogee/crash/0")).unwrap();
+    let left = fs::read_dir(Output::of(directory).kept(directory)).unwrap();
     for name in left.map(|entry| entry.unwrap().file_name().into_string().unwrap()) {
         assert!(name.ends_with(".json") || name.ends_with(".state"), "{name} is left behind; {context}");
     }
@@ -281,6 +307,9 @@ fn recovers(directory: &Path, format: &str, inject: &str, outcome: &Outcome) {
 
 /// How many rows there are in finished files, which must be 0, 1, 2, … in whole files.
 fn rows(directory: &Path) -> i64 {
+    if Output::of(directory) == Output::Delta {
+        return rows_of_table(&directory.join("out"));
+    }
     let Ok(entries) = fs::read_dir(directory.join("out")) else { return 0 };
     let paths = entries.map(|entry| entry.unwrap().path()).filter(|path| path.extension().is_some());
     let mut files: Vec<(i64, Vec<i64>)> = paths
@@ -301,10 +330,7 @@ fn rows(directory: &Path) -> i64 {
 /// What a file holds, which must be whole.
 fn numbers(path: &Path) -> Vec<i64> {
     if path.extension().is_some_and(|extension| extension == "parquet") {
-        let file = fs::File::open(path).unwrap();
-        let batches = ParquetRecordBatchReaderBuilder::try_new(file).unwrap().build().unwrap();
-        let column = |batch: RecordBatch| batch.column(0).as_primitive::<Int64Type>().values().to_vec();
-        return batches.flat_map(|batch| column(batch.unwrap())).collect();
+        return column(path);
     }
     let text = unpacked(path.to_str().unwrap(), &fs::read(path).unwrap()).into_inner();
     let text = String::from_utf8(text).unwrap();
@@ -312,17 +338,38 @@ fn numbers(path: &Path) -> Vec<i64> {
     rows.split('\n').map(|number| number.parse().unwrap()).collect()
 }
 
+/// The first column of a Parquet file.
+fn column(path: &Path) -> Vec<i64> {
+    let rows = ParquetRecordBatchReader::try_new(fs::File::open(path).unwrap(), 1_000).unwrap();
+    rows.flat_map(|rows| rows.unwrap().column(0).as_primitive::<Int64Type>().values().to_vec()).collect()
+}
+
+/// The same of the table's log: all that a version names is there, and whole.
+fn rows_of_table(table: &Path) -> i64 {
+    let files = crate::delta::log(table).concat();
+    let paths = files.iter().filter_map(|action| action["add"]["path"].as_str());
+    let mut next = 0;
+    for numbers in paths.map(|path| column(&table.join(path))) {
+        assert_eq!(numbers, (next..next + numbers.len() as i64).collect::<Vec<_>>());
+        next += numbers.len() as i64;
+    }
+    next
+}
+
 /// Runs a child for each occurrence of each call, with `fault` at it; `always` is what befalls it besides.
-fn sweep(format: &str, calls: &[&str], fault: &str, always: &str, check: impl Fn(&Outcome, &str)) {
+fn sweep(calls: &[&str], output: Output, fault: &str, always: &str, check: impl Fn(&Outcome, &str)) {
     for call in calls {
         let mut times = 1;
         loop {
             // In memory where that is: what is tested is the order of the calls, not the disk.
             let directory = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
             let directory = directory.path();
+            if output != Output::Csv {
+                fs::write(output.marker(directory), "").unwrap();
+            }
             let inject = format!("{call}:{fault}:when={times}{always}");
-            let outcome = run_child(directory, format, &inject);
-            recovers(directory, format, &inject, &outcome);
+            let outcome = run_child(directory, &inject);
+            recovers(directory, &inject, &outcome);
             let Some(call) = &outcome.injected else { break };
             // The allocator may open one of the system's files at any time, and does not mind.
             if !call.contains("\"/proc/") {
@@ -336,15 +383,42 @@ fn sweep(format: &str, calls: &[&str], fault: &str, always: &str, check: impl Fn
 
 #[test]
 fn a_crash_at_any_step_leaves_the_earlier_or_the_later_checkpoint() {
-    for (format, calls) in FORMATS {
-        sweep(format, calls, "signal=KILL", "", |outcome, inject| assert!(outcome.killed, "{inject}: {outcome:?}"));
-    }
+    let killed = |outcome: &Outcome, inject: &str| assert!(outcome.killed, "{inject}: {outcome:?}");
+    sweep(&CALLS, Output::Csv, "signal=KILL", "", killed);
+}
+
+#[test]
+fn a_crash_at_any_step_tears_no_compressed_file() {
+    let killed = |outcome: &Outcome, inject: &str| assert!(outcome.killed, "{inject}: {outcome:?}");
+    sweep(&CALLS, Output::Gzip, "signal=KILL", "", killed);
+}
+
+/// Parquet is written in other calls than text, and named in the same.
+const CONTENT: &[&str] = &["write", "fsync"];
+
+#[test]
+fn a_crash_at_any_step_tears_no_parquet() {
+    let killed = |outcome: &Outcome, inject: &str| assert!(outcome.killed, "{inject}: {outcome:?}");
+    sweep(CONTENT, Output::Parquet, "signal=KILL", "", killed);
+}
+
+#[test]
+fn a_crash_at_any_step_leaves_a_table_whole() {
+    let killed = |outcome: &Outcome, inject: &str| assert!(outcome.killed, "{inject}: {outcome:?}");
+    sweep(&CALLS, Output::Delta, "signal=KILL", "", killed);
 }
 
 #[test]
 fn a_full_disk_at_any_step_is_named_and_the_next_run_goes_on() {
-    for (format, calls) in FORMATS {
-        sweep(format, calls, "error=ENOSPC", "", |outcome, inject| {
+    // What a table asks the system about itself, by opening files of none, has always room.
+    let all = [
+        (Output::Csv, &CALLS[..]),
+        (Output::Gzip, CONTENT),
+        (Output::Parquet, CONTENT),
+        (Output::Delta, &CALLS[1..]),
+    ];
+    for (output, calls) in all {
+        sweep(calls, output, "error=ENOSPC", "", |outcome, inject| {
             names_the_fault(outcome, inject, "No space left on device");
         });
     }
@@ -352,14 +426,17 @@ fn a_full_disk_at_any_step_is_named_and_the_next_run_goes_on() {
 
 #[test]
 fn a_failing_disk_at_any_step_is_named_and_the_next_run_goes_on() {
-    for (format, calls) in FORMATS {
-        sweep(format, calls, "error=EIO", "", |outcome, inject| names_the_fault(outcome, inject, "Input/output error"));
+    for (output, calls) in [(Output::Csv, &CALLS[..]), (Output::Parquet, CONTENT)] {
+        sweep(calls, output, "error=EIO", "", |outcome, inject| {
+            names_the_fault(outcome, inject, "Input/output error");
+        });
     }
 }
 
 #[test]
 fn a_disk_that_becomes_read_only_is_named_and_the_next_run_goes_on() {
-    sweep("csv", &["openat", "linkat", "/^mkdir(at)?$"], "error=EROFS", "", |outcome, inject| {
+    let calls = ["openat", "linkat", "/^mkdir(at)?$"];
+    sweep(&calls, Output::Gzip, "error=EROFS", "", |outcome, inject| {
         names_the_fault(outcome, inject, "Read-only file system");
     });
 }
@@ -368,7 +445,7 @@ fn a_disk_that_becomes_read_only_is_named_and_the_next_run_goes_on() {
 fn a_file_system_without_links_leaves_no_third_state_either() {
     let calls = ["openat", "write", "fsync"];
     // The first of two rules for one call holds, so a link never works.
-    sweep("csv", &calls, "signal=KILL", " linkat:error=EPERM", |outcome, inject| {
+    sweep(&calls, Output::Csv, "signal=KILL", " linkat:error=EPERM", |outcome, inject| {
         assert!(outcome.killed, "{inject}: {outcome:?}");
     });
 }

@@ -128,7 +128,7 @@ fn row(n: i64) -> Value {
 }
 
 /// The actions of each version of a table.
-fn log(table: &std::path::Path) -> Vec<Vec<Value>> {
+pub fn log(table: &std::path::Path) -> Vec<Vec<Value>> {
     let entry = |version: u64| std::fs::read_to_string(table.join(format!("_delta_log/{version:020}.json"))).ok();
     let actions = |entry: String| entry.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     (0..).map_while(entry).map(actions).collect()

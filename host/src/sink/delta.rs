@@ -11,8 +11,8 @@
 //! which manifest holds. Who opens a partition commits its transaction, with the next number and no rows. Every commit
 //! looks at each entry that others have put since the last one: where a partition of ours is in it, somebody has taken it
 //! over, and nothing is committed (Invariant 6); all others are let be, unless they change the columns. So among any number
-//! of writers each entry has one winner, and the losers try again behind it. An answer that was lost is no question: an
-//! entry that holds our number is ours.
+//! of writers each entry has one winner, and the losers try again behind it. An answer that was lost is no question: each
+//! entry names its sink, so one that is ours byte for byte is ours.
 //!
 //! Files that a crash leaves unnamed are no part of the table; they stay until a vacuum. A text of no letters in a column
 //! that the table is partitioned by is a null, as the format has it.
@@ -92,7 +92,7 @@ struct Partition {
 
 /// Creates the table where there is none; else says whether messages of these fields can be its rows.
 pub fn prepare(options: &Options, s3: &objects::Options, fields: &[Field]) -> Result<(), SinkError> {
-    Head::new(options, s3, fields)?.open().map(drop)
+    Head::new(options, s3, fields, "")?.open().map(drop)
 }
 
 impl DeltaSink {
@@ -105,13 +105,14 @@ impl DeltaSink {
         interval: Duration,
     ) -> Result<Self, SinkError> {
         check_name(group)?;
+        let owner = format!("{:016x}", fastrand::u64(..));
         Ok(Self {
-            head: Head::new(&options, s3, fields)?,
+            head: Head::new(&options, s3, fields, &owner)?,
             interval,
             group: group.to_owned(),
             place: place(&options.table, s3)?,
             folder: format!("_apogee/{group}"),
-            owner: format!("{:016x}", fastrand::u64(..)),
+            owner,
             counters: Counters::default(),
             partitions: BTreeMap::new(),
             rows: Columns::new(fields),

@@ -70,8 +70,9 @@ fn agree(bronze: &Path, gold: &Path) {
     let mut highest = f64::MIN;
     for (version, actions) in log(gold).iter().enumerate() {
         highest = actions.iter().flat_map(|action| altitudes(gold, action)).fold(highest, f64::max);
-        let next =
-            actions.iter().find_map(|action| action["commitInfo"]["apogee"].as_object()?.values().next()?.as_i64());
+        let next = actions
+            .iter()
+            .find_map(|action| action["commitInfo"]["apogee"]["next"].as_object()?.values().next()?.as_i64());
         let Some(next) = next else { continue };
         let (last, row) = ((next >> 32) as usize, (next & 0x7fff_ffff) as usize);
         let whole = rows[..last].iter().flatten();

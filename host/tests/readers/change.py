@@ -8,6 +8,7 @@
 """
 
 import json
+import os
 import sys
 
 import pyarrow
@@ -23,3 +24,5 @@ elif command == "delete":
     DeltaTable(path).delete(rest[0])
 elif command == "checkpoint":
     DeltaTable(path).create_checkpoint()
+# The threads of the writer do not always survive an interpreter that is taken down around them.
+os._exit(0)

@@ -3,8 +3,10 @@
 //!
 //! A manifest here only prepares. Which one holds is said by the table: its number is the version of the partition's
 //! application transaction. This is exact whenever anybody is stopped for however long:
-//! - A number is put once, by one sink: whoever finds theirs taken takes the next free one. So a transaction of that number
-//!   is of nobody else, and its manifest is the one that was prepared for it.
+//! - A number is put where there is none: whoever finds theirs taken takes the next free one. The manifest of the number
+//!   that the table knows is removed by nobody, so it stays the one that was prepared for it.
+//! - A number that was removed may be put again by a former owner, to no effect: it is lower than the one that the table
+//!   knows, which is not the one that this owner held, so they can no longer commit.
 //! - Removed is, after a commit, what is numbered below it and named neither by it nor by the one before. Who prepared
 //!   such a number saw the table as it was before that commit, and so can no longer commit. Later owners name what these
 //!   two manifests name, or what has a higher number: a remover who wakes up late does no harm.

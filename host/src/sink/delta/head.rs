@@ -22,6 +22,8 @@ const NO_NAME: &str = " ,;{}()\n\t=";
 
 pub struct Head {
     table: Table,
+    /// The name of the sink.
+    owner: String,
     columns: StructType,
     partition_by: Vec<String>,
     /// The table as it was when its columns were last compared.
@@ -51,7 +53,7 @@ pub enum Outcome {
 
 impl Head {
     /// Nothing is read or created.
-    pub fn new(options: &Options, s3: &objects::Options, fields: &[Field]) -> Result<Self, SinkError> {
+    pub fn new(options: &Options, s3: &objects::Options, fields: &[Field], owner: &str) -> Result<Self, SinkError> {
         let table = Table::new(&options.table, s3)?;
         check_names(fields).map_err(|what| table.refused(what))?;
         let unknown = |name: &&String| !fields.iter().any(|field| field.name == **name);
@@ -67,7 +69,8 @@ impl Head {
         }
         let schema = Columns::new(fields).schema().clone();
         let columns = delta::columns(&schema).map_err(|error| table.failed(&error))?;
-        Ok(Self { table, columns, partition_by: options.partition_by.clone(), opened: None, version: 0 })
+        let (owner, partition_by) = (owner.to_owned(), options.partition_by.clone());
+        Ok(Self { table, owner, columns, partition_by, opened: None, version: 0 })
     }
 
     pub fn table(&self) -> &Table {
@@ -111,7 +114,7 @@ impl Head {
                 self.version += 1;
                 return Ok(Outcome::Committed);
             }
-            if let Some(outcome) = self.catch_up(&held, &numbers)? {
+            if let Some(outcome) = self.catch_up(&held, &entry)? {
                 return Ok(outcome);
             }
         }
@@ -134,27 +137,24 @@ impl Head {
         next: serde_json::Map<String, serde_json::Value>,
     ) -> Result<bytes::Bytes, SinkError> {
         let transactions = numbers.iter().map(|(app, &number)| delta::transaction(app, number)).collect();
-        let info = [("isBlindAppend".to_owned(), true.into()), ("apogee".to_owned(), next.into())];
+        // No two of all sinks give the same entry.
+        let said = serde_json::json!({ "owner": self.owner, "next": next });
+        let info = [("isBlindAppend".to_owned(), true.into()), ("apogee".to_owned(), said)];
         let data = CommitData::new(actions, operation, info.into(), transactions);
         Ok(data.get_bytes().map_err(|error| self.table.failed(&error.into()))?)
     }
 
     /// Reads what others have put behind our last version. `Some` where that decides about our commit.
-    fn catch_up(
-        &mut self,
-        held: &BTreeMap<String, u64>,
-        numbers: &BTreeMap<String, u64>,
-    ) -> Result<Option<Outcome>, SinkError> {
+    fn catch_up(&mut self, held: &BTreeMap<String, u64>, ours: &bytes::Bytes) -> Result<Option<Outcome>, SinkError> {
         let (before, mut changed) = (self.version, false);
-        while let Some(actions) = self.table.entry(self.version + 1)? {
+        while let Some(entry) = self.table.bytes(self.version + 1)? {
             self.version += 1;
-            for action in actions {
+            // The answer to our own first try was lost.
+            if entry == *ours {
+                return Ok(Some(Outcome::Committed));
+            }
+            for action in self.table.actions(self.version, &entry)? {
                 match action {
-                    Action::Txn(txn)
-                        if numbers.get(&txn.app_id).is_some_and(|&number| number as i64 == txn.version) =>
-                    {
-                        return Ok(Some(Outcome::Committed));
-                    }
                     Action::Txn(txn) if held.contains_key(&txn.app_id) => return Ok(Some(Outcome::Taken(txn.app_id))),
                     Action::Metadata(_) | Action::Protocol(_) => changed = true,
                     _ => {}
