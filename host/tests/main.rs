@@ -19,6 +19,7 @@ mod kill;
 mod operator;
 mod panics;
 mod parquet;
+mod pipelines;
 mod poison;
 mod program;
 mod query;

@@ -2,7 +2,7 @@
 
 mod mistakes;
 mod once;
-mod registry;
+pub mod registry;
 mod wire;
 
 use std::path::Path;

@@ -30,7 +30,7 @@ const LATE: std::ops::Range<i64> = 10..60;
 /// Control area, unit, station, lines and division of stations of New York's subway.
 const STATIONS: [(&str, &str, &str, &str, &str); 10] = [
     ("A002", "R051", "59 ST", "NQR456W", "BMT"),
-    ("A006", "R079", "5 AV/59 ST", "NQRW", "BMT"),
+    ("A006", "R079", "5 AV-59 ST", "NQRW", "BMT"),
     ("A011", "R080", "57 ST-7 AV", "NQRW", "BMT"),
     ("A021", "R032", "TIMES SQ-42 ST", "ACENQRS1237W", "BMT"),
     ("A022", "R022", "34 ST-HERALD SQ", "BDFMNQRW", "BMT"),

@@ -18,7 +18,7 @@ use self::door::Door;
 use super::{Place, avro, jsonl, record, route, route_schema, values};
 
 /// The URL of a registry that answers. It has other tests' subjects, too: name yours so that they do not meet.
-fn registry() -> String {
+pub fn registry() -> String {
     static STARTED: OnceLock<Registry> = OnceLock::new();
     match std::env::var("SCHEMA_REGISTRY") {
         Ok(url) if !url.is_empty() => url,
