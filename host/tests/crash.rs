@@ -12,6 +12,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
+use ::parquet::arrow::arrow_reader::ParquetRecordBatchReader;
 use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
 use host::checkpoint::{Identity, Part, Tally};
@@ -26,7 +27,6 @@ use host::sink::parquet::{self, Parquet};
 use host::sink::{Sink, SinkError, Step};
 use host::source::Source;
 use host::uri::Location;
-use ::parquet::arrow::arrow_reader::ParquetRecordBatchReader;
 
 use crate::program::wait_for;
 use crate::s3::unpacked;
@@ -53,7 +53,8 @@ impl Output {
     }
 
     fn of(directory: &Path) -> Self {
-        let marked = [Self::Gzip, Self::Parquet, Self::Delta].into_iter().find(|output| output.marker(directory).exists());
+        let marked =
+            [Self::Gzip, Self::Parquet, Self::Delta].into_iter().find(|output| output.marker(directory).exists());
         marked.unwrap_or(Self::Csv)
     }
 
@@ -411,12 +412,8 @@ fn a_crash_at_any_step_leaves_a_table_whole() {
 #[test]
 fn a_full_disk_at_any_step_is_named_and_the_next_run_goes_on() {
     // What a table asks the system about itself, by opening files of none, has always room.
-    let all = [
-        (Output::Csv, &CALLS[..]),
-        (Output::Gzip, CONTENT),
-        (Output::Parquet, CONTENT),
-        (Output::Delta, &CALLS[1..]),
-    ];
+    let all =
+        [(Output::Csv, &CALLS[..]), (Output::Gzip, CONTENT), (Output::Parquet, CONTENT), (Output::Delta, &CALLS[1..])];
     for (output, calls) in all {
         sweep(calls, output, "error=ENOSPC", "", |outcome, inject| {
             names_the_fault(outcome, inject, "No space left on device");

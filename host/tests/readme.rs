@@ -28,7 +28,10 @@ fn every_command_of_the_readme_works() {
     for script in scripts {
         let output = std::fs::File::create(&log).unwrap();
         let mut shell = Command::new("sh")
-            .args(["-ec", &script.replace("127.0.0.1:7070", &free_address()).replace("127.0.0.1:8080", &free_address())])
+            .args([
+                "-ec",
+                &script.replace("127.0.0.1:7070", &free_address()).replace("127.0.0.1:8080", &free_address()),
+            ])
             .current_dir(directory.path())
             .env("PATH", path.as_ref().unwrap())
             .env("XDG_RUNTIME_DIR", directory.path())
