@@ -114,6 +114,16 @@ pub fn check(options: &Options, location: &Location) -> Result<(), Trouble> {
     }
 }
 
+/// Whether a service can be asked at this URL, which is one of a host, and shown.
+pub(crate) fn check_endpoint(url: &url::Url) -> Result<(), &'static str> {
+    let is_service = matches!(url.scheme(), "http" | "https") && url.query().is_none() && url.fragment().is_none();
+    if is_service && url.username().is_empty() && url.password().is_none() {
+        Ok(())
+    } else {
+        Err("an S3 service is asked over http or https, such as \"http://localhost:9000\"")
+    }
+}
+
 fn client(service: &str) -> ClientOptions {
     ClientOptions::new()
         .with_allow_http(service.starts_with("http://"))
