@@ -1,10 +1,9 @@
 //! The benches: our own crates optimised, the dependencies as they are already built.
 
-use std::process::Command;
 
 use anyhow::Result;
 use xtask::kafka::Broker;
-use xtask::{command, root, target};
+use xtask::{command, target};
 
 use crate::{plugins, setup};
 
