@@ -1,8 +1,8 @@
 //! Objects in a bucket: S3, or any service that speaks like it.
 //!
 //! Keys come from files, from the environment or from a profile (`keys.rs`); they are on no command line and in no
-//! pipeline file, and nothing here shows them. Every call has an end: a request is given up after [`ANSWER`], and tried
-//! again for [`RETRY`] where that does no harm. What becomes of an error is said in one place (`trouble.rs`).
+//! pipeline file, and nothing here shows them. Every call has an end: a request is given up after `ANSWER`, and tried
+//! again for `RETRY` where that does no harm. What becomes of an error is said in one place (`trouble.rs`).
 //!
 //! The client is asynchronous and the workers are not: they wait for it with [`block_on`], on a runtime of its own.
 

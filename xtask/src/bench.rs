@@ -1,6 +1,5 @@
 //! The benches: our own crates optimised, the dependencies as they are already built.
 
-
 use anyhow::Result;
 use xtask::kafka::Broker;
 use xtask::{command, target};
