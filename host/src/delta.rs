@@ -193,7 +193,7 @@ impl Table {
     /// Sums up the log as of this version where its turn has come, so that it opens quickly, and removes entries that the
     /// table no longer keeps. What is committed is so whether or not this works.
     pub fn tidy(&self, version: u64, interval: u64) {
-        if version == 0 || version % interval.max(1) != 0 {
+        if version == 0 || !version.is_multiple_of(interval.max(1)) {
             return;
         }
         let tidied = self.wait(async {

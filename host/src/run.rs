@@ -145,12 +145,13 @@ impl<'a> Flow<'a> {
         Self { stop, until, ends: OnceLock::new(), ended, failed: AtomicBool::new(false) }
     }
 
-    /// Waits until the first one may begin; `false` where it was stopped before.
+    /// Waits until the first one may begin; `false` where it was stopped before, or another one has failed.
     fn begin(&self, may_begin: impl Fn() -> bool) -> bool {
-        while !may_begin() && !self.stop.requested() {
+        let over = || self.stop.requested() || self.failed.load(Ordering::Acquire);
+        while !may_begin() && !over() {
             std::thread::sleep(BEGINNING);
         }
-        !self.stop.requested() || may_begin()
+        !over() || may_begin()
     }
 
     fn order(&self, place: usize) -> Order {
@@ -490,6 +491,15 @@ impl<'a> Running<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_waits_to_be_asked_does_not_wait_for_what_has_failed() {
+        let stop = Stop::default();
+        let flow = Flow::new(&stop, &Until::End, 2);
+        drop(Ending { flow: &flow, place: 1, well: false });
+        assert!(!flow.begin(|| false));
+        assert!(flow.begin(|| true));
+    }
 
     #[test]
     fn what_follows_upon_a_failure_stops_and_does_not_come_to_its_end() {

@@ -19,11 +19,11 @@ pub fn run(args: &[String]) -> Result<()> {
         Ok(brokers) if !brokers.is_empty() => None,
         _ => Some(Broker::scratch(&target().join("tmp"))?),
     };
-    let mut cargo = Command::new("cargo");
+    let mut cargo = command::cargo();
     if let Some(broker) = &broker {
         cargo.env("KAFKA_BROKERS", broker.address());
     }
-    cargo.current_dir(root()).env("CARGO_INCREMENTAL", "0").args(["bench", "--package", "host", "--profile", "dev"]);
+    cargo.env("CARGO_INCREMENTAL", "0").args(["bench", "--package", "host", "--profile", "dev"]);
     for name in MEASURED {
         for setting in ["opt-level=3", "codegen-units=1", "debug-assertions=false", "overflow-checks=false"] {
             cargo.arg("--config").arg(format!("profile.dev.package.{name}.{setting}"));

@@ -102,7 +102,7 @@ fn ask(connection: &mut Connection, query: &Query, sql: &str, said: &Bound) -> R
     connection.progress_handler(STEPS, Some(move || Instant::now() >= end)).map_err(failed)?;
     let mut statement = prepare(connection, sql).map_err(failed)?;
     check_parameters(&statement, &query.parameters).map_err(|what| Failure(StatusCode::INTERNAL_SERVER_ERROR, what))?;
-    let columns: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
+    let columns: Vec<String> = statement.column_names().map(str::to_owned).collect();
     for (name, value) in said {
         statement.raw_bind_parameter(format!(":{name}").as_str(), value).map_err(failed)?;
     }

@@ -42,7 +42,8 @@ use segment::State;
 use sort::{Key, Sorter};
 pub use template::Template;
 
-/// Most files of a partition that are open before they are committed.
+/// Most files of a partition that are open at a time. Where one batch has rows for more, the oldest ones are finished, and
+/// wait for the commit.
 const OPEN: usize = 100;
 
 /// When a file is complete, and when a checkpoint is due.
@@ -143,6 +144,8 @@ struct Partition<File> {
     /// How many files were begun: no two have the same name.
     begun: u64,
     open: BTreeMap<Key, Open<File>>,
+    /// Files that are finished and wait for the commit, with which ones they are.
+    sealed: Vec<(u64, Output)>,
 }
 
 /// A file that is being written.
@@ -194,17 +197,23 @@ impl<F: Format> FileSink<F> {
     /// Appends messages to the file of a folder and a window, which is begun where it is not open.
     fn append(&mut self, partition: i32, key: &Key, batch: &Batch, first: i64) -> Result<Vec<Refused>, SinkError> {
         let extension = self.format.extension();
-        let Some(Partition { folder, last, begun, open }) = self.partitions.get_mut(&partition) else {
+        let Some(Partition { folder, last, begun, open, sealed }) = self.partitions.get_mut(&partition) else {
             return Err(not_open(&self.place.shown(&self.group), partition));
         };
         let begins = !open.contains_key(key);
+        if begins && open.len() >= OPEN {
+            let oldest = open.iter().min_by_key(|(_, open)| open.number).map(|(key, _)| key.clone());
+            if let Some(oldest) = oldest.and_then(|key| open.remove(&key)) {
+                sealed.push(seal(&mut self.format, folder, last, oldest)?);
+            }
+        }
         if begins {
             let name = || {
                 let mut started = jiff::Timestamp::now();
                 loop {
                     let name = folder::output_name(started, partition, first, &self.owner, extension);
                     let name = if key.folder.is_empty() { name } else { format!("{}/{name}", key.folder) };
-                    if open.values().all(|open| open.name != name) {
+                    if names(open, sealed).all(|taken| taken != name) {
                         return name;
                     }
                     // Of another window, at the same moment.
@@ -233,19 +242,16 @@ impl<F: Format> FileSink<F> {
     /// Commits one partition.
     fn commit_part(&mut self, part: &Part) -> Result<(), SinkError> {
         let number = part.checkpoint.partition;
-        let Some(Partition { folder, last, open, .. }) = self.partitions.get_mut(&number) else {
+        let Some(Partition { folder, last, open, sealed, .. }) = self.partitions.get_mut(&number) else {
             return Err(not_open(&self.place.shown(&self.group), number));
         };
         let mut next = last.next(&self.owner);
         next.checkpoint = Some(part.checkpoint.clone());
-        let mut files: Vec<Open<F::File>> = std::mem::take(open).into_values().collect();
-        files.sort_by_key(|open| open.number);
-        for Open { name, part, file, mut content, .. } in files {
-            let shown = folder.place.shown(&folder.name(&part));
-            self.format.finish(file, &mut content.buffer).map_err(at(&shown))?;
-            let (content, upload) = content.finish().map_err(|error| folder.explain(last, error))?;
-            next.output.push(Output { name, part: Some(part), content, upload });
+        for open in std::mem::take(open).into_values() {
+            sealed.push(seal(&mut self.format, folder, last, open)?);
         }
+        sealed.sort_by_key(|(number, _)| *number);
+        next.output = std::mem::take(sealed).into_iter().map(|(_, output)| output).collect();
         if !part.changes.is_empty() {
             let name = next.name("state");
             let added = segment::add(&*folder.place, &folder.path, &last.segments, &part.changes, name);
@@ -273,7 +279,8 @@ impl<F: Format> Sink for FileSink<F> {
         let folder = Folder::open(&self.place, &self.group, partition, self.format.extension())?;
         let last = folder.claim(&self.owner)?;
         let checkpoint = last.checkpoint.clone();
-        self.partitions.insert(partition, Partition { folder, last, begun: 0, open: BTreeMap::new() });
+        self.partitions
+            .insert(partition, Partition { folder, last, begun: 0, open: BTreeMap::new(), sealed: Vec::new() });
         Ok(checkpoint)
     }
 
@@ -312,15 +319,23 @@ impl<F: Format> Sink for FileSink<F> {
 
     /// With windows, when rows of a second window have come.
     fn full(&self) -> bool {
-        self.partitions.values().any(|Partition { open, .. }| {
-            let bytes: u64 = open.values().map(|open| open.content.bytes() + self.format.pending(&open.file)).sum();
-            let windows = open.keys().map(|key| key.window);
-            bytes >= self.rolling.size || open.len() >= OPEN || windows.clone().min() != windows.max()
-        })
+        // One of each partition is always allowed.
+        self.open_files().count() >= OPEN + self.partitions.len()
+            || self.partitions.values().any(|Partition { open, sealed, .. }| {
+                let bytes: u64 = open.values().map(|open| open.content.bytes() + self.format.pending(&open.file)).sum();
+                let windows = open.keys().map(|key| key.window);
+                let several = windows.clone().min() != windows.max();
+                bytes >= self.rolling.size || !sealed.is_empty() || open.len() >= OPEN || several
+            })
     }
 
     fn abort(&mut self) -> Result<(), SinkError> {
-        self.partitions.values_mut().for_each(|partition| partition.open.clear());
+        for Partition { folder, open, sealed, .. } in self.partitions.values_mut() {
+            open.clear();
+            for output in sealed.drain(..).filter_map(|(_, output)| output.part) {
+                folder.place.discard(&folder.name(&output))?;
+            }
+        }
         Ok(())
     }
 
@@ -333,6 +348,26 @@ impl<F: Format> Sink for FileSink<F> {
         self.partitions.remove(&partition);
         Ok(())
     }
+}
+
+/// The names that files of a partition are to get.
+fn names<'a, File>(open: &'a BTreeMap<Key, Open<File>>, sealed: &'a [(u64, Output)]) -> impl Iterator<Item = &'a str> {
+    let sealed = sealed.iter().map(|(_, output)| output.name.as_str());
+    open.values().map(|open| open.name.as_str()).chain(sealed)
+}
+
+/// Finishes a file, which is then to be published, or discarded.
+fn seal<F: Format>(
+    format: &mut F,
+    folder: &Folder,
+    last: &Manifest,
+    open: Open<F::File>,
+) -> Result<(u64, Output), SinkError> {
+    let Open { name, number, part, file, mut content, .. } = open;
+    let shown = folder.place.shown(&folder.name(&part));
+    format.finish(file, &mut content.buffer).map_err(at(&shown))?;
+    let (content, upload) = content.finish().map_err(|error| folder.explain(last, error))?;
+    Ok((number, Output { name, part: Some(part), content, upload }))
 }
 
 fn not_open(place: &str, partition: i32) -> SinkError {

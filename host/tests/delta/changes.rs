@@ -4,6 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use host::log::embedded::Embedded;
+use host::sink::SinkError;
 use host::source::delta::{DeltaSource, Options, Start, identity};
 use host::source::{Poll, Source, SourceError};
 use host::uri::Location;
@@ -87,6 +88,30 @@ fn without_its_first_versions_it_begins_with_all_of_the_first_that_can_be_told()
 
     let error = numbers(source(&bench, "late", Start::Version(5))).unwrap_err().to_string();
     assert!(error.contains("the entry of version 5 was removed before it was read"), "{error}");
+    // The next one is gone, too.
+    let error = numbers(source(&bench, "later", Start::Version(3))).unwrap_err().to_string();
+    assert!(error.contains("the entry of version 3 was removed before it was read"), "{error}");
+}
+
+/// A number that is free because what was there has expired is not taken for the next one.
+#[test]
+fn who_slept_while_the_log_was_cut_off_goes_on_from_the_last_checkpoint() {
+    let bench = Bench::new();
+    let (mut sleeper, mut other) = (bench.writer("g"), bench.writer("other"));
+    sleeper.open().unwrap();
+    sleeper.append(0, 5).unwrap();
+    other.open().unwrap();
+    (0..3).for_each(|at| other.append(100 + at, 101 + at).unwrap());
+    bench.change("checkpoint", &[]);
+    let entry = |version| bench.table().join(format!("_delta_log/{version:020}.json"));
+    (0..6).for_each(|version| fs::remove_file(entry(version)).unwrap());
+
+    let error = sleeper.append(5, 10).unwrap_err();
+    assert!(matches!(error, SinkError::Interrupted { .. }), "{error}");
+    let mut again = bench.writer("g");
+    assert_eq!(again.open().unwrap(), 5);
+    again.append(5, 10).unwrap();
+    assert_eq!(bench.numbers(), (0..10).chain(100..103).collect::<Vec<_>>());
 }
 
 #[test]

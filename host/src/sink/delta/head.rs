@@ -100,6 +100,7 @@ impl Head {
         let entry = self.entry(actions, append, &numbers, next)?;
         for _ in 0..ATTEMPTS {
             if self.table.put(self.version + 1, entry.clone())? {
+                self.follows()?;
                 self.version += 1;
                 return Ok(Outcome::Committed);
             }
@@ -108,6 +109,16 @@ impl Head {
             }
         }
         let what = format!("{ATTEMPTS} versions of others came first");
+        Err(SinkError::Interrupted { place: self.table.place.clone(), what })
+    }
+
+    /// A number can also be free because the table no longer keeps what was there: entries are removed from the first one
+    /// on, so the one before is gone, too. Then nobody reads what was put, unless it was put in time; the table knows.
+    fn follows(&self) -> Result<(), SinkError> {
+        if self.table.bytes(self.version)?.is_some() {
+            return Ok(());
+        }
+        let what = format!("the log was cut off behind version {}, the last one that was known here", self.version);
         Err(SinkError::Interrupted { place: self.table.place.clone(), what })
     }
 

@@ -148,6 +148,8 @@ impl Place for Objects {
         // Our own first try may be what is in the way; or it was put and the answer was lost.
         match self.read(name)? {
             Some(found) => Ok(found == bytes),
+            // It was, and is removed: somebody has a higher number.
+            None if exists => Ok(false),
             None => Err(trouble.into()),
         }
     }

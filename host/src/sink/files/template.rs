@@ -13,6 +13,11 @@ use crate::config::text::excerpt;
 /// Most bytes of what a field puts into a path.
 const VALUE: usize = 100;
 
+/// Most bytes of one name in a path, which is what file systems take, and of all of them, so that with what is around
+/// them they are an object's key.
+const NAME: usize = 255;
+const PATH: usize = 700;
+
 /// A folder with fields in it.
 #[derive(Clone, PartialEq)]
 pub struct Template {
@@ -122,6 +127,7 @@ impl Filler {
             if !path.is_empty() {
                 path.push('/');
             }
+            let start = path.len();
             for piece in pieces {
                 match piece {
                     Piece::Text(text) => path.push_str(text),
@@ -129,6 +135,10 @@ impl Filler {
                     Piece::Hour => path.push_str(&time.strftime("%H").to_string()),
                     Piece::Field(field) => path.push_str(&value(&self.reader, field, message)?),
                 }
+            }
+            if path.len() - start > NAME || path.len() > PATH {
+                let shown = excerpt(&path[start..], 50);
+                return Err(format!("the path of its file is too long: {shown:?} of {} bytes", path.len() - start));
             }
         }
         Ok(path)
@@ -196,6 +206,17 @@ mod tests {
         ] {
             let error = filler.fill(message.as_bytes(), 0).unwrap_err();
             assert!(error.contains(problem), "{message}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_path_that_no_disk_takes_is_refused() {
+        let value = "x".repeat(VALUE);
+        let message = serde_json::json!({ "a": value }).to_string();
+        let fill = |template: &str| Filler::new(Template::parse(template).unwrap()).fill(message.as_bytes(), 0);
+        assert_eq!(fill("{a}/{a}{a}/{a}{a}/{a}").unwrap().len(), 603);
+        for template in ["{a}{a}{a}", &["{a}"; 7].join("/")] {
+            assert!(fill(template).unwrap_err().contains("too long"), "{template}");
         }
     }
 

@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::fmt::Display;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use deltalake_core::DeltaTableError;
 use deltalake_core::kernel::{Action, Add, Metadata, Protocol};
@@ -16,6 +17,9 @@ use crate::message::Fetch;
 
 /// Most bytes of a batch, but for its last message.
 const MAX_BYTES: usize = 1 << 20;
+
+/// How often it is looked whether the log was cut off behind a version that is waited for.
+const LOOK: Duration = Duration::from_secs(10);
 
 /// Where a row is. As a number: the version in the upper half, then a bit for `whole`, then the row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -66,6 +70,8 @@ pub struct Reader {
     /// Of the table as of the version that is read.
     columns: Option<Columns>,
     open: Option<Open>,
+    /// When it was looked last whether the version that is waited for was removed.
+    looked: Option<Instant>,
 }
 
 /// A version that is being read.
@@ -80,13 +86,14 @@ struct Open {
 
 impl Reader {
     pub fn new(table: Arc<Table>, batch: usize) -> Self {
-        Self { table, batch, at: Offset::of(0), columns: None, open: None }
+        Self { table, batch, at: Offset::of(0), columns: None, open: None, looked: None }
     }
 
     pub fn go_to(&mut self, at: Offset) {
         self.at = at;
         self.columns = None;
         self.open = None;
+        self.looked = None;
     }
 
     /// Whether all of a version is handed out.
@@ -172,8 +179,7 @@ impl Reader {
         } else {
             match self.table.entry(version)? {
                 Some(actions) => self.added(version, actions)?,
-                // Seen later than this one, it was put later.
-                None if self.table.entry(version + 1)?.is_some() && self.table.entry(version)?.is_none() => {
+                None if self.is_passed(version)? && self.table.entry(version)?.is_none() => {
                     return Err(self.table.refused(format!(
                         "the entry of version {version} was removed before it was read: the table keeps its log for a \
                          shorter time (delta.logRetentionDuration); read it again under another `group`"
@@ -190,6 +196,19 @@ impl Reader {
         }
         self.open = Some(Open { files: files.into(), rows: None, skip: u64::from(self.at.row) });
         Ok(true)
+    }
+
+    /// Whether the table is behind this version, whose entry was not there: what is seen later was put later.
+    fn is_passed(&mut self, version: u64) -> Result<bool, TableError> {
+        if self.table.entry(version + 1)?.is_some() {
+            return Ok(true);
+        }
+        // The next ones may be gone, too.
+        if self.looked.is_some_and(|looked| looked.elapsed() < LOOK) {
+            return Ok(false);
+        }
+        self.looked = Some(Instant::now());
+        Ok(self.table.snapshot(None)?.is_some_and(|last| last.version() >= version))
     }
 
     /// The files that a version adds, with its time.
@@ -239,7 +258,7 @@ impl Reader {
         protocol: Option<&Protocol>,
         metadata: Option<&Metadata>,
     ) -> Result<(), TableError> {
-        if let Some(feature) = protocol.and_then(|protocol| delta::unknown_reading(protocol)) {
+        if let Some(feature) = protocol.and_then(delta::unknown_reading) {
             return Err(self.table.refused(format!(
                 "from version {version} on the table asks its readers for {feature}, which this host does not know"
             )));

@@ -88,3 +88,29 @@ fn as_many_files_are_open_as_may_be_and_their_sizes_add_up() {
         assert_eq!(bench.kept("part"), [] as [PathBuf; 0]);
     }
 }
+
+#[test]
+fn a_batch_for_more_folders_than_may_be_open_is_in_files_that_one_commit_shows() {
+    let bench = Bench::new();
+    let mut sink = sorting(&bench, 1 << 20);
+    sink.open(0).unwrap();
+    let names: Vec<String> = (0..3 * OPEN).map(|n| format!("S{n:03}")).collect();
+    let rows: Vec<(i64, &str, i64)> = (0..).zip(&names).map(|(n, name)| (n, name.as_str(), 0)).collect();
+    for commits in [false, true] {
+        assert_eq!(sink.write(0, &stations(&rows), 0).unwrap(), []);
+        assert_eq!(sink.partitions[&0].open.len(), OPEN);
+        assert!(sink.full() && sorted(&bench).is_empty());
+        // Another row for a folder of which the file is finished.
+        assert_eq!(sink.write(0, &stations(&[(1_000, "S000", 0)]), 300).unwrap(), []);
+        if commits {
+            commit(&bench, &mut sink, 301)
+        } else {
+            sink.abort().unwrap()
+        }
+        assert_eq!((bench.kept("part").len(), sink.full()), (0, false));
+    }
+    let row = |(n, name): (usize, &String)| (format!("s={name}/1970-01-01"), format!("{n},{name}\n"));
+    let mut all: Vec<_> = names.iter().enumerate().map(row).collect();
+    all.insert(1, ("s=S000/1970-01-01".to_owned(), "1000,S000\n".to_owned()));
+    assert_eq!(sorted(&bench), all);
+}
