@@ -113,7 +113,7 @@ impl Table {
             || name.get(..7).is_some_and(|start| start.eq_ignore_ascii_case("sqlite_"));
         if reserved || name.is_empty() || name.contains('\0') {
             return Err(format!(
-                "a table cannot be called {name:?}, as one of SQLite's or the host's own is; name another one with `table`"
+                "a table cannot be called {name:?} here, beside the host's own and SQLite's; name another one with `table`"
             ));
         }
         for (place, Column { name, .. }) in columns.iter().enumerate() {
