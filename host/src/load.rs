@@ -5,7 +5,7 @@ use crate::config::text::excerpt;
 use crate::config::{self, Pipeline};
 use crate::partitioning::{self, Finding};
 use crate::plugin::{Engine, Field};
-use crate::sink::{SinkError, sqlite};
+use crate::sink::{SinkError, csv, delta, parquet, sqlite};
 use crate::version::Version;
 
 /// Most plugins of one stage: state is kept by their numbers, each a byte, and one of those means a checkpoint.
@@ -57,8 +57,14 @@ pub fn fields(pipeline: &Pipeline, plugins: &[Version]) -> Result<Option<Vec<Fie
     match plugins.last() {
         Some(version) if !version.opened.fields.is_empty() => {
             let fields = &version.opened.fields;
-            if let config::Sink::Sqlite(options) = &pipeline.sink {
-                sqlite::check(options, fields)?;
+            match &pipeline.sink {
+                config::Sink::Sqlite(options) => sqlite::check(options, fields)?,
+                config::Sink::Delta(options) => delta::check(options, fields)?,
+                config::Sink::Csv(csv::Options { files, .. })
+                | config::Sink::Parquet(parquet::Options { files, .. }) => {
+                    files.check(fields).map_err(|what| SinkError::Columns { sink: pipeline.sink.to_string(), what })?;
+                }
+                config::Sink::Topic(_) | config::Sink::Stdout => {}
             }
             Ok(Some(fields.clone()))
         }

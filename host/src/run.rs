@@ -443,7 +443,8 @@ impl<'a> Running<'a> {
                 Ok(Box::new(sink.counting(self.counters.clone())))
             }
             config::Sink::Sqlite(options) => {
-                let (log, fields) = (self.logs.file(&options.path)?, self.fields.as_deref().unwrap_or_default());
+                let log = self.logs.file(&options.path).with_context(|| pipeline.sink.to_string())?;
+                let fields = self.fields.as_deref().unwrap_or_default();
                 Ok(Box::new(sqlite::open(log, &pipeline.group, options, fields, pipeline.interval)?))
             }
             // Nothing to keep without state: the source's own position is enough.

@@ -296,6 +296,10 @@ fn unknown(uri: &str, scheme: &str, rest: &str, known: &[&str]) -> UriError {
     let hint = if rest.starts_with(|c: char| c.is_ascii_digit()) && known.contains(&"kafka") {
         // `localhost:9092/topic`: a host and its port.
         did_you_mean(Some(format!("kafka://{}", excerpt(uri, 80))))
+    } else if scheme == "s3" && known.contains(&"delta") {
+        // It says where, and not what.
+        let format = if known.contains(&"parquet") { "parquet" } else { "delta" };
+        did_you_mean(Some(format!("{format}:{}", excerpt(uri, 80))))
     } else if let Some(near) = nearest(scheme, known.iter().copied()) {
         did_you_mean(Some(near))
     } else {

@@ -193,6 +193,13 @@ pub(super) struct Text<T>(pub T);
 /// Reads the text of a pipeline file.
 pub(super) fn parse(text: &str) -> Result<Pipeline, Fault> {
     toml::from_str(text).map_err(|error| {
+        if let Some((key, _)) = unknown_field(error.message())
+            && ["secret", "password", "token", "access_key"].iter().any(|word| key.contains(word))
+            && elsewhere(key).is_none()
+        {
+            // Without its line, which may show what is to be kept.
+            return fault(None, format!("{}; no secret is ever in a pipeline file", explain(error.message(), "")));
+        }
         let span = error.span().filter(|span| !span.is_empty() || span.start > 0);
         let source = span.clone().and_then(|span| text.get(span)).unwrap_or_default();
         fault(span, explain(error.message(), source))

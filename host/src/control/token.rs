@@ -34,8 +34,12 @@ impl Token {
     /// From a file of its owner's alone; `named` is where it was named.
     pub fn read(path: &Path, named: &str) -> Result<Self, Error> {
         let shown = path.display();
-        let file = std::fs::File::open(path).map_err(|error| unreadable(path, &error))?;
-        let mode = file.metadata().map_err(|error| unreadable(path, &error))?.permissions().mode();
+        let unreadable = |error| match unreadable(path, &error) {
+            Error::File(what) => Error::File(format!("{named} {what}")),
+            other => other,
+        };
+        let file = std::fs::File::open(path).map_err(unreadable)?;
+        let mode = file.metadata().map_err(unreadable)?.permissions().mode();
         if mode & 0o077 != 0 {
             return Err(Error::Arguments(format!(
                 "{named} {shown}: others than its owner may use this file; do: chmod 600 {shown}"
@@ -44,7 +48,7 @@ impl Token {
         let mut text = String::new();
         // One more than is allowed, so that too many are seen.
         let most = *LENGTH.end() as u64 + 1;
-        file.take(most).read_to_string(&mut text).map_err(|error| unreadable(path, &error))?;
+        file.take(most).read_to_string(&mut text).map_err(unreadable)?;
         Self::new(&text, &format!("{named} {shown}"))
     }
 

@@ -52,7 +52,10 @@ impl Trouble {
             _ if status.is_some() => {
                 format!("the service answered with status {}{}", status.unwrap_or_default(), said(code))
             }
-            _ => format!("the service does not answer as it should: {}", excerpt(innermost(&error).trim(), 200)),
+            _ => format!(
+                "the service does not answer as it should: {}; is it there, where `endpoint` in [s3] or AWS_ENDPOINT_URL says?",
+                excerpt(innermost(&error).trim(), 200)
+            ),
         };
         // What is gone, and what somebody else was quicker with, is found again as it is by who begins anew.
         let again =

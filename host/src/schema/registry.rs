@@ -152,14 +152,18 @@ impl Client {
         {
             return Ok(said);
         }
-        let (name, said) = (&self.name, excerpt(&answer.problem().message, 300));
+        let name = &self.name;
+        let said = match excerpt(&answer.problem().message, 300) {
+            said if said.is_empty() => said,
+            said => format!(" ({said})"),
+        };
         Err(match status.as_u16() {
             401 | 403 => SchemaError::Refused(format!(
                 "{name} wants to know who asks ({status}), which is not supported; let this machine in without a password"
             )),
-            500.. => SchemaError::Unreachable(format!("{name} fails with {status} {said}; look into its log")),
+            500.. => SchemaError::Unreachable(format!("{name} fails with {status}{said}; look into its log")),
             _ => SchemaError::Refused(format!(
-                "{name} answers {status} {said}, as no registry does; give the URL that ends where its `/subjects` begins, \
+                "{name} answers {status}{said}, as no registry does; give the URL that ends where its `/subjects` begins, \
                  such as http://HOST:8080/apis/ccompat/v7 of Apicurio"
             )),
         })

@@ -90,6 +90,12 @@ struct Partition {
     last: Manifest,
 }
 
+/// Refuses columns that no table can have, and to part it by what is none of them. Opens nothing.
+pub fn check(options: &Options, fields: &[Field]) -> Result<(), SinkError> {
+    let refused = |what| SinkError::Columns { sink: format!("delta:{}", options.table), what };
+    head::check(&options.partition_by, fields).map_err(refused)
+}
+
 /// Creates the table where there is none; else says whether messages of these fields can be its rows.
 pub fn prepare(options: &Options, s3: &objects::Options, fields: &[Field]) -> Result<(), SinkError> {
     Head::new(options, s3, fields, "")?.open().map(drop)

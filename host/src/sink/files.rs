@@ -31,6 +31,7 @@ use crate::log::check_name;
 use crate::message::Batch;
 use crate::metrics::Counters;
 use crate::objects;
+use crate::plugin::Field;
 use crate::sink::{Kept, Positions, Refused, Sink, SinkError, Step};
 use crate::uri::Location;
 use disk::Directory;
@@ -73,6 +74,18 @@ pub struct Options {
 impl Options {
     pub fn new(location: Location) -> Self {
         Self { location, every: Duration::from_secs(60), size: 128 << 20, window: None, path: None }
+    }
+
+    /// Refuses a path that names a field which no message has; says what is wrong.
+    pub fn check(&self, fields: &[Field]) -> Result<(), String> {
+        let declared = |name: &&str| fields.iter().any(|field| field.name == *name);
+        match self.path.iter().flat_map(Template::fields).find(|name| !declared(name)) {
+            None => Ok(()),
+            Some(name) => {
+                let names: Vec<&str> = fields.iter().map(|field| field.name.as_str()).collect();
+                Err(format!("`path` names {name:?}, and the columns are {}", names.join(", ")))
+            }
+        }
     }
 
     pub fn rolling(&self, interval: Duration) -> Rolling {

@@ -99,6 +99,7 @@ fn a_wrong_sink_says_what_to_write() {
         ("file:x", r#"file:x: file: only reads; to write CSV files into a directory use "csv:DIRECTORY""#),
         ("http://x/", r#"http://x/: http: only reads; a sink is kafka:, csv:, parquet:, delta:, sqlite: or stdout:"#),
         ("stdout:x", r#"stdout:x: nothing may follow "stdout:""#),
+        ("s3://lake/a", r#"s3://lake/a: unknown scheme "s3"; did you mean "parquet:s3://lake/a"?"#),
         ("csv:s3://No", r#"csv:s3://No: "No" cannot name a bucket; write "csv:s3://BUCKET/PATH""#),
         ("csv:s3://lake/a/../b", r#"csv:s3://lake/a/../b: a path in a bucket has no empty parts, and no "." or "..""#),
         ("stdot:", r#"stdot:: unknown scheme "stdot"; did you mean "stdout"?"#),

@@ -192,12 +192,12 @@ fn check(c: &Connection) -> rusqlite::Result<Option<String>> {
         return Ok(None);
     }
     if application != APPLICATION {
-        return Ok(Some("the file is a database of another program; name another file for the log".to_owned()));
+        return Ok(Some("the file is a database of another program; name another file".to_owned()));
     }
     Ok((!(1..=VERSION).contains(&version)).then(|| {
         format!(
             "the file has version {version} of the log's format and this host reads version {VERSION}; \
-             use the host that wrote it, or name another file for the log"
+             use the host that wrote it, or name another file"
         )
     }))
 }
@@ -212,7 +212,7 @@ fn named(path: &Path, error: String) -> LogError {
 
 fn broken(path: &Path, error: &rusqlite::Error) -> LogError {
     let next = match error.sqlite_error_code() {
-        Some(ErrorCode::NotADatabase) => "the file is not a SQLite database; name another file for the log",
+        Some(ErrorCode::NotADatabase) => "the file is not a SQLite database; name another file",
         Some(ErrorCode::DatabaseCorrupt) => {
             "the file is damaged; restore it from a copy, or save what is left with: sqlite3 FILE .recover"
         }
@@ -229,7 +229,7 @@ fn broken(path: &Path, error: &rusqlite::Error) -> LogError {
              was half written"
         }
         Some(ErrorCode::SystemIoFailure) => "the disk fails; look at the system's log, nothing was half written",
-        _ => "the file is not as the host left it; restore it from a copy, or name another file for the log",
+        _ => "the file is not as the host left it; restore it from a copy, or name another file",
     };
     named(path, format!("{next} (SQLite: {error})"))
 }

@@ -112,7 +112,9 @@ impl Table {
         let reserved = TABLES.iter().any(|own| own.eq_ignore_ascii_case(name))
             || name.get(..7).is_some_and(|start| start.eq_ignore_ascii_case("sqlite_"));
         if reserved || name.is_empty() || name.contains('\0') {
-            return Err(format!("a table cannot be called {name:?} here; name another one with `table`"));
+            return Err(format!(
+                "a table cannot be called {name:?} here, beside the host's own and SQLite's; name another one with `table`"
+            ));
         }
         for (place, Column { name, .. }) in columns.iter().enumerate() {
             if name.contains('\0') {

@@ -55,18 +55,7 @@ impl Head {
     /// Nothing is read or created.
     pub fn new(options: &Options, s3: &objects::Options, fields: &[Field], owner: &str) -> Result<Self, SinkError> {
         let table = Table::new(&options.table, s3)?;
-        check_names(fields).map_err(|what| table.refused(what))?;
-        let unknown = |name: &&String| !fields.iter().any(|field| field.name == **name);
-        if let Some(name) = options.partition_by.iter().find(unknown) {
-            let names: Vec<_> = fields.iter().map(|field| field.name.as_str()).collect();
-            let names = names.join(", ");
-            let what = format!("`partition_by` names {name:?}, which is none of its columns: {names}");
-            return Err(table.refused(what).into());
-        }
-        if options.partition_by.len() == fields.len() {
-            let what = "`partition_by` names all columns, and so leaves none for its files; leave one out";
-            return Err(table.refused(what).into());
-        }
+        check(&options.partition_by, fields).map_err(|what| table.refused(what))?;
         let schema = Columns::new(fields).schema().clone();
         let columns = delta::columns(&schema).map_err(|error| table.failed(&error))?;
         let (owner, partition_by) = (owner.to_owned(), options.partition_by.clone());
@@ -228,6 +217,20 @@ fn difference(ours: &StructType, theirs: &StructType) -> Option<String> {
     let rule = |key: &&String| ["delta.invariants", "delta.generationExpression"].contains(&key.as_str());
     let field = theirs.fields().find(|field| field.metadata().keys().any(|key| rule(&key)))?;
     Some(format!("column {:?} of the table has a rule, which this host does not know", field.name()))
+}
+
+/// Whether a table can have these columns, and be parted by some of them; says what is wrong.
+pub fn check(partition_by: &[String], fields: &[Field]) -> Result<(), String> {
+    check_names(fields)?;
+    let unknown = |name: &&String| !fields.iter().any(|field| field.name == **name);
+    if let Some(name) = partition_by.iter().find(unknown) {
+        let names: Vec<_> = fields.iter().map(|field| field.name.as_str()).collect();
+        return Err(format!("`partition_by` names {name:?}, which is none of its columns: {}", names.join(", ")));
+    }
+    if partition_by.len() == fields.len() {
+        return Err("`partition_by` names all columns, and so leaves none for its files; leave one out".to_owned());
+    }
+    Ok(())
 }
 
 /// Whether these can be the names of columns.

@@ -43,6 +43,14 @@ impl Template {
         let names = text.split('/').map(name).collect::<Result<_, _>>()?;
         Ok(Self { text: text.to_owned(), names })
     }
+
+    /// The names of the fields in it.
+    pub fn fields(&self) -> impl Iterator<Item = &str> {
+        self.names.iter().flatten().filter_map(|piece| match piece {
+            Piece::Field(name) => Some(name.as_str()),
+            _ => None,
+        })
+    }
 }
 
 fn name(text: &str) -> Result<Vec<Piece>, String> {
@@ -167,6 +175,19 @@ mod tests {
     use std::path::{Component, Path};
 
     use super::*;
+
+    #[test]
+    fn a_field_that_no_message_has_is_refused_before_any_comes() {
+        let mut options = crate::sink::files::Options::new(crate::uri::Location::Directory("out".into()));
+        let field = crate::plugin::Field { name: "n".to_owned(), kind: crate::plugin::Kind::Integer, nullable: true };
+        for (path, outcome) in [
+            ("a/{n}/{date}/{hour}", Ok(())),
+            ("{n}/{STATION}", Err("`path` names \"STATION\", and the columns are n".to_owned())),
+        ] {
+            options.path = Some(Template::parse(path).unwrap());
+            assert_eq!(options.check(std::slice::from_ref(&field)), outcome);
+        }
+    }
 
     #[test]
     fn a_path_has_the_fields_and_the_time_of_its_message() {

@@ -185,14 +185,11 @@ fn refuses_files_that_are_not_its_own() {
         assert_eq!(std::fs::read(&path).ok(), before, "{name} is left as it was");
     };
     std::fs::write(folder.path().join("text"), "id,name\n".repeat(1000)).unwrap();
-    refused(
-        "text",
-        "the file is not a SQLite database; name another file for the log (SQLite: file is not a database)",
-    );
+    refused("text", "the file is not a SQLite database; name another file (SQLite: file is not a database)");
     let foreign = rusqlite::Connection::open(folder.path().join("foreign")).unwrap();
     foreign.execute_batch("CREATE TABLE t (a)").unwrap();
     drop(foreign);
-    refused("foreign", "the file is a database of another program; name another file for the log");
+    refused("foreign", "the file is a database of another program; name another file");
     Embedded::open(&folder.path().join("newer")).unwrap();
     let newer = rusqlite::Connection::open(folder.path().join("newer")).unwrap();
     newer.pragma_update(None, "user_version", 3).unwrap();
@@ -200,7 +197,7 @@ fn refuses_files_that_are_not_its_own() {
     refused(
         "newer",
         "the file has version 3 of the log's format and this host reads version 2; \
-         use the host that wrote it, or name another file for the log",
+         use the host that wrote it, or name another file",
     );
     std::fs::create_dir(folder.path().join("folder")).unwrap();
     let error = Embedded::open(&folder.path().join("folder")).err().unwrap().to_string();
