@@ -15,7 +15,13 @@ RUN apt-get update \
     && useradd --create-home --uid 1000 apogee \
     && install --directory --owner apogee /out
 COPY --from=build /src/target/release/host /usr/local/bin/host
-COPY --from=build /src/plugins/flatten.wasm /app/plugins/
+COPY --from=build \
+    /src/plugins/flatten.wasm \
+    /src/plugins/max-altitude.wasm \
+    /src/plugins/routes.wasm \
+    /src/plugins/turnstiles.wasm \
+    /src/plugins/window-counts.wasm \
+    /app/plugins/
 COPY --from=build /src/pipelines /app/pipelines
 # The embedded log (dead letters) lies beside the output.
 WORKDIR /out

@@ -36,8 +36,10 @@ Examples:
       A file into a topic of the embedded log, with a setting of the plugin
   host --plugin plugins/flatten.wasm --from kafka://localhost:9092/iss --to kafka://localhost:9092/flat --workers 4
       Four threads share the partitions of a topic; exactly once, because both topics are in one cluster
+  host --plugin plugins/max-altitude.wasm --from delta:out/iss-bronze --set field=altitude
+      The rows of a Delta table, as it grows
   host run pipelines/iss-csv.toml
-      A pipeline file
+      A pipeline file; more are beside it: a lake on S3, Delta tables, schemas, queries over HTTP
 
 Exit codes: 0 fine, 1 failed while running, 2 wrong configuration, 3 something outside is missing
 (a broker, a service, a disk, a file).";

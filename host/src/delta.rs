@@ -193,7 +193,7 @@ impl Table {
     /// Sums up the log as of this version where its turn has come, so that it opens quickly, and removes entries that the
     /// table no longer keeps, unless it says that they stay. What is committed is so whether or not this works.
     pub fn tidy(&self, version: u64, metadata: &Metadata) {
-        if version == 0 || version % checkpoint_interval(metadata) != 0 {
+        if version == 0 || !version.is_multiple_of(checkpoint_interval(metadata)) {
             return;
         }
         let stays =

@@ -1,8 +1,8 @@
 //! Objects in a bucket: S3, or any service that speaks like it.
 //!
 //! Keys come from files, from the environment or from a profile (`keys.rs`); they are on no command line and in no
-//! pipeline file, and nothing here shows them. Every call has an end: a request is given up after [`ANSWER`], and tried
-//! again for [`RETRY`] where that does no harm. What becomes of an error is said in one place (`trouble.rs`).
+//! pipeline file, and nothing here shows them. Every call has an end: a request is given up after `ANSWER`, and tried
+//! again for `RETRY` where that does no harm. What becomes of an error is said in one place (`trouble.rs`).
 //!
 //! The client is asynchronous and the workers are not: they wait for it with [`block_on`], on a runtime of its own.
 
@@ -111,6 +111,16 @@ pub fn check(options: &Options, location: &Location) -> Result<(), Trouble> {
     match location {
         Location::Directory(_) => Ok(()),
         Location::Bucket { bucket, prefix } => Bucket::open(options, bucket, prefix)?.check(),
+    }
+}
+
+/// Whether a service can be asked at this URL, which is one of a host, and shown.
+pub(crate) fn check_endpoint(url: &url::Url) -> Result<(), &'static str> {
+    let is_service = matches!(url.scheme(), "http" | "https") && url.query().is_none() && url.fragment().is_none();
+    if is_service && url.username().is_empty() && url.password().is_none() {
+        Ok(())
+    } else {
+        Err("an S3 service is asked over http or https, such as \"http://localhost:9000\"")
     }
 }
 

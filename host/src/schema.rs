@@ -35,6 +35,9 @@ use types::Types;
 /// The longest file of a schema, and the longest answer of a registry.
 const LONGEST: u64 = 1 << 20;
 
+/// How often a pattern of a JSON Schema may go back in one text.
+const BACKTRACKS: usize = 100_000;
+
 /// Which schema, and how messages are on the wire.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Options {
@@ -111,7 +114,7 @@ impl Schema {
                 .map_err(|error| wrong(format!("it is no Avro schema of a message: {}", excerpt(&error, 400))))?,
             Language::Json => {
                 let value = serde_json::from_str(&text).map_err(|error| wrong(format!("it is not JSON: {error}")))?;
-                let validator = jsonschema::validator_for(&value).map_err(|error| {
+                let validator = validator(&value).map_err(|error| {
                     wrong(format!("it is no JSON Schema that stands by itself: {}", excerpt(&error.to_string(), 400)))
                 })?;
                 Rules::Json(Arc::new(validator))
@@ -137,6 +140,12 @@ impl Schema {
             Rules::Json(validator) => Checker::Json(validator.clone()),
         }
     }
+}
+
+/// A pattern may look around and back, but not for ever: where it would, the message does not fit.
+fn validator(schema: &serde_json::Value) -> Result<jsonschema::Validator, jsonschema::ValidationError<'static>> {
+    let patterns = jsonschema::PatternOptions::fancy_regex().backtrack_limit(BACKTRACKS);
+    jsonschema::options().with_pattern_options(patterns).build(schema)
 }
 
 fn read(path: &Path) -> std::io::Result<String> {

@@ -21,7 +21,7 @@ use crate::program::{Running, host, plugin, wait_for};
 const NUMBERS: usize = 20_000;
 
 /// A host that is asked; `results` and the tables are in its directory.
-struct Asked {
+pub(crate) struct Asked {
     directory: TempDir,
     process: Running,
     address: SocketAddr,
@@ -79,7 +79,12 @@ impl Asked {
 
     fn start(directory: TempDir, pipeline: &str) -> Self {
         std::fs::write(directory.path().join("numbers.toml"), pipeline).unwrap();
-        let mut command = host(directory.path(), &["run", "numbers.toml"]);
+        Self::run(directory, "numbers.toml")
+    }
+
+    /// Runs a pipeline file of the directory.
+    pub(crate) fn run(directory: TempDir, file: &str) -> Self {
+        let mut command = host(directory.path(), &["run", file]);
         let log = directory.path().join("stderr");
         command.stderr(std::fs::File::create(&log).unwrap()).stdout(Stdio::null()).env_remove("APOGEE_LOG");
         let mut process = Running::start(command);
@@ -91,7 +96,7 @@ impl Asked {
         Self { directory, process, address }
     }
 
-    fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.directory.path()
     }
 
@@ -100,10 +105,14 @@ impl Asked {
     }
 
     /// The rows of an answer that must be good.
-    fn data(&self, path: &str) -> Vec<Value> {
+    pub(crate) fn data(&self, path: &str) -> Vec<Value> {
         let reply = self.get(path, &[]);
         let json = reply.json();
-        assert_eq!(reply.status, 200, "{path}: {json}");
+        assert_eq!(
+            (reply.status, &json["message"]),
+            (200, &Value::from(path[1..].split('?').next())),
+            "{path}: {json}"
+        );
         json["data"].as_array().unwrap().clone()
     }
 
@@ -126,7 +135,7 @@ impl Asked {
     }
 
     /// Ends it as it is to be ended.
-    fn end_well(self) {
+    pub(crate) fn end_well(self) {
         let (directory, status) = (self.directory, self.process.stop("TERM"));
         assert!(status.success(), "{}", std::fs::read_to_string(directory.path().join("stderr")).unwrap());
     }

@@ -4,6 +4,7 @@
 mod faults;
 mod proxy;
 mod refusals;
+mod tables;
 
 use std::io::{Cursor, Read};
 use std::path::{Path, PathBuf};

@@ -1,10 +1,8 @@
 //! The benches: our own crates optimised, the dependencies as they are already built.
 
-use std::process::Command;
-
 use anyhow::Result;
 use xtask::kafka::Broker;
-use xtask::{command, root, target};
+use xtask::{command, target};
 
 use crate::{plugins, setup};
 
@@ -19,11 +17,11 @@ pub fn run(args: &[String]) -> Result<()> {
         Ok(brokers) if !brokers.is_empty() => None,
         _ => Some(Broker::scratch(&target().join("tmp"))?),
     };
-    let mut cargo = Command::new("cargo");
+    let mut cargo = command::cargo();
     if let Some(broker) = &broker {
         cargo.env("KAFKA_BROKERS", broker.address());
     }
-    cargo.current_dir(root()).env("CARGO_INCREMENTAL", "0").args(["bench", "--package", "host", "--profile", "dev"]);
+    cargo.env("CARGO_INCREMENTAL", "0").args(["bench", "--package", "host", "--profile", "dev"]);
     for name in MEASURED {
         for setting in ["opt-level=3", "codegen-units=1", "debug-assertions=false", "overflow-checks=false"] {
             cargo.arg("--config").arg(format!("profile.dev.package.{name}.{setting}"));

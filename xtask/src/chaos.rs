@@ -86,8 +86,8 @@ fn scenario(name: &str, chaos: &Chaos, broker: Option<&Broker>) -> Result<bool> 
 }
 
 fn cargo() -> Command {
-    let mut cargo = Command::new("cargo");
-    cargo.current_dir(root()).args(["test", "--package", "host", "--test", "host"]);
+    let mut cargo = command::cargo();
+    cargo.args(["test", "--package", "host", "--test", "host"]);
     cargo
 }
 

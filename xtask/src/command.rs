@@ -7,6 +7,19 @@ use anyhow::{Context, Result, bail};
 /// At most so much of what a program said goes into an error.
 const TAIL: usize = 4_000;
 
+/// Cargo, from the top of the project, as if somebody had called it by hand: what it says of a package to the programs that
+/// it runs would have build scripts run again that ask for the same of their own.
+pub fn cargo() -> Command {
+    let mut cargo = Command::new("cargo");
+    cargo.current_dir(crate::root());
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(|name| ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|own| name.starts_with(own))) {
+            cargo.env_remove(name);
+        }
+    }
+    cargo
+}
+
 /// Runs a program whose output the user sees.
 pub fn run(command: &mut Command) -> Result<()> {
     let status = command.status().with_context(|| format!("cannot start {}", line(command)))?;

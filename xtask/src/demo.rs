@@ -19,7 +19,7 @@ const SETTINGS: &[&str] = &[
 pub fn run() -> Result<()> {
     setup::check(&[setup::HOST])?;
     plugins::build(false)?;
-    command::run(Command::new("cargo").current_dir(root()).args(["build", "--package", "host"]))?;
+    command::run(command::cargo().args(["build", "--package", "host"]))?;
 
     // The log of the last demo goes too: the next one begins at the same place.
     let out = root().join("out/demo");

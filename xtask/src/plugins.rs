@@ -24,8 +24,8 @@ const VERSIONS: &[&str] = &["flatten-changed", "stamp-1", "stamp-2", "stamp-3", 
 /// Builds the plugins in Rust; with `all` also the one in JavaScript.
 pub fn build(all: bool) -> Result<()> {
     setup::wasm_target(TARGET)?;
-    let mut cargo = Command::new("cargo");
-    cargo.current_dir(root()).args(["build", "--profile", PROFILE, "--target", TARGET, "--lib", "--examples"]);
+    let mut cargo = command::cargo();
+    cargo.args(["build", "--profile", PROFILE, "--target", TARGET, "--lib", "--examples"]);
     for name in CRATES.iter().chain(&["versions"]) {
         cargo.args(["--package", name]);
     }

@@ -20,12 +20,12 @@ pub fn run(filter: &[String]) -> Result<bool> {
     setup::check(&needs)?;
     let mut steps = Steps::default();
     if filter.is_empty() {
-        steps.step("format", || command::run(cargo().args(["fmt", "--all", "--check"])));
+        steps.step("format", || command::run(command::cargo().args(["fmt", "--all", "--check"])));
         steps.step("clippy", || {
-            command::run(cargo().args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))
+            command::run(command::cargo().args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))
         });
         steps.step("rustdoc", || {
-            command::run(cargo().env("RUSTDOCFLAGS", "-D warnings").args(["doc", "--workspace", "--no-deps"]))
+            command::run(command::cargo().env("RUSTDOCFLAGS", "-D warnings").args(["doc", "--workspace", "--no-deps"]))
         });
         steps.step("docker compose", compose);
     }
@@ -39,7 +39,7 @@ pub fn run(filter: &[String]) -> Result<bool> {
     let registry = steps.needed("registry", registry)?;
     steps.print();
 
-    let mut tests = cargo();
+    let mut tests = command::cargo();
     tests.args(["test", "--workspace", "--no-fail-fast", "--"]).args(filter).env("APOGEE_PYTHON", python);
     if let Some(broker) = &broker {
         tests.env("KAFKA_BROKERS", broker.address());
@@ -51,12 +51,6 @@ pub fn run(filter: &[String]) -> Result<bool> {
         tests.env("SCHEMA_REGISTRY", registry.url());
     }
     Ok(tests.status()?.success() && steps.all_passed())
-}
-
-fn cargo() -> Command {
-    let mut cargo = Command::new("cargo");
-    cargo.current_dir(root());
-    cargo
 }
 
 /// One broker for all tests; none where `KAFKA_BROKERS` names some.

@@ -129,8 +129,10 @@ fn rows(file: &Path, stage: &Pipeline, plugins: &[Version], schemas: &Schemas, f
     rows.push(("until", until(stage)));
     rows.push(("log", stage.log.display().to_string()));
     if let Some(queries) = &stage.queries {
-        let paths: Vec<&str> = queries.queries.iter().map(|query| query.path.as_str()).collect();
-        rows.push(("queries", format!("http://{}, {}", queries.listen, paths.join(", "))));
+        let scheme = if queries.tls.is_some() { "https" } else { "http" };
+        let begin = queries.begin.iter().map(|path| format!("{path} begins it"));
+        let paths: Vec<String> = begin.chain(queries.queries.iter().map(|query| query.path.clone())).collect();
+        rows.push(("queries", format!("{scheme}://{}: {}", queries.listen, paths.join(", "))));
     }
     rows
 }

@@ -27,6 +27,8 @@ Examples:
   host run pipelines/iss-csv.toml --orbit 1
   host run pipelines/iss-csv.toml --from kafka://localhost:9092/iss-location --workers 4
       Four threads share the topic's partitions; the same command on another machine takes its part of them
+  host run pipelines/iss-s3.toml --from sim:iss --via kafka:///iss --to parquet:out/iss
+      What the file sends to a bucket goes into a directory; with s3://BUCKET/PATH, into another bucket
   host run pipelines/iss-csv.toml pipelines/iss-windows.toml --watch
       Two pipelines; each plugin is swapped whenever its file changes
   host run pipelines/iss-csv.toml --control 127.0.0.1:7070 --control-token token

@@ -20,15 +20,17 @@ pub(super) struct Stream {
     /// Components that the messages go through, in this order
     #[arg(long, required = true, num_args = 1.., value_name = "FILE")]
     plugin: Vec<PathBuf>,
-    /// http(s)://…, kafka://BROKER/TOPIC, kafka:///TOPIC (embedded log), file:PATH or sim:iss
+    /// http(s)://…, kafka://BROKER/TOPIC, kafka:///TOPIC (embedded log), file:PATH, delta:TABLE,
+    /// sim:iss, sim:turnstiles or sim:flights
     /// [default: the position of the ISS by Open Notify]
     #[arg(long, value_name = "URI", verbatim_doc_comment)]
     from: Option<SourceUri>,
     /// The topic that a polled source goes through, or "none" [default: kafka:///NAME.FEED, embedded]
     #[arg(long, value_name = "URI|none")]
     via: Option<Via>,
-    /// csv:DIRECTORY, kafka://BROKER/TOPIC, kafka:///TOPIC or stdout: [default: stdout:]
-    #[arg(long, value_name = "URI")]
+    /// kafka://BROKER/TOPIC, kafka:///TOPIC, sqlite:FILE or stdout:; csv:, parquet: or delta: with a
+    /// DIRECTORY or s3://BUCKET/PATH [default: stdout:]
+    #[arg(long, value_name = "URI", verbatim_doc_comment)]
     to: Option<SinkUri>,
     /// Time from one poll to the next [default: 5s]
     #[arg(long, value_name = "DURATION")]

@@ -1,6 +1,8 @@
 //! From what is written in a pipeline file to what it asks for. No I/O.
 
 mod lake;
+mod sink;
+mod source;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -9,19 +11,14 @@ use std::path::Path;
 use serde_json::Value;
 use toml::Spanned;
 
+use crate::config::PluginSpec;
 use crate::config::asked::{Asked, Further};
 use crate::config::error::{Fault, fault};
 use crate::config::rules::{Contradiction, Key, LONGEST_NAME};
 use crate::config::text::{did_you_mean, excerpt, nearest};
 use crate::config::written::{self, Given, List};
-use crate::config::{PluginSpec, Sink, Source, format_of};
 use crate::failures::{Policy, Rule};
-use crate::log::Start;
 use crate::plugin::{Limits, MOST_MEMORY, MOST_TABLE_ELEMENTS};
-use crate::sink::{csv, files, parquet};
-use crate::source::file::Format;
-use crate::source::{self, delta, http};
-use crate::uri::SourceUri;
 
 /// Batches of more messages than this are cut by their bytes anyway.
 const LARGEST_BATCH: u32 = 100_000;
@@ -44,11 +41,11 @@ pub(super) fn resolve(written: written::Pipeline, path: &Path) -> Result<(Asked,
     };
     let (plugins, further) = stages(written.plugin, path, &mut places)?;
 
-    let mut asked = Asked::new(&name, self::source(&source)?, plugins, self::sink(&sink, &name)?);
+    let mut asked = Asked::new(&name, source::source(&source)?, plugins, sink::sink(&sink, &name)?);
     asked.further = further;
     asked.source_schema = lake::schema(source.get_ref().schema.as_ref(), path)?;
     asked.sink_schema = lake::schema(sink.get_ref().schema.as_ref(), path)?;
-    asked.s3 = lake::s3(written.s3);
+    asked.s3 = lake::s3(written.s3)?;
     asked.queries = lake::queries(written.queries, written.query)?;
     asked.delivery = sink.get_ref().delivery.as_ref().map(|delivery| delivery.get_ref().0);
     asked.interval = sink.get_ref().interval.as_ref().map(|interval| interval.get_ref().0.0);
@@ -146,257 +143,6 @@ impl Places {
         };
         fault(place, what)
     }
-}
-
-/// What a key of a source is for.
-#[derive(PartialEq)]
-enum For {
-    Polled,
-    Topic,
-    /// Whatever can be read from its start or from its end.
-    Position,
-    Delta,
-    File,
-    Csv,
-}
-
-fn source(written: &Spanned<written::Source>) -> Result<Source, Fault> {
-    let keys = written.get_ref();
-    let uri = keys.uri.as_ref().ok_or_else(|| {
-        fault(
-            Some(written.span()),
-            "[source] has no `uri`; add one such as \"sim:iss\", \"http://…\", \"kafka:///TOPIC\" or \"file:PATH\"",
-        )
-    })?;
-    let (uri, place) = (&uri.get_ref().0, uri.span());
-    let mut source = match uri {
-        SourceUri::File(path) => Source::File(file(keys, path, place)?),
-        uri => Source::new(uri).map_err(|error| fault(Some(place), error))?,
-    };
-    source_keys(keys, &source)?;
-    if let Some(options) = source.polled() {
-        set(&mut options.every, &keys.every, |period| period.0.0);
-        set(&mut options.deadline, &keys.deadline, |period| period.0.0);
-        set(&mut options.max_body, &keys.max_body, |size| size.0.0);
-        set(&mut options.max_decoded, &keys.max_decoded, |size| size.0.0);
-        set(&mut options.distinct, &keys.distinct, |pointer| Some(pointer.clone()));
-        if let Some(pointer) = &keys.distinct
-            && !pointer.get_ref().starts_with('/')
-        {
-            let shown = excerpt(pointer.get_ref(), 60);
-            return Err(fault(Some(pointer.span()), format!("a JSON pointer starts with a slash; write \"/{shown}\"")));
-        }
-        if let Some(key) = &keys.key {
-            options.key = Some(self::key(key)?);
-        }
-        if let (Some(http::Key::Field(_)), Some(pointer)) = (&options.key, &keys.distinct) {
-            let what = "a JSON pointer finds nothing in replies that are CSV, as a number in `key` says; leave it out";
-            return Err(fault(Some(pointer.span()), what));
-        }
-    }
-    match (&mut source, &keys.start) {
-        (Source::Topic(_, start), Some(asked)) => {
-            *start = choice(asked, &[("earliest", Start::Earliest), ("latest", Start::Latest)])?;
-        }
-        (Source::Delta(options), Some(asked)) => {
-            options.start = choice(asked, &[("earliest", delta::Start::Earliest), ("latest", delta::Start::Latest)])?;
-        }
-        _ => {}
-    }
-    if let (Source::Delta(options), Some(version)) = (&mut source, &keys.version) {
-        if keys.start.is_some() {
-            return Err(fault(Some(version.span()), "`version` and `start` both say where to begin; leave out one"));
-        }
-        options.start = delta::Start::Version(*version.get_ref());
-    }
-    Ok(source)
-}
-
-/// Where the key of a polled message is.
-fn key(written: &Spanned<written::Key>) -> Result<http::Key, Fault> {
-    match written.get_ref() {
-        written::Key::Pointer(pointer) if pointer.starts_with('/') => Ok(http::Key::Pointer(pointer.clone())),
-        written::Key::Pointer(pointer) => {
-            let shown = excerpt(pointer, 60);
-            Err(fault(Some(written.span()), format!("a JSON pointer starts with a slash; write \"/{shown}\"")))
-        }
-        written::Key::Field(0) => Err(fault(Some(written.span()), "fields are counted from 1; write 1 or more")),
-        written::Key::Field(number) => Ok(http::Key::Field(*number as usize - 1)),
-    }
-}
-
-/// Refuses keys that mean nothing to the source at hand.
-fn source_keys(keys: &written::Source, source: &Source) -> Result<(), Fault> {
-    let given = [
-        ("every", span(&keys.every), For::Polled),
-        ("deadline", span(&keys.deadline), For::Polled),
-        ("max_body", span(&keys.max_body), For::Polled),
-        ("max_decoded", span(&keys.max_decoded), For::Polled),
-        ("distinct", span(&keys.distinct), For::Polled),
-        ("key", span(&keys.key), For::Polled),
-        ("start", span(&keys.start), For::Position),
-        ("version", span(&keys.version), For::Delta),
-        ("schema", span(&keys.schema), For::Topic),
-        ("format", span(&keys.format), For::File),
-        ("follow", span(&keys.follow), For::File),
-        ("header", span(&keys.header), For::Csv),
-        ("delimiter", span(&keys.delimiter), For::Csv),
-    ];
-    let (scheme, is): (&str, &[For]) = match source {
-        Source::Http(_) => ("http:", &[For::Polled]),
-        Source::Simulate(..) => ("sim:", &[For::Polled]),
-        Source::Topic(..) => ("kafka:", &[For::Topic, For::Position]),
-        Source::Delta(_) => ("delta:", &[For::Position, For::Delta]),
-        Source::File(source::file::Options { format: Format::JsonLines, .. }) => ("JSON lines", &[For::File]),
-        Source::File(_) => ("file:", &[For::File, For::Csv]),
-    };
-    for (key, place, wanted) in given {
-        if place.is_some() && !is.contains(&wanted) {
-            let wanted = match wanted {
-                For::Polled => "http: and sim:",
-                For::Topic => "kafka:",
-                For::Position => "kafka: and delta:",
-                For::Delta => "delta:",
-                For::File => "file:",
-                For::Csv => "CSV files",
-            };
-            return Err(fault(place, format!("`{key}` does not apply to {scheme} but to {wanted}; remove it")));
-        }
-    }
-    Ok(())
-}
-
-fn file(keys: &written::Source, path: &Path, place: Range<usize>) -> Result<source::file::Options, Fault> {
-    let csv = Format::Csv { header: true, delimiter: b',' };
-    let mut format = match &keys.format {
-        Some(asked) => choice(asked, &[("csv", csv), ("jsonl", Format::JsonLines)])?,
-        None => format_of(path).ok_or_else(|| {
-            fault(
-                Some(place),
-                "the file's name does not say its format; add `format = \"csv\"` or `format = \"jsonl\"`",
-            )
-        })?,
-    };
-    if let Format::Csv { header, delimiter } = &mut format {
-        set(header, &keys.header, |header| *header);
-        if let Some(asked) = &keys.delimiter {
-            *delimiter = match asked.get_ref().as_bytes() {
-                [byte] if byte.is_ascii() && !matches!(byte, b'"' | b'\n' | b'\r') => *byte,
-                _ => {
-                    return Err(fault(
-                        Some(asked.span()),
-                        "a delimiter is one ASCII character, such as \",\", \";\" or \"\\t\", and no quote",
-                    ));
-                }
-            };
-        }
-    }
-    let follow = keys.follow.as_ref().is_some_and(|follow| *follow.get_ref());
-    Ok(source::file::Options { path: path.to_owned(), format, follow })
-}
-
-/// What a key of a sink is for.
-#[derive(Clone, Copy, PartialEq)]
-enum ForSink {
-    /// Files of whatever format.
-    Files,
-    /// Whatever grows in pieces: files and tables of files.
-    Pieces,
-    Compressed,
-    Csv,
-    Delta,
-    Sqlite,
-    Topic,
-}
-
-fn sink(written: &Spanned<written::Sink>, name: &str) -> Result<Sink, Fault> {
-    let keys = written.get_ref();
-    let uri = keys.uri.as_ref().ok_or_else(|| {
-        fault(
-            Some(written.span()),
-            "[sink] has no `uri`; add one such as \"csv:DIRECTORY\", \"kafka:///TOPIC\" or \"stdout:\"",
-        )
-    })?;
-    let mut sink = Sink::new(&uri.get_ref().0, name);
-    sink_keys(keys, &sink)?;
-    match &mut sink {
-        Sink::Csv(options) => {
-            files(&mut options.files, keys)?;
-            if let Some(asked) = &keys.compression {
-                let choices = [("none", csv::Compression::None), ("gzip", csv::Compression::Gzip)];
-                options.compression = choice(asked, &choices)?;
-            }
-            set(&mut options.escape_formulas, &keys.escape_formulas, |escape| *escape);
-        }
-        Sink::Parquet(options) => {
-            files(&mut options.files, keys)?;
-            if let Some(asked) = &keys.compression {
-                use parquet::Compression::{None, Snappy, Zstd};
-                options.compression = choice(asked, &[("zstd", Zstd), ("snappy", Snappy), ("none", None)])?;
-            }
-        }
-        Sink::Delta(options) => {
-            set(&mut options.every, &keys.every, |period| period.0.0);
-            set(&mut options.size, &keys.size, |size| size.0.0);
-            set(&mut options.partition_by, &keys.partition_by, Vec::clone);
-        }
-        Sink::Sqlite(options) => {
-            set(&mut options.table, &keys.table, String::clone);
-            set(&mut options.key, &keys.key, Vec::clone);
-        }
-        Sink::Topic(_) | Sink::Stdout => {}
-    }
-    Ok(sink)
-}
-
-fn files(options: &mut files::Options, keys: &written::Sink) -> Result<(), Fault> {
-    set(&mut options.every, &keys.every, |period| period.0.0);
-    set(&mut options.size, &keys.size, |size| size.0.0);
-    set(&mut options.window, &keys.window, |period| Some(period.0.0));
-    if let Some(path) = &keys.path {
-        let template = files::Template::parse(path.get_ref()).map_err(|what| fault(Some(path.span()), what))?;
-        options.path = Some(template);
-    }
-    Ok(())
-}
-
-/// Refuses keys that mean nothing to the sink at hand.
-fn sink_keys(keys: &written::Sink, sink: &Sink) -> Result<(), Fault> {
-    use ForSink::{Compressed, Csv, Delta, Files, Pieces, Sqlite, Topic};
-    let given = [
-        ("every", span(&keys.every), Pieces),
-        ("size", span(&keys.size), Pieces),
-        ("window", span(&keys.window), Files),
-        ("path", span(&keys.path), Files),
-        ("compression", span(&keys.compression), Compressed),
-        ("escape_formulas", span(&keys.escape_formulas), Csv),
-        ("partition_by", span(&keys.partition_by), Delta),
-        ("table", span(&keys.table), Sqlite),
-        ("key", span(&keys.key), Sqlite),
-        ("schema", span(&keys.schema), Topic),
-    ];
-    let (scheme, is): (&str, &[ForSink]) = match sink {
-        Sink::Topic(_) => ("kafka:", &[Topic]),
-        Sink::Csv(_) => ("csv:", &[Pieces, Files, Compressed, Csv]),
-        Sink::Parquet(_) => ("parquet:", &[Pieces, Files, Compressed]),
-        Sink::Delta(_) => ("delta:", &[Pieces, Delta]),
-        Sink::Sqlite(_) => ("sqlite:", &[Sqlite]),
-        Sink::Stdout => ("stdout:", &[]),
-    };
-    for (key, place, wanted) in given {
-        if place.is_some() && !is.contains(&wanted) {
-            let wanted = match wanted {
-                Pieces => "csv:, parquet: and delta:",
-                Files | Compressed => "csv: and parquet:",
-                Csv => "csv:",
-                Delta => "delta:",
-                Sqlite => "sqlite:",
-                Topic => "kafka:",
-            };
-            return Err(fault(place, format!("`{key}` does not apply to {scheme} but to {wanted}; remove it")));
-        }
-    }
-    Ok(())
 }
 
 /// The plugins before the first `through`, and each `through` with the plugins that follow it.

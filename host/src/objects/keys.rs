@@ -64,9 +64,7 @@ impl Search<'_> {
             Some(url) => Some(url.clone()),
             None => variables(&["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"])
                 .or_else(|| of_profile("endpoint_url"))
-                .map(|url| {
-                    url.parse().map_err(|error| self.trouble(&format!("the endpoint {url:?} is no URL: {error}")))
-                })
+                .map(|url| self.endpoint(&url))
                 .transpose()?,
         };
         let region = options.region.clone().or_else(|| variables(&["AWS_REGION", "AWS_DEFAULT_REGION"]));
@@ -78,6 +76,15 @@ impl Search<'_> {
             )
         })?;
         Ok(Keys { access, secret, token, region, endpoint })
+    }
+
+    /// What is wrong is not shown: it may be a key.
+    fn endpoint(&self, url: &str) -> Result<url::Url, Trouble> {
+        let wrong =
+            |what: &str| self.trouble(&format!("AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL or endpoint_url: {what}"));
+        let url = url.parse::<url::Url>().map_err(|error| wrong(&format!("this is no URL: {error}")))?;
+        super::check_endpoint(&url).map_err(wrong)?;
+        Ok(url)
     }
 
     /// A profile that the pipeline file names comes before the environment.
@@ -252,7 +259,13 @@ mod tests {
         bench.variables.insert("AWS_ENDPOINT_URL", "http://127.0.0.1:9000".to_owned());
         let keys = bench.find().unwrap();
         assert_eq!((&*keys.region, keys.endpoint.unwrap().as_str()), (REGION, "http://127.0.0.1:9000/"));
-        bench.variables.insert("AWS_ENDPOINT_URL_S3", "nonsense".to_owned());
-        assert!(bench.find().err().unwrap().contains(r#"the endpoint "nonsense" is no URL"#));
+        for (url, what) in [
+            ("hush", "this is no URL"),
+            ("localhost:9000", "over http or https"),
+            ("http://me:hush@localhost:9000", "over http or https"),
+        ] {
+            bench.variables.insert("AWS_ENDPOINT_URL_S3", url.to_owned());
+            assert!(bench.find().err().unwrap().contains(what));
+        }
     }
 }

@@ -68,18 +68,22 @@ impl Room {
         Self { rows: 0, bytes: 0, most }
     }
 
-    /// Takes up a row of so many bytes.
-    pub fn take(&mut self, bytes: usize) -> Result<(), Failure> {
+    /// Takes up a row.
+    pub fn row(&mut self) -> Result<(), Failure> {
         self.rows += 1;
-        self.bytes += bytes;
-        let Self { rows, bytes, most } = *self;
+        let Self { rows, most, .. } = *self;
         if rows > most {
-            return Err(Failure(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                format!("there are more than {most} rows; ask for less (LIMIT), or raise `rows` of this [[query]]"),
-            ));
+            let what =
+                format!("there are more than {most} rows; ask for less (LIMIT), or raise `rows` of this [[query]]");
+            return Err(Failure(StatusCode::INTERNAL_SERVER_ERROR, what));
         }
-        if bytes > MOST_BYTES {
+        Ok(())
+    }
+
+    /// Takes up so many bytes of the row.
+    pub fn bytes(&mut self, bytes: usize) -> Result<(), Failure> {
+        self.bytes += bytes;
+        if self.bytes > MOST_BYTES {
             let what = format!("the answer has more than {MOST_BYTES} bytes; ask for fewer rows or columns");
             return Err(Failure(StatusCode::INTERNAL_SERVER_ERROR, what));
         }
@@ -127,7 +131,7 @@ impl Answer {
                 true => serde_json::from_str(answer).map_err(no_json)?,
                 false => vec![serde_json::from_str(answer).map_err(no_json)?],
             };
-            found.iter().try_for_each(|value| room.take(value.get().len()))?;
+            found.iter().try_for_each(|value| room.row().and_then(|()| room.bytes(value.get().len())))?;
             values.extend(found);
         }
         Ok(Self::Values(values))

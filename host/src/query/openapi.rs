@@ -1,4 +1,4 @@
-//! The OpenAPI document of what can be asked: https://spec.openapis.org/oas/v3.1.0
+//! The OpenAPI document of what can be asked: <https://spec.openapis.org/oas/v3.1.0>
 
 use serde_json::{Map, Value, json};
 

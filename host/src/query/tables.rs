@@ -102,23 +102,25 @@ fn ask(connection: &mut Connection, query: &Query, sql: &str, said: &Bound) -> R
     connection.progress_handler(STEPS, Some(move || Instant::now() >= end)).map_err(failed)?;
     let mut statement = prepare(connection, sql).map_err(failed)?;
     check_parameters(&statement, &query.parameters).map_err(|what| Failure(StatusCode::INTERNAL_SERVER_ERROR, what))?;
-    let columns: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
+    let columns: Vec<String> = statement.column_names().map(str::to_owned).collect();
     for (name, value) in said {
         statement.raw_bind_parameter(format!(":{name}").as_str(), value).map_err(failed)?;
     }
     let (mut found, mut room, mut rows) = (Vec::new(), Room::new(query.rows), statement.raw_query());
     while let Some(row) = rows.next().map_err(failed)? {
+        room.row()?;
         let mut cells = Vec::with_capacity(columns.len());
         for place in 0..columns.len() {
-            cells.push(match row.get_ref(place).map_err(failed)? {
+            let cell = match row.get_ref(place).map_err(failed)? {
                 ValueRef::Null => Cell::Null,
                 ValueRef::Integer(number) => Cell::Integer(number),
                 ValueRef::Real(number) => Cell::Real(number),
                 ValueRef::Text(text) => Cell::Text(String::from_utf8_lossy(text).into_owned()),
                 ValueRef::Blob(bytes) => Cell::Text(BASE64.encode(bytes)),
-            });
+            };
+            room.bytes(cell.bytes())?;
+            cells.push(cell);
         }
-        room.take(cells.iter().map(Cell::bytes).sum())?;
         found.push(cells);
     }
     Ok(Answer::Table { columns, rows: found })
@@ -134,13 +136,17 @@ fn confine(connection: &mut Connection) -> rusqlite::Result<()> {
     }
     connection.authorizer(Some(|context: AuthContext<'_>| match context.action {
         AuthAction::Select | AuthAction::Recursive => Authorization::Allow,
-        // These are PRAGMA by another name.
-        AuthAction::Read { table_name, .. } if !table_name.starts_with("pragma_") => Authorization::Allow,
+        // These are PRAGMA by another name, however it is written.
+        AuthAction::Read { table_name, .. } if !is_pragma(table_name) => Authorization::Allow,
         AuthAction::Function { function_name } if !function_name.eq_ignore_ascii_case("load_extension") => {
             Authorization::Allow
         }
         _ => Authorization::Deny,
     }))
+}
+
+fn is_pragma(table: &str) -> bool {
+    table.get(..7).is_some_and(|start| start.eq_ignore_ascii_case("pragma_"))
 }
 
 /// One statement that reads, and gives columns with a name each.

@@ -272,3 +272,15 @@ fn speed() {
     let mut checker = Checker::Json(Arc::new(validator));
     measure("JSON Schema", &mut |message| checker.check(message.as_bytes(), &mut Vec::new()).unwrap());
 }
+
+#[test]
+fn a_pattern_that_goes_back_for_ever_is_a_misfit() {
+    let schema = serde_json::json!({ "type": "string", "pattern": r"^(?:(a+)\1?)+b$" });
+    let mut checker = Checker::Json(Arc::new(validator(&schema).unwrap()));
+    let start = std::time::Instant::now();
+    for _ in 0..10 {
+        checker.check(format!("\"{}\"", "a".repeat(1_000)).as_bytes(), &mut Vec::new()).unwrap_err();
+    }
+    assert!(start.elapsed() < std::time::Duration::from_secs(10), "{:?}", start.elapsed());
+    checker.check(b"\"aab\"", &mut Vec::new()).unwrap();
+}

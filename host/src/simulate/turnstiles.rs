@@ -139,6 +139,6 @@ mod tests {
         });
         let late = late - ordered.count();
         assert!((15..80).contains(&late), "{late} of {} are late", all.len());
-        assert_eq!(messages(0.0, 0.0).iter().map(|message| time(&message)).is_sorted(), true);
+        assert!(messages(0.0, 0.0).iter().map(|message| time(&message)).is_sorted());
     }
 }

@@ -127,7 +127,10 @@ impl Column {
     fn push(&mut self, value: Option<Token>, text: &[u8]) -> Result<(), String> {
         let appended = match value {
             Some(token) => self.values.push(token, text),
-            None if self.nullable => Some(self.values.push_any()),
+            None if self.nullable => {
+                self.values.push_any();
+                Some(())
+            }
             None => None,
         };
         if appended.is_none() {

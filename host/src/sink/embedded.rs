@@ -34,7 +34,7 @@ pub struct EmbeddedSink {
 enum Target {
     Nowhere,
     Topic(String, Vec<Batch>),
-    Table(sqlite::Writer),
+    Table(Box<sqlite::Writer>),
 }
 
 impl EmbeddedSink {
@@ -63,7 +63,7 @@ impl EmbeddedSink {
         table: sqlite::Writer,
         interval: Duration,
     ) -> Self {
-        Self::into(log, group, place, Target::Table(table), interval)
+        Self::into(log, group, place, Target::Table(Box::new(table)), interval)
     }
 
     fn into(log: Embedded, group: &str, place: String, into: Target, interval: Duration) -> Self {

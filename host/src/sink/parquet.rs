@@ -1,4 +1,4 @@
-//! Parquet: the columns that the plugin declares, each in its own type (see [`Columns`]).
+//! Parquet: the columns that the plugin declares, each in its own type (see `columns.rs`).
 //!
 //! Rows are gathered into row groups of a bounded size, in memory until one is complete; a file has its footer, without
 //! which no reader takes it for Parquet, only once it is finished.

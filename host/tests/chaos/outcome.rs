@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use ::parquet::arrow::arrow_reader::ParquetRecordBatchReader;
+use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::datatypes::{DataType, Int64Type};
 use host::log::Log;
 use serde_json::Value;
 
@@ -14,7 +17,7 @@ pub type Row = BTreeMap<String, String>;
 #[derive(Clone, Default)]
 pub struct Found {
     pub rows: Vec<Row>,
-    /// The same as it is written, without the names and headers of files.
+    /// All that must be the same in a run that nothing disturbs.
     pub bytes: Vec<u8>,
 }
 
@@ -67,7 +70,7 @@ pub fn found(messages: &[Received]) -> Found {
 }
 
 /// What is in the finished files of each of so many partitions, in the order of their first offsets. None is torn.
-pub fn csv(place: &Reader, columns: &[&str], partitions: usize) -> Vec<Found> {
+pub fn files(place: &Reader, columns: &[&str], partitions: usize) -> Vec<Found> {
     let number = |part: Option<&str>| part.and_then(|part| part.parse::<i64>().ok()).expect("a number in the name");
     let mut files: Vec<(i64, i64, String, Vec<u8>)> = place
         .files()
@@ -82,27 +85,50 @@ pub fn csv(place: &Reader, columns: &[&str], partitions: usize) -> Vec<Found> {
     files.sort();
     let mut found = vec![Found::default(); partitions];
     for (partition, _, name, bytes) in files {
-        let (text, found) = (unpacked(&name, &bytes).into_inner(), &mut found[partition as usize]);
-        assert!(text.ends_with(b"\n"), "{name} is torn");
-        let mut reader = csv::Reader::from_reader(&text[..]);
-        assert_eq!(reader.headers().expect("a header"), columns, "{name}");
-        for record in reader.records() {
-            let record = record.unwrap_or_else(|error| panic!("{name} is torn: {error}"));
-            let cells = columns.iter().zip(&record);
-            let row = cells.map(|(name, cell)| ((*name).to_owned(), cell.to_owned()));
-            found.rows.push(row.collect());
+        let found = &mut found[partition as usize];
+        let records = if name.ends_with(".parquet") { parquet(&name, bytes) } else { csv(&name, &bytes) };
+        assert_eq!(records[0], columns, "{name}");
+        for record in &records[1..] {
+            let cells = columns.iter().zip(record);
+            found.rows.push(cells.map(|(name, cell)| ((*name).to_owned(), cell.clone())).collect());
+            found.bytes.extend(format!("{record:?}").bytes());
         }
-        let header = text.iter().position(|&byte| byte == b'\n').expect("a line") + 1;
-        found.bytes.extend(&text[header..]);
     }
     found
+}
+
+/// The names of the columns, and the rows.
+fn csv(name: &str, bytes: &[u8]) -> Vec<Vec<String>> {
+    let text = unpacked(name, bytes).into_inner();
+    assert!(text.ends_with(b"\n"), "{name} is torn");
+    let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(&text[..]);
+    let torn = |error| panic!("{name} is torn: {error}");
+    reader.records().map(|row| row.unwrap_or_else(torn).iter().map(str::to_owned).collect()).collect()
+}
+
+/// The same, whatever the columns hold.
+fn parquet(name: &str, bytes: Vec<u8>) -> Vec<Vec<String>> {
+    let rows = ParquetRecordBatchReader::try_new(bytes::Bytes::from(bytes), 1_000);
+    let rows = rows.unwrap_or_else(|error| panic!("{name} is torn: {error}"));
+    let schema = arrow::array::RecordBatchReader::schema(&rows);
+    let mut records = vec![schema.fields().iter().map(|field| field.name().clone()).collect()];
+    for rows in rows.map(|rows| rows.expect("rows")) {
+        let cell = |column: &ArrayRef, row| match column.data_type() {
+            DataType::Utf8 => column.as_string::<i32>().value(row).to_owned(),
+            DataType::Int64 => column.as_primitive::<Int64Type>().value(row).to_string(),
+            other => panic!("{name} has a column of {other}"),
+        };
+        records.extend((0..rows.num_rows()).map(|row| rows.columns().iter().map(|column| cell(column, row)).collect()));
+    }
+    records
 }
 
 /// Names in a place that are neither finished files nor what there is of checkpoints.
 pub fn left_over(place: &Reader) -> Vec<String> {
     let names = place.all().into_iter().map(|(name, _)| name);
     let kept = |name: &String| name.starts_with(".apogee/") && (name.ends_with(".json") || name.ends_with(".state"));
-    names.filter(|name| !kept(name) && !name.ends_with(".csv") && !name.ends_with(".csv.gz")).collect()
+    let finished = |name: &String| [".csv", ".csv.gz", ".parquet"].iter().any(|extension| name.ends_with(extension));
+    names.filter(|name| !kept(name) && !finished(name)).collect()
 }
 
 /// The row that a flat JSON object stands for.

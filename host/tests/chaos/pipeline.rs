@@ -71,7 +71,9 @@ impl Pipeline {
     fn plugin(&self) -> String {
         match self.work {
             Work::Flatten => {
-                let fields: Vec<String> = FLAT.iter().map(|name| format!("{{ from = {name:?} }}")).collect();
+                let kinds = ["integer", "integer", "text", "integer", "text"];
+                let field = |(name, kind): (&str, &str)| format!("{{ from = {name:?}, type = {kind:?} }}");
+                let fields: Vec<String> = FLAT.into_iter().zip(kinds).map(field).collect();
                 format!("file = {:?}\n[plugin.settings]\nfields = [{}]\n", plugin("flatten"), fields.join(", "))
             }
             Work::Windows => format!(

@@ -1,4 +1,4 @@
-//! To compressed files in a bucket, and kill -9 of the host and of the service (faults 1, 16 and 22).
+//! To compressed CSV files and to Parquet files in a bucket, and kill -9 of the host and of the service (faults 1, 16 and 22).
 
 use std::path::Path;
 use std::time::Duration;
@@ -12,9 +12,14 @@ use crate::s3::options_at;
 
 #[test]
 fn what_is_in_a_bucket_outlives_host_and_service() {
+    ["csv", "parquet"].into_iter().for_each(outlives);
+}
+
+fn outlives(format: &str) {
     let mut chance = Chance::of("s3-kills");
     let mut minio = Minio::scratch(Path::new(env!("CARGO_TARGET_TMPDIR"))).expect("a service");
-    let stream = Stream::on_kafka("s3-kills", &chance, Work::Flatten, 2).into_bucket(options_at(&minio.endpoint()));
+    let stream = Stream::on_kafka(&format!("s3-kills-{format}"), &chance, Work::Flatten, 2);
+    let stream = stream.into_bucket(options_at(&minio.endpoint()), format);
     let feeder = stream.load();
     let mut faults = [true].repeat(chance.scale(4, 20));
     faults.extend([false].repeat(chance.scale(1, 5)));
@@ -32,7 +37,7 @@ fn what_is_in_a_bucket_outlives_host_and_service() {
             pass(Duration::from_secs(chance.scale(1, 10)));
             minio.restart().expect("the service comes back");
         }
-        println!("the {} killed after {moment:?}", if kill_host { "host" } else { "service" });
+        println!("{format}: the {} killed after {moment:?}", if kill_host { "host" } else { "service" });
         stream.goes_on(&kill_host, &mut host);
     }
     let sent = feeder.end();

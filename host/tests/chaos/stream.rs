@@ -128,14 +128,15 @@ impl Stream {
         })
     }
 
-    /// Into compressed CSV files in a bucket of this service.
-    pub fn into_bucket(self, service: Options) -> Self {
+    /// Into files in a bucket of this service: `parquet`, or compressed `csv`.
+    pub fn into_bucket(self, service: Options, format: &str) -> Self {
         let (Some(endpoint), (access, secret)) = (&service.endpoint, s3::keys()) else { panic!("an endpoint") };
         let tables =
             format!("[s3]\nendpoint = \"{endpoint}\"\naccess_key_file = {access:?}\nsecret_key_file = {secret:?}\n");
         self.with(|stream| {
-            stream.pipeline.to = format!("csv:{}", s3::location());
-            stream.pipeline.sink = "every = \"100ms\"\ninterval = \"100ms\"\ncompression = \"gzip\"\n".to_owned();
+            let compression = if format == "csv" { "gzip" } else { "zstd" };
+            stream.pipeline.to = format!("{format}:{}", s3::location());
+            stream.pipeline.sink = format!("every = \"100ms\"\ninterval = \"100ms\"\ncompression = {compression:?}\n");
             stream.pipeline.tables = tables;
             stream.service = service;
         })
@@ -281,12 +282,12 @@ impl Stream {
         let left_over = outcome::left_over(&place);
         assert!(left_over.is_empty(), "unfinished files: {left_over:?}");
         let columns = if pipeline.work == Work::Flatten { &FLAT[..] } else { &COUNTED[..] };
-        outcome::csv(&place, columns, self.partitions as usize)
+        outcome::files(&place, columns, self.partitions as usize)
     }
 
     /// Where the files of a pipeline are; `None` where it writes to a topic.
     fn place(&self, pipeline: &Pipeline) -> Option<Reader> {
-        let location = match pipeline.to.strip_prefix("csv:")? {
+        let location = match pipeline.to.strip_prefix("csv:").or_else(|| pipeline.to.strip_prefix("parquet:"))? {
             uri if uri.starts_with("s3://") => s3::location_of(uri),
             folder => Location::Directory(self.path.join(folder)),
         };

@@ -1,25 +1,21 @@
 //! Pipeline 3: routes from a file through Kafka, checked by their schema, into a table that is asked over HTTP.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
-use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use host::simulate::flights;
 use serde_json::{Value, json};
 
-use crate::program::{Running, host, top, wait_for};
+use crate::program::top;
+use crate::query::Asked;
 
 /// Columns of a row.
 const SOURCE_AIRPORT: usize = 2;
 const EQUIPMENT: usize = 8;
 
 struct Flights {
-    directory: tempfile::TempDir,
-    process: Running,
-    address: SocketAddr,
+    asked: Asked,
     /// Where its dead letters are.
     letters: String,
 }
@@ -46,35 +42,16 @@ impl Flights {
                 ("127.0.0.1:8090\"\nbegin", "127.0.0.1:0\"\nbegin"),
             ],
         );
-        let log = directory.path().join("stderr");
-        let mut command = host(directory.path(), &["run", "flights.toml"]);
-        command.stderr(std::fs::File::create(&log).unwrap()).stdout(Stdio::null()).env_remove("APOGEE_LOG");
-        let mut process = Running::start(command);
-        let address = wait_for("the address of the queries", || {
-            let text = std::fs::read_to_string(&log).unwrap();
-            assert!(process.is_running(), "{text}");
-            text.split("queries at ").nth(1)?.lines().next()?.split("://").nth(1)?.parse().ok()
-        });
-        Self { directory, process, address, letters }
+        Self { asked: Asked::run(directory, "flights.toml"), letters }
     }
 
-    /// The rows of an answer, whose envelope must be a good one.
     fn data(&self, name: &str) -> Vec<Value> {
-        let mut stream = TcpStream::connect(self.address).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(90))).unwrap();
-        write!(stream, "GET /{name} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.address).unwrap();
-        let mut text = String::new();
-        stream.read_to_string(&mut text).unwrap();
-        let (head, body) = text.split_once("\r\n\r\n").unwrap();
-        let mut envelope: Value = serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {head}\n{body}"));
-        let data = envelope["data"].take();
-        assert_eq!(envelope, json!({"data": null, "error": false, "message": name, "statusCode": 200}));
-        data.as_array().unwrap().clone()
+        self.asked.data(&format!("/{name}"))
     }
 
     /// What an answer was saved as.
     fn saved(&self, name: &str) -> Vec<csv::StringRecord> {
-        let path = self.directory.path().join("results").join(format!("{name}.csv"));
+        let path = self.asked.path().join("results").join(format!("{name}.csv"));
         csv::Reader::from_path(path).unwrap().records().map(Result::unwrap).collect()
     }
 }
@@ -119,7 +96,7 @@ fn the_routes_of_openflights_give_exactly_the_known_counts() {
     let saved = flights.saved("top10_source_airport");
     assert!(saved.iter().map(|row| (row[0].to_owned(), row[1].parse().unwrap())).eq(expected));
     assert_eq!(crate::kafka::console_consumer(&flights.letters).len(), 898);
-    assert!(flights.process.stop("TERM").success());
+    flights.asked.end_well();
 }
 
 #[test]

@@ -39,6 +39,8 @@ fn what_does_more_than_read_does_not_start() {
         "PRAGMA query_only = OFF",
         "PRAGMA journal_mode",
         "SELECT * FROM pragma_table_info('numbers')",
+        "SELECT * FROM PRAGMA_table_info('numbers')",
+        "SELECT count(*) AS n FROM main.Pragma_database_list",
         "ATTACH DATABASE 'evil.db' AS evil",
         "DETACH DATABASE main",
         "VACUUM INTO 'evil.db'",
@@ -88,6 +90,9 @@ rows = 1000000
 path = "/wide"
 sql = "SELECT length(randomblob(2000000000)) AS n"
 [[query]]
+path = "/columns"
+sql = "SELECT zeroblob(30000000) AS a, zeroblob(30000000) AS b"
+[[query]]
 path = "/later"
 sql = "SELECT n FROM not_there_yet"
 "#
@@ -98,6 +103,7 @@ sql = "SELECT n FROM not_there_yet"
     assert_eq!(asked.data("/rows?n=1000").len(), 1_000);
     assert!(asked.get("/rows?n=1001", &[]).problem(500).starts_with("there are more than 1000 rows"));
     assert!(asked.get("/bytes", &[]).problem(500).starts_with("the answer has more than 67108864 bytes"));
+    assert!(asked.get("/columns", &[]).problem(500).starts_with("the answer has more than 67108864 bytes"));
     assert!(asked.get("/wide", &[]).problem(500).contains("string or blob too big"));
     let missing = asked.get("/later", &[]).problem(503);
     assert!(missing.contains("no such table: not_there_yet") && missing.contains("begun?"), "{missing}");

@@ -16,6 +16,8 @@ pub enum Call {
     Complete,
     /// A put on condition that there is nothing.
     Manifest,
+    /// The same, of an entry of a Delta table's log.
+    Entry,
     List,
     Delete,
     Other,
@@ -167,6 +169,7 @@ fn call(head: &str) -> Call {
         () if is("POST ", "?uploads") => Call::Create,
         () if is("PUT ", "partNumber=") => Call::Part,
         () if is("POST ", "uploadId=") => Call::Complete,
+        () if is("PUT ", "/_delta_log/") && header(head, "if-none-match").is_some() => Call::Entry,
         () if is("PUT ", "") && header(head, "if-none-match").is_some() => Call::Manifest,
         () if is("GET ", "list-type=") => Call::List,
         () if is("POST ", "?delete") => Call::Delete,

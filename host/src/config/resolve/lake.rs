@@ -65,15 +65,25 @@ fn registry(url: &url::Url) -> Result<(), &'static str> {
     }
 }
 
-pub(super) fn s3(written: written::S3) -> objects::Options {
-    objects::Options {
+pub(super) fn s3(written: written::S3) -> Result<objects::Options, Fault> {
+    if let Some(url) = &written.endpoint {
+        let address = &url.get_ref().0;
+        if !address.username().is_empty() || address.password().is_some() {
+            // Without its line, which would show the key.
+            let what =
+                "`endpoint` in [s3] has a name or a password; keys come from files, the environment or a profile";
+            return Err(fault(None, what));
+        }
+        objects::check_endpoint(address).map_err(|what| fault(Some(url.span()), what))?;
+    }
+    Ok(objects::Options {
         endpoint: written.endpoint.map(|url| url.into_inner().0),
         region: written.region.map(Spanned::into_inner),
         profile: written.profile.map(Spanned::into_inner),
         credentials: written.credentials.map(Spanned::into_inner),
         access_key_file: written.access_key_file.map(Spanned::into_inner),
         secret_key_file: written.secret_key_file.map(Spanned::into_inner),
-    }
+    })
 }
 
 pub(super) fn queries(

@@ -258,7 +258,7 @@ impl Reader {
         protocol: Option<&Protocol>,
         metadata: Option<&Metadata>,
     ) -> Result<(), TableError> {
-        if let Some(feature) = protocol.and_then(|protocol| delta::unknown_reading(protocol)) {
+        if let Some(feature) = protocol.and_then(delta::unknown_reading) {
             return Err(self.table.refused(format!(
                 "from version {version} on the table asks its readers for {feature}, which this host does not know"
             )));

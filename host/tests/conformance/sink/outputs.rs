@@ -328,7 +328,12 @@ pub fn delta() -> Delta {
 }
 
 pub fn delta_s3() -> Delta {
-    Delta { table: s3::Reader::of(s3::location()), input: embedded() }
+    table_in_bucket(s3::options())
+}
+
+/// In a bucket that is reached in this way.
+pub fn table_in_bucket(options: objects::Options) -> Delta {
+    Delta { table: s3::Reader::with(s3::location(), options), input: embedded() }
 }
 
 impl Output for Delta {
