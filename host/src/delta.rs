@@ -191,16 +191,18 @@ impl Table {
     }
 
     /// Sums up the log as of this version where its turn has come, so that it opens quickly, and removes entries that the
-    /// table no longer keeps. What is committed is so whether or not this works.
-    pub fn tidy(&self, version: u64, interval: u64) {
-        if version == 0 || !version.is_multiple_of(interval.max(1)) {
+    /// table no longer keeps, unless it says that they stay. What is committed is so whether or not this works.
+    pub fn tidy(&self, version: u64, metadata: &Metadata) {
+        if version == 0 || !version.is_multiple_of(checkpoint_interval(metadata)) {
             return;
         }
+        let stays =
+            metadata.configuration().get("delta.enableExpiredLogCleanup").is_some_and(|cleans| cleans == "false");
         let tidied = self.wait(async {
             let mut table = DeltaTable::new(self.log.clone());
             table.load_version(version).await?;
             checkpoints::create_checkpoint(&table, None).await?;
-            checkpoints::cleanup_metadata(&table, None).await
+            if stays { Ok(0) } else { checkpoints::cleanup_metadata(&table, None).await }
         });
         if let Err(error) = tidied {
             tracing::warn!("{error}; the log of the table has no checkpoint of version {version}, and is read without");
@@ -249,7 +251,7 @@ pub fn columns(schema: &arrow::datatypes::Schema) -> Result<StructType, DeltaTab
 }
 
 /// After how many versions the table wants a checkpoint.
-pub fn checkpoint_interval(metadata: &Metadata) -> u64 {
+fn checkpoint_interval(metadata: &Metadata) -> u64 {
     let asked = metadata.configuration().get("delta.checkpointInterval").and_then(|interval| interval.parse().ok());
     asked.filter(|&interval| interval > 0).unwrap_or(CHECKPOINT_INTERVAL)
 }

@@ -181,3 +181,21 @@ fn a_growing_table_is_valid_at_every_look_and_opens_quickly_after_a_thousand_com
     assert!(times > 20 && seconds < 1.0, "looked at {times} times; opens in {seconds:.3} s");
     assert_eq!(bench.numbers(), (0..1_000).collect::<Vec<_>>());
 }
+
+#[test]
+fn entries_that_expired_are_removed_unless_the_table_says_that_they_stay() {
+    for stays in [true, false] {
+        let bench = Bench::new();
+        let mut writer = bench.writer("g");
+        writer.open().unwrap();
+        let retention =
+            r#"{"delta.logRetentionDuration": "interval 0 seconds", "delta.enableExpiredLogCleanup": "STAYS"}"#;
+        bench.change("set", &[&retention.replace("STAYS", if stays { "false" } else { "true" })]);
+        for n in 0..30 {
+            writer.append(n, n + 1).unwrap();
+        }
+        let first = bench.table().join(format!("_delta_log/{:020}.json", 0));
+        assert_eq!(first.exists(), stays);
+        assert_eq!(bench.numbers(), (0..30).collect::<Vec<_>>());
+    }
+}

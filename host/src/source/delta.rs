@@ -91,7 +91,7 @@ impl DeltaSource {
         let lock = positions.reader_of(group, &source)?;
         let position = positions.position(group, &source)?;
         let look = if matches!(options.table, Location::Directory(_)) { LOOK.0 } else { LOOK.1 };
-        Ok(Self {
+        let mut opened = Self {
             reader: Reader::new(table.clone(), BATCH_MESSAGES),
             table,
             start: options.start,
@@ -105,7 +105,14 @@ impl DeltaSource {
             held: false,
             last: None,
             _lock: lock,
-        })
+        };
+        // Written down at once: what comes after this moment belongs to the group, read or not.
+        if opened.position.is_none() && opened.start == Start::Latest {
+            let end = Position { next: opened.as_group()?.number(), place: String::new() };
+            opened.positions.set_position(group, &opened.source, &end)?;
+            opened.position = Some(end);
+        }
+        Ok(opened)
     }
 
     /// Hands out at most `messages` in a batch.

@@ -56,6 +56,13 @@ fn it_begins_where_it_is_told() {
     assert_eq!(of(Start::Earliest), (0..50).collect::<Vec<_>>());
     assert_eq!(of(Start::Version(4)), (20..50).collect::<Vec<_>>());
     assert_eq!(of(Start::Latest), [0; 0]);
+    // What is added from the first beginning on, also where it ended before it had read anything.
+    let after = || numbers(source(&bench, "late", Start::Latest)).unwrap();
+    assert_eq!(after(), [0; 0]);
+    let mut writer = bench.writer("g");
+    writer.open().unwrap();
+    writer.append(50, 60).unwrap();
+    assert_eq!(after(), (50..60).collect::<Vec<_>>());
 }
 
 #[test]

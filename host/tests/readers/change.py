@@ -5,6 +5,7 @@
     compact PATH          the same rows in fewer files
     delete PATH WHERE     the rows for which that holds
     checkpoint PATH       sums up the log
+    set PATH PROPERTIES   properties of the table, as a JSON object
 """
 
 import json
@@ -24,5 +25,7 @@ elif command == "delete":
     DeltaTable(path).delete(rest[0])
 elif command == "checkpoint":
     DeltaTable(path).create_checkpoint()
+elif command == "set":
+    DeltaTable(path).alter.set_table_properties(json.loads(rest[0]))
 # The threads of the writer do not always survive an interpreter that is taken down around them.
 os._exit(0)

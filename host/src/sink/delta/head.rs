@@ -125,7 +125,7 @@ impl Head {
     /// Sums up the log where it is time to.
     pub fn tidy(&self) {
         if let Some(opened) = &self.opened {
-            self.table.tidy(self.version, delta::checkpoint_interval(opened.metadata()));
+            self.table.tidy(self.version, opened.metadata());
         }
     }
 

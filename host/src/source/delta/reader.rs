@@ -39,7 +39,7 @@ impl Offset {
         Self { version, whole: false, row: 0 }
     }
 
-    fn number(self) -> i64 {
+    pub fn number(self) -> i64 {
         i64::from(self.version) << 32 | i64::from(self.whole) << 31 | i64::from(self.row)
     }
 }

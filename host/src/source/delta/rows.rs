@@ -23,6 +23,9 @@ use crate::delta::{self, Table, TableError};
 /// About the most bytes of rows that are decoded at a time, unless one has more.
 const BLOCK: usize = 4 << 20;
 
+/// Most rows of them: what a file says of its size is little where one long text is in many rows.
+const ROWS: u64 = 1 << 12;
+
 /// The columns of a table.
 pub struct Columns {
     schema: SchemaRef,
@@ -76,7 +79,7 @@ impl Rows {
         }
         let bytes: i64 = builder.metadata().row_groups().iter().map(|group| group.total_byte_size()).sum();
         let each = (bytes.unsigned_abs() / rows).max(1);
-        let batch = (BLOCK as u64 / each).clamp(1, 1 << 16) as usize;
+        let batch = (BLOCK as u64 / each).clamp(1, ROWS) as usize;
         // No row before these is decoded.
         let stream = builder.with_batch_size(batch).with_offset(skipped as usize).build();
         let stream = stream.map_err(|error| unreadable(table, add, error))?;
