@@ -325,7 +325,7 @@ impl Stream {
         variant.name += &format!(".{name}");
         variant.letters = variant.letters.replace(".dead", &format!(".{name}.dead"));
         variant.to = match &*variant.to {
-            to if to.starts_with("csv:s3:") => format!("{to}-{name}"),
+            to if to.contains(":s3:") => format!("{to}-{name}"),
             to if to.starts_with("csv:") => format!("csv:{name}"),
             to => to.replace(".out", &format!(".{name}.out")),
         };

@@ -45,8 +45,8 @@ fn parquet_in_the_bucket_holds_each_message_once() {
         (time.as_second(), row["longitude"].as_f64().unwrap(), row["latitude"].as_f64().unwrap())
     };
     let mut found: Vec<_> = readers.parquet(&format!("s3://{place}")).iter().map(read).collect();
-    found.sort_by(|one, other| one.0.cmp(&other.0));
-    expected.sort_by(|one, other| one.0.cmp(&other.0));
+    found.sort_by_key(|one| one.0);
+    expected.sort_by_key(|one| one.0);
     assert_eq!(found, expected);
 }
 

@@ -22,7 +22,7 @@ fn it_begins_when_it_is_asked_reports_and_stays() {
         "errors": { "transform": { "count": 0, "percent": 0.0 } },
     });
     for _ in 0..2 {
-        assert_eq!(asked.data("/produce"), [report.clone()]);
+        assert_eq!(asked.data("/produce"), std::slice::from_ref(&report));
     }
     assert_eq!(asked.data("/all"), [json!({"n": NUMBERS})]);
     wait_for("the summary", || asked.log().contains("20000 messages in, 20000 out, 0 rejected").then_some(()));
