@@ -27,9 +27,11 @@ use rules::Contradiction;
 use crate::failures::Rule;
 use crate::log::Start;
 use crate::plugin::Limits;
+use crate::query::options as query;
+use crate::schema::options as schema;
 use crate::source::file::Format;
 use crate::uri::{LettersUri, Location, Simulate, SinkUri, SourceUri, TopicUri};
-use crate::{objects, query, schema, sink, source};
+use crate::{objects, sink, source};
 
 /// Open Notify's position of the ISS: the source when none is named.
 pub const DEFAULT_SOURCE: &str = "http://api.open-notify.org/iss-now.json";

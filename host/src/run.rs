@@ -5,15 +5,17 @@
 //! before it fills the topic that what comes after it reads. Only the first one knows the source's end; the others end
 //! when the one before has ended and its topic is read to the end.
 
+mod flow;
+
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Context;
 
 use crate::checkpoint::Identity;
-use crate::config::{self, Delivery, Pipeline, Until};
+use crate::config::{self, Delivery, Pipeline};
 use crate::control::handle::{Handle, Registry};
 use crate::dead_letter::DeadLetters;
 use crate::failures::Failures;
@@ -49,9 +51,7 @@ use crate::supervise::supervise;
 use crate::uri::{LettersUri, TopicUri};
 use crate::versions::Versions;
 use crate::worker::{self, Worker};
-
-/// How often a pipeline that waits to be asked looks whether it was.
-const BEGINNING: Duration = Duration::from_millis(10);
+use flow::{Ending, Flow};
 
 /// Runs one pipeline until its input ends, its time is over, or `stop` is requested.
 /// The counters are those that progress and the closing summary show; `registry` is where it can be asked and changed.
@@ -125,92 +125,6 @@ fn first_cause(results: impl Iterator<Item = std::thread::Result<anyhow::Result<
         }
     }
     first
-}
-
-/// Who may go on: each thread of a line after the one that it reads from and the ones that read from it.
-struct Flow<'a> {
-    stop: &'a Stop,
-    until: &'a Until,
-    /// From when the first one has begun.
-    ends: OnceLock<Ends<'a>>,
-    /// For each thread of the line.
-    ended: Vec<AtomicBool>,
-    /// Whether one has ended before its end.
-    failed: AtomicBool,
-}
-
-impl<'a> Flow<'a> {
-    fn new(stop: &'a Stop, until: &'a Until, threads: usize) -> Self {
-        let ended = (0..threads).map(|_| AtomicBool::new(false)).collect();
-        Self { stop, until, ends: OnceLock::new(), ended, failed: AtomicBool::new(false) }
-    }
-
-    /// Waits until the first one may begin; `false` where it was stopped before, or another one has failed.
-    fn begin(&self, may_begin: impl Fn() -> bool) -> bool {
-        let over = || self.stop.requested() || self.failed.load(Ordering::Acquire);
-        while !may_begin() && !over() {
-            std::thread::sleep(BEGINNING);
-        }
-        !over() || may_begin()
-    }
-
-    fn order(&self, place: usize) -> Order {
-        let ended = |place: &AtomicBool| place.load(Ordering::Acquire);
-        // Before the rest: what has failed, or was stopped, is known to be so when it is seen to have ended.
-        let before = place.checked_sub(1).map(|before| ended(&self.ended[before]));
-        // Nobody is left to take what this one would give; or what is there waits for the next run. What comes after
-        // one that failed has not come to its end: it is not to close its windows.
-        let waits = self.stop.requested() || self.failed.load(Ordering::Acquire);
-        if self.ended[place + 1..].iter().any(ended) || (place > 0 && waits) {
-            return Order::Stop;
-        }
-        match before {
-            None => self.ends.get_or_init(|| Ends::new(self.until, self.stop)).order(),
-            Some(true) => Order::Drain,
-            Some(false) => Order::Go,
-        }
-    }
-}
-
-/// Says at its end, whichever way that comes, that a thread has ended, and how.
-struct Ending<'a> {
-    flow: &'a Flow<'a>,
-    place: usize,
-    well: bool,
-}
-
-impl Drop for Ending<'_> {
-    fn drop(&mut self) {
-        self.flow.failed.fetch_or(!self.well, Ordering::AcqRel);
-        self.flow.ended[self.place].store(true, Ordering::Release);
-    }
-}
-
-/// When the first source of a line ends.
-struct Ends<'a> {
-    stop: &'a Stop,
-    at: Option<Instant>,
-    at_end: bool,
-}
-
-impl<'a> Ends<'a> {
-    fn new(until: &Until, stop: &'a Stop) -> Self {
-        let at = match until {
-            Until::Elapsed(duration) => Instant::now().checked_add(*duration),
-            Until::End | Until::Stopped => None,
-        };
-        Self { stop, at, at_end: *until == Until::End }
-    }
-
-    fn order(&self) -> Order {
-        if self.stop.requested() || self.at.is_some_and(|at| at <= Instant::now()) {
-            Order::Stop
-        } else if self.at_end {
-            Order::Drain
-        } else {
-            Order::Go
-        }
-    }
 }
 
 /// One pipeline of a line, with all that its workers have in common.
@@ -485,32 +399,5 @@ impl<'a> Running<'a> {
             interval: pipeline.interval,
         };
         Ok(Box::new(KafkaSink::new(self.logs.kafka(brokers)?, options).context("the sink")?))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn who_waits_to_be_asked_does_not_wait_for_what_has_failed() {
-        let stop = Stop::default();
-        let flow = Flow::new(&stop, &Until::End, 2);
-        drop(Ending { flow: &flow, place: 1, well: false });
-        assert!(!flow.begin(|| false));
-        assert!(flow.begin(|| true));
-    }
-
-    #[test]
-    fn what_follows_upon_a_failure_stops_and_does_not_come_to_its_end() {
-        let stop = Stop::default();
-        for (well, drains) in [(true, true), (false, false)] {
-            let flow = Flow::new(&stop, &Until::End, 3);
-            assert!(matches!(flow.order(1), Order::Go));
-            drop(Ending { flow: &flow, place: 0, well });
-            assert_eq!(matches!(flow.order(1), Order::Drain), drains);
-            assert_eq!(matches!(flow.order(1), Order::Stop), !drains);
-            assert_eq!(matches!(flow.order(2), Order::Stop), !drains);
-        }
     }
 }

@@ -11,6 +11,7 @@
 mod decode;
 mod encode;
 mod misfit;
+pub mod options;
 mod registry;
 mod sink;
 mod source;
@@ -29,6 +30,7 @@ use crate::sink::Sink;
 use crate::source::Source;
 use encode::Encoder;
 use misfit::Misfit;
+pub use options::{Language, Options, Registry, Wire};
 use registry::Client;
 use types::Types;
 
@@ -37,43 +39,6 @@ const LONGEST: u64 = 1 << 20;
 
 /// How often a pattern of a JSON Schema may go back in one text.
 const BACKTRACKS: usize = 100_000;
-
-/// Which schema, and how messages are on the wire.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Options {
-    pub language: Language,
-    /// The file of the schema.
-    pub path: PathBuf,
-    pub wire: Wire,
-    /// Where schemas have numbers, which stand before each message; `None` for messages that are nothing but themselves.
-    pub registry: Option<Registry>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Language {
-    Avro,
-    Json,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wire {
-    Avro,
-    Json,
-}
-
-/// A schema registry that speaks like Confluent's.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Registry {
-    pub url: url::Url,
-    /// Under which name the schema is there; by default `TOPIC-value`.
-    pub subject: Option<String>,
-}
-
-impl Registry {
-    pub fn subject(&self, topic: &str) -> String {
-        self.subject.clone().unwrap_or_else(|| format!("{topic}-value"))
-    }
-}
 
 /// Why messages cannot be checked by a schema at all.
 #[derive(Debug, thiserror::Error)]

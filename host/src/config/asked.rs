@@ -12,8 +12,10 @@ use crate::config::values::Via;
 use crate::config::{Delivery, Error, Pipeline, PluginSpec, Sink, Source, Until};
 use crate::failures::Rule;
 use crate::log::{BATCH_MESSAGES, Start};
+use crate::query::options as query;
+use crate::schema::options as schema;
 use crate::uri::{LettersUri, Through, TopicUri};
-use crate::{objects, query, schema, source};
+use crate::{objects, source};
 
 /// A pipeline as it was asked for; `None` leaves a choice to the host.
 #[derive(Debug, Clone)]

@@ -5,7 +5,7 @@ use std::path::{Path, absolute};
 use crate::config::asked::Asked;
 use crate::config::text::excerpt;
 use crate::config::{Delivery, Error, Pipeline, Sink, Source, Until};
-use crate::query::Ask;
+use crate::query::options::Ask;
 use crate::uri::{LettersUri, Location};
 
 /// Of a pipeline's name and of its group: what the host adds to name topics must fit, too.

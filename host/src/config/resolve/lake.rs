@@ -10,9 +10,9 @@ use super::{choice, json, set};
 use crate::config::error::{Fault, fault};
 use crate::config::text::excerpt;
 use crate::config::written::{self, Given, List};
-use crate::query::{Ask, Kind, Parameter, Query};
-use crate::schema::{Language, Registry, Wire};
-use crate::{objects, query, schema};
+use crate::objects;
+use crate::query::options::{self as query, Ask, Kind, Parameter, Query};
+use crate::schema::options::{self as schema, Language, Registry, Wire};
 
 /// A schema, whose file is named relative to the pipeline file at `path`.
 pub(super) fn schema(
