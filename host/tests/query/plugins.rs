@@ -1,7 +1,7 @@
 //! Questions to plugins that run.
 
 use super::Asked;
-use crate::program::{plugin, run, wait_for};
+use crate::program::{plugin, run, top, wait_for};
 
 fn pipeline(asked: &str, queries: &str) -> String {
     format!(
@@ -137,4 +137,34 @@ fn a_plugin_that_fails_when_it_is_asked_costs_nothing_but_the_answer() {
         "{} messages: {count:?}",
         count.len()
     );
+}
+
+/// `pipelines/iss-delta.toml`: gold is asked for its highest altitude while it grows.
+#[test]
+fn the_highest_altitude_is_asked_while_the_station_rises() {
+    let pipeline = std::fs::read_to_string(top().join("pipelines/iss-delta.toml")).unwrap();
+    let changes = [
+        ("../plugins", top().join("plugins").to_str().unwrap().to_owned()),
+        ("https://api.wheretheiss.at/v1/satellites/25544", "sim:iss?shape=wheretheiss&step=10s".to_owned()),
+        ("kafka://localhost:9092/iss", "kafka:///iss".to_owned()),
+        ("every = \"500ms\"", "every = \"10ms\"".to_owned()),
+        ("every = \"2s\"", "every = \"50ms\"".to_owned()),
+        ("127.0.0.1:8091", "127.0.0.1:0".to_owned()),
+    ];
+    let pipeline = changes.iter().fold(pipeline, |text, (from, to)| {
+        assert!(text.contains(from), "{from}");
+        text.replace(from, to)
+    });
+    let asked = Asked::start(tempfile::tempdir().unwrap(), &pipeline);
+    let highest = || {
+        let reply = asked.get("/highest", &[]);
+        // Before the first worker is there.
+        let rows = (reply.status == 200).then(|| reply.json())?;
+        let row = rows["data"].as_array().unwrap().first()?;
+        assert_eq!(row["key"], "25544");
+        row["altitude"].as_f64()
+    };
+    let first = wait_for("the highest altitude", highest);
+    wait_for("a higher one", || highest().filter(|highest| *highest > first));
+    asked.end_well();
 }
