@@ -62,6 +62,9 @@ pub(super) const TABLES: [&str; 8] =
 /// How long a writer waits for one of another process.
 const BUSY: Duration = Duration::from_secs(20);
 
+/// How often it looks whether the file is free.
+const LOOK: Duration = Duration::from_millis(1);
+
 /// What the readers and writers of one [`super::Embedded`] have in common.
 pub(super) struct Shared {
     path: PathBuf,
@@ -158,10 +161,17 @@ pub(super) fn bounds(c: &Connection, topic: i64, partition: i32) -> rusqlite::Re
 }
 
 fn connect(path: &Path) -> rusqlite::Result<Connection> {
-    let connection = Connection::open(path)?;
-    connection.busy_timeout(BUSY)?;
+    let mut connection = Connection::open(path)?;
+    connection.busy_handler(Some(wait_for_the_lock))?;
     connection.execute_batch("PRAGMA synchronous = FULL; PRAGMA journal_size_limit = 67108864;")?;
     Ok(connection)
+}
+
+/// Looks often: SQLite's own way waits longer each time, and a process that writes one message after the other gives the
+/// file free for moments only.
+fn wait_for_the_lock(times: i32) -> bool {
+    std::thread::sleep(LOOK);
+    u128::try_from(times).is_ok_and(|times| times < BUSY.as_millis() / LOOK.as_millis())
 }
 
 /// Checks that the file is ours, and makes the tables that are missing; the inner error is for a person.
