@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use object_store::aws::{AmazonS3, AmazonS3Builder, AwsCredential, S3ConditionalPut};
+use object_store::client::{HttpClient, HttpConnector, ReqwestConnector};
 use object_store::path::Path;
 use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
 use tokio::runtime::{Builder, Runtime};
@@ -58,6 +59,8 @@ pub struct Bucket {
     address: String,
     region: String,
     credential: Arc<AwsCredential>,
+    /// For what `store` cannot ask.
+    client: HttpClient,
 }
 
 impl Bucket {
@@ -84,7 +87,10 @@ impl Bucket {
         }
         let store = Arc::new(builder.build().map_err(|error| Trouble::new(&place, error))?);
         let credential = Arc::new(AwsCredential { key_id: access, secret_key: secret, token });
-        Ok(Self { store, prefix, name: name.to_owned(), address: format!("{service}/{name}"), region, credential })
+        let client = ReqwestConnector::default().connect(&client(&service));
+        let client = client.map_err(|error| Trouble::new(&place, error))?;
+        let (name, address) = (name.to_owned(), format!("{service}/{name}"));
+        Ok(Self { store, prefix, name, address, region, credential, client })
     }
 
     /// Whether the bucket is there and the keys are good, before anything depends on it.

@@ -3,14 +3,13 @@
 
 use axum::http::{Method, Request};
 use futures_util::TryStreamExt;
-use object_store::ClientOptions;
 use object_store::aws::AwsAuthorizer;
-use object_store::client::{HttpConnector, HttpRequestBody, ReqwestConnector};
+use object_store::client::HttpRequestBody;
 use object_store::multipart::MultipartStore;
 use object_store::path::Path;
 use serde::Deserialize;
 
-use super::{Bucket, client};
+use super::Bucket;
 
 /// What is used of an answer, by
 /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListMultipartUploads.html>.
@@ -48,8 +47,7 @@ impl Bucket {
         let request = Request::builder().method(Method::GET).uri(url.as_str()).body(HttpRequestBody::empty());
         let mut request = request.map_err(generic)?;
         AwsAuthorizer::new(&self.credential, "s3", &self.region).authorize(&mut request, None);
-        let options: ClientOptions = client(&self.address);
-        let answer = ReqwestConnector::default().connect(&options)?.execute(request).await.map_err(generic)?;
+        let answer = self.client.execute(request).await.map_err(generic)?;
         let status = answer.status();
         let mut body = Vec::new();
         let mut parts = answer.into_body().bytes_stream();

@@ -37,7 +37,7 @@ use crate::uri::Location;
 use disk::Directory;
 use folder::Folder;
 use manifest::{Manifest, Output};
-use place::{NewFile, Place, at, place};
+use place::{NewFile, Place, at, each, place};
 use segment::State;
 use sort::{Key, Sorter};
 pub use template::Template;
@@ -203,9 +203,8 @@ impl<F: Format> FileSink<F> {
         let begins = !open.contains_key(key);
         if begins && open.len() >= OPEN {
             let oldest = open.iter().min_by_key(|(_, open)| open.number).map(|(key, _)| key.clone());
-            if let Some(oldest) = oldest.and_then(|key| open.remove(&key)) {
-                sealed.push(seal(&mut self.format, folder, last, oldest)?);
-            }
+            let oldest = oldest.and_then(|key| open.remove(&key));
+            sealed.extend(seal(&mut self.format, folder, last, oldest.into_iter())?);
         }
         if begins {
             let name = || {
@@ -247,9 +246,7 @@ impl<F: Format> FileSink<F> {
         };
         let mut next = last.next(&self.owner);
         next.checkpoint = Some(part.checkpoint.clone());
-        for open in std::mem::take(open).into_values() {
-            sealed.push(seal(&mut self.format, folder, last, open)?);
-        }
+        sealed.extend(seal(&mut self.format, folder, last, std::mem::take(open).into_values())?);
         sealed.sort_by_key(|(number, _)| *number);
         next.output = std::mem::take(sealed).into_iter().map(|(_, output)| output).collect();
         if !part.changes.is_empty() {
@@ -356,18 +353,24 @@ fn names<'a, File>(open: &'a BTreeMap<Key, Open<File>>, sealed: &'a [(u64, Outpu
     open.values().map(|open| open.name.as_str()).chain(sealed)
 }
 
-/// Finishes a file, which is then to be published, or discarded.
+/// Finishes files, which are then to be published, or discarded.
 fn seal<F: Format>(
     format: &mut F,
     folder: &Folder,
     last: &Manifest,
-    open: Open<F::File>,
-) -> Result<(u64, Output), SinkError> {
-    let Open { name, number, part, file, mut content, .. } = open;
-    let shown = folder.place.shown(&folder.name(&part));
-    format.finish(file, &mut content.buffer).map_err(at(&shown))?;
-    let (content, upload) = content.finish().map_err(|error| folder.explain(last, error))?;
-    Ok((number, Output { name, part: Some(part), content, upload }))
+    files: impl Iterator<Item = Open<F::File>>,
+) -> Result<Vec<(u64, Output)>, SinkError> {
+    let end = |Open { name, number, part, file, mut content, .. }: Open<F::File>| {
+        let shown = folder.place.shown(&folder.name(&part));
+        format.finish(file, &mut content.buffer).map_err(at(&shown))?;
+        Ok((number, name, part, content))
+    };
+    let ended = files.map(end).collect::<Result<Vec<_>, SinkError>>()?;
+    let finish = |(number, name, part, content): (u64, String, String, NewFile)| {
+        let (content, upload) = content.finish()?;
+        Ok((number, Output { name, part: Some(part), content, upload }))
+    };
+    each(folder.place.at_a_time(), ended, finish).map_err(|error| folder.explain(last, error))
 }
 
 fn not_open(place: &str, partition: i32) -> SinkError {

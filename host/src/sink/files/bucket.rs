@@ -28,6 +28,9 @@ const PART: usize = 8 << 20;
 /// Parts that are under way at a time, of one file.
 const UNDER_WAY: usize = 2;
 
+/// Files that are finished or published at a time.
+const FILES: usize = 8;
+
 /// How long what is dropped is cleared away; what is left then is cleared away when its partition is opened again.
 const CLEARING: Duration = Duration::from_secs(2);
 
@@ -81,6 +84,10 @@ impl Objects {
 impl Place for Objects {
     fn shown(&self, name: &str) -> String {
         if name.is_empty() { self.0.to_string() } else { format!("{}/{name}", self.0) }
+    }
+
+    fn at_a_time(&self) -> usize {
+        FILES
     }
 
     fn create_folder(&self, _folder: &str) -> Result<(), SinkError> {

@@ -26,6 +26,10 @@ impl Place for Directory {
         self.path(name).display().to_string()
     }
 
+    fn at_a_time(&self) -> usize {
+        1
+    }
+
     fn create_folder(&self, folder: &str) -> Result<(), SinkError> {
         create_folder(&self.path(folder))
     }

@@ -25,7 +25,7 @@ use std::io::{ErrorKind, Read};
 use std::sync::Arc;
 
 use super::manifest::{Manifest, PART, number};
-use super::place::{Place, Wrong, at};
+use super::place::{Place, Wrong, at, each};
 use crate::sink::SinkError;
 
 /// Most bytes of a manifest that are read.
@@ -138,14 +138,12 @@ impl Folder {
         Ok(is_after && numbers.last() == Some(&manifest.number))
     }
 
-    /// Gives a manifest's output its final names, in order (Invariant 5), unless that was done: before a crash, or by
-    /// whoever took over.
+    /// Gives a manifest's output its final names (Invariant 5), unless that was done: before a crash, or by whoever took
+    /// over.
     fn publish(&self, manifest: &Manifest) -> Result<(), SinkError> {
-        for output in &manifest.output {
-            let part = self.name(&manifest.part(output));
-            self.place.publish(&part, output).map_err(|wrong| self.wrong(wrong))?;
-        }
-        Ok(())
+        let publish = |output| self.place.publish(&self.name(&manifest.part(output)), output);
+        let published = each(self.place.at_a_time(), manifest.output.iter().collect(), publish);
+        published.map(drop).map_err(|wrong| self.wrong(wrong))
     }
 
     /// Whether output that is not visible yet is as it was written.

@@ -6,8 +6,10 @@
 //! is durable; who lists after that sees it; a name is put new by one only; nothing is ever seen half written.
 
 use std::io::{self, Read};
+use std::panic::resume_unwind;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread::ScopedJoinHandle;
 
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
@@ -34,6 +36,9 @@ pub fn place(location: &Location, s3: &objects::Options) -> Result<Arc<dyn Place
 pub trait Place: Send + Sync {
     /// The whole of a name, for a person; that of an empty name is the place's own.
     fn shown(&self, name: &str) -> String;
+
+    /// How many files are finished or published at a time.
+    fn at_a_time(&self) -> usize;
 
     /// Creates a folder with all above it, durably, where there are folders.
     fn create_folder(&self, folder: &str) -> Result<(), SinkError>;
@@ -74,6 +79,30 @@ pub trait Place: Send + Sync {
 
     /// Removes what is known as `part`, with all that was written for it.
     fn discard(&self, part: &str) -> Result<(), SinkError>;
+}
+
+/// Does something with each of these, so many at a time. Gives the results in order, or an error.
+pub fn each<T: Send, R: Send, E: Send>(
+    at_a_time: usize,
+    items: Vec<T>,
+    work: impl Fn(T) -> Result<R, E> + Sync,
+) -> Result<Vec<R>, E> {
+    let share = items.len().div_ceil(at_a_time);
+    if at_a_time == 1 || share == 0 {
+        return items.into_iter().map(work).collect();
+    }
+    let (mut items, work) = (items.into_iter(), &work);
+    let mut shares = Vec::new();
+    while items.len() > 0 {
+        shares.push(items.by_ref().take(share).collect::<Vec<T>>());
+    }
+    let done = std::thread::scope(|scope| {
+        let work = |share: Vec<T>| move || share.into_iter().map(work).collect::<Result<Vec<R>, E>>();
+        let threads: Vec<_> = shares.into_iter().map(|share| scope.spawn(work(share))).collect();
+        let join = |thread: ScopedJoinHandle<'_, _>| thread.join().unwrap_or_else(|panic| resume_unwind(panic));
+        threads.into_iter().map(join).collect::<Result<Vec<_>, E>>()
+    });
+    Ok(done?.into_iter().flatten().collect())
 }
 
 /// What stands against making a finished file visible.
