@@ -3,6 +3,7 @@
 pub mod delta;
 pub mod file;
 pub mod http;
+mod single;
 
 use std::time::Duration;
 

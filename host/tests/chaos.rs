@@ -30,3 +30,5 @@ mod swap_kills;
 mod swaps;
 mod trap;
 mod zombie;
+
+pub use chance::pass;

@@ -31,6 +31,7 @@ mod schema;
 mod simulate;
 mod slow;
 mod sqlite;
+mod strangers;
 mod stream;
 mod swap;
 mod upgrades;

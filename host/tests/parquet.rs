@@ -15,6 +15,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::chaos::pass;
 use crate::kafka::brokers;
 use crate::program::{Running, host, plugin, run, wait_for};
 use crate::readers::Readers;
@@ -246,7 +247,7 @@ fn a_reader_sees_whole_files_alone_through_kills() {
         let mut running = Running::start(command);
         wait_for("a file", || (finished() > before.max(1) || !running.is_running()).then_some(()));
         // Any moment of the next file.
-        std::thread::sleep(Duration::from_millis(random.u64(..300)));
+        pass(Duration::from_millis(random.u64(..300)));
         if !running.is_running() {
             break;
         }

@@ -3,11 +3,9 @@
 //! Needs Java 17 and, the first time, Maven.
 
 pub(crate) mod broker;
-mod detached;
 pub(crate) mod jars;
 
 pub use broker::Broker;
-pub use detached::Detached;
 
 use std::ffi::OsStr;
 use std::process::Command;

@@ -7,6 +7,7 @@ pub mod minio;
 mod process;
 pub mod python;
 pub mod registry;
+pub mod service;
 
 use std::path::{Path, PathBuf};
 

@@ -11,11 +11,12 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::{Parser, Subcommand};
-use xtask::kafka::{self, Detached};
-use xtask::minio;
-use xtask::registry;
+use xtask::kafka::{self, Broker};
+use xtask::minio::{self, Minio};
+use xtask::registry::Registry;
+use xtask::service::{Detached, Service};
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "The project's chores")]
@@ -52,40 +53,24 @@ enum Chore {
     Kafka(Kafka),
     /// MinIO, an S3 service, on this machine
     #[command(subcommand)]
-    Minio(Minio),
-    /// A schema registry on this machine
+    Minio(Run),
+    /// Apicurio Registry, a schema registry, on this machine; it keeps what it knows in memory
     #[command(subcommand)]
-    Registry(Registry),
+    Registry(Run),
 }
 
 #[derive(Subcommand)]
-enum Minio {
-    /// Start a service that stays until it is stopped
+enum Run {
+    /// Start it; it stays until it is stopped
     Start {
-        #[arg(long, default_value_t = 9000)]
-        port: u16,
-        /// The folder of its data [default: minio/data in cargo's target folder]
+        /// 0 is a free one [default: the port by which it is known]
+        #[arg(long)]
+        port: Option<u16>,
+        /// The folder of its data and its log [default: one in cargo's target folder]
         #[arg(long)]
         dir: Option<PathBuf>,
     },
     /// Stop it; its data stay
-    Stop {
-        #[arg(long)]
-        dir: Option<PathBuf>,
-    },
-}
-
-#[derive(Subcommand)]
-enum Registry {
-    /// Start Apicurio Registry, which keeps what it knows in memory until it is stopped
-    Start {
-        #[arg(long, default_value_t = 8081)]
-        port: u16,
-        /// The folder of its log [default: registry in cargo's target folder]
-        #[arg(long)]
-        dir: Option<PathBuf>,
-    },
-    /// Stop it
     Stop {
         #[arg(long)]
         dir: Option<PathBuf>,
@@ -94,19 +79,8 @@ enum Registry {
 
 #[derive(Subcommand)]
 enum Kafka {
-    /// Start a broker that stays until it is stopped
-    Start {
-        #[arg(long, default_value_t = 9092)]
-        port: u16,
-        /// The folder of its data [default: kafka in cargo's target folder]
-        #[arg(long)]
-        dir: Option<PathBuf>,
-    },
-    /// Stop it; its data stay
-    Stop {
-        #[arg(long)]
-        dir: Option<PathBuf>,
-    },
+    #[command(flatten)]
+    Run(Run),
     /// Run a Kafka tool, for example org.apache.kafka.tools.TopicCommand --bootstrap-server 127.0.0.1:9092 --list
     Tool {
         class: String,
@@ -145,45 +119,35 @@ fn plugins(all: bool) -> Result<()> {
 
 fn kafka_command(command: Kafka) -> Result<()> {
     setup::check(&[setup::KAFKA])?;
-    let folder = |dir: Option<PathBuf>| std::path::absolute(dir.unwrap_or_else(|| xtask::target().join("kafka")));
     match command {
-        Kafka::Start { port, dir } => {
-            let Detached { address, pid } = Detached::start(&folder(dir)?, port)?;
-            println!("{address}, process {pid}");
-        }
-        Kafka::Stop { dir } => {
-            let dir = folder(dir)?;
-            let broker = Detached::find(&dir).with_context(|| format!("no broker runs in {}", dir.display()))?;
-            broker.stop(&dir)?;
-        }
-        Kafka::Tool { class, args } => std::io::stdout().write_all(&kafka::tool(&class, args)?)?,
+        Kafka::Run(command) => run::<Broker>(command),
+        Kafka::Tool { class, args } => Ok(std::io::stdout().write_all(&kafka::tool(&class, args)?)?),
+    }
+}
+
+fn minio_command(command: Run) -> Result<()> {
+    let starts = matches!(command, Run::Start { .. });
+    run::<Minio>(command)?;
+    if starts {
+        println!("bucket {}", minio::BUCKET);
+        println!("AWS_ACCESS_KEY_ID={} AWS_SECRET_ACCESS_KEY={}", minio::ACCESS_KEY, minio::SECRET_KEY);
     }
     Ok(())
 }
 
-fn minio_command(command: Minio) -> Result<()> {
-    let folder = |dir: Option<PathBuf>| std::path::absolute(dir.unwrap_or_else(|| xtask::target().join("minio/data")));
-    match command {
-        Minio::Start { port, dir } => {
-            let minio::Detached { endpoint, pid } = minio::Detached::start(&folder(dir)?, port)?;
-            println!("{endpoint}, process {pid}, bucket {}", minio::BUCKET);
-            println!("AWS_ACCESS_KEY_ID={} AWS_SECRET_ACCESS_KEY={}", minio::ACCESS_KEY, minio::SECRET_KEY);
-        }
-        Minio::Stop { dir } => {
-            let dir = folder(dir)?;
-            let service = minio::Detached::find(&dir).with_context(|| format!("no MinIO runs in {}", dir.display()))?;
-            service.stop(&dir)?;
-        }
-    }
-    Ok(())
-}
-
-fn registry_command(command: Registry) -> Result<()> {
+fn registry_command(command: Run) -> Result<()> {
     setup::check(&[setup::KAFKA])?;
-    let folder = |dir: Option<PathBuf>| std::path::absolute(dir.unwrap_or_else(|| xtask::target().join("registry")));
+    run::<Registry>(command)
+}
+
+fn run<S: Service>(command: Run) -> Result<()> {
+    let folder = |dir: Option<PathBuf>| std::path::absolute(dir.unwrap_or_else(|| xtask::target().join(S::FOLDER)));
     match command {
-        Registry::Start { port, dir } => println!("{}", registry::start(&folder(dir)?, port)?),
-        Registry::Stop { dir } => registry::stop(&folder(dir)?)?,
+        Run::Start { port, dir } => {
+            let Detached { address, pid } = Detached::start::<S>(&folder(dir)?, port.unwrap_or(S::PORT))?;
+            println!("{address}, process {pid}");
+            Ok(())
+        }
+        Run::Stop { dir } => Detached::stop::<S>(&folder(dir)?),
     }
-    Ok(())
 }

@@ -6,7 +6,6 @@
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -15,7 +14,8 @@ use anyhow::{Context, Result, bail};
 use rustix::process::Signal;
 
 use crate::command;
-use crate::process::{Owned, end, free_ports, send, spawn_owned, terminate, until};
+use crate::process::{end, free_ports, spawn_owned, until};
+use crate::service::{Process, Service, scratch};
 
 /// The keys of every service that is started here, and its one bucket.
 pub const ACCESS_KEY: &str = "apogee-tests";
@@ -23,13 +23,12 @@ pub const SECRET_KEY: &str = "not-a-secret-at-all";
 pub const BUCKET: &str = "lake";
 
 const START_WITHIN: Duration = Duration::from_secs(60);
-const STOP_WITHIN: Duration = Duration::from_secs(30);
 
 /// A running (or killed) service. The data stay in its folder.
 pub struct Minio {
     dir: PathBuf,
     port: u16,
-    running: Option<Owned>,
+    process: Process,
     /// Held as long as the folder is in use, where it was [`Minio::scratch`] that chose it.
     _lock: Option<File>,
 }
@@ -40,7 +39,7 @@ impl Minio {
         let program = program()?;
         for _ in 0..5 {
             let [port] = free_ports()?;
-            let mut minio = Self { dir: dir.to_owned(), port, running: None, _lock: None };
+            let mut minio = Self { dir: dir.to_owned(), port, process: Process::default(), _lock: None };
             if minio.launch(&program)? {
                 return Ok(minio);
             }
@@ -50,26 +49,13 @@ impl Minio {
 
     /// Starts a service in the first folder `minio-N` of `parent` that no living process uses, emptied before.
     pub fn scratch(parent: &Path) -> Result<Self> {
-        fs::create_dir_all(parent)?;
-        for n in 0..100 {
-            let lock = File::create(parent.join(format!("minio-{n}.lock")))?;
-            if lock.try_lock().is_err() {
-                continue;
-            }
-            let dir = parent.join(format!("minio-{n}"));
-            if dir.exists() {
-                fs::remove_dir_all(&dir)?;
-            }
-            let mut minio = Self::start(&dir)?;
-            minio._lock = Some(lock);
-            return Ok(minio);
-        }
-        bail!("a hundred services are running in {}", parent.display())
+        let (dir, lock) = scratch(parent, "minio")?;
+        Ok(Self { _lock: Some(lock), ..Self::start(&dir)? })
     }
 
     /// `http://127.0.0.1:PORT`; the same after [`Minio::restart`].
     pub fn endpoint(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        Self::address(self.port)
     }
 
     pub fn port(&self) -> u16 {
@@ -89,22 +75,16 @@ impl Minio {
 
     /// kill -9.
     pub fn kill(&mut self) {
-        if let Some(mut running) = self.running.take() {
-            end(&mut running.child);
-        }
+        self.process.kill();
     }
 
     /// Halts it in mid-air (SIGSTOP), connections and all, until [`Minio::resume`].
     pub fn pause(&self) -> Result<()> {
-        self.signal(Signal::STOP)
+        self.process.send(Signal::STOP)
     }
 
     pub fn resume(&self) -> Result<()> {
-        self.signal(Signal::CONT)
-    }
-
-    fn signal(&self, signal: Signal) -> Result<()> {
-        send(self.running.as_ref().context("the service is not running")?.child.id(), signal)
+        self.process.send(Signal::CONT)
     }
 
     /// Starts it again after [`Minio::kill`], on the same port and data.
@@ -120,63 +100,9 @@ impl Minio {
 
     /// Whether it got its port.
     fn launch(&mut self, program: &Path) -> Result<bool> {
-        let mut running = spawn_owned(server(program, &self.dir, self.port)?, "cannot start MinIO")?;
-        let ready = wait_ready(&self.dir, &mut running.child, self.port);
-        if !matches!(ready, Ok(true)) {
-            end(&mut running.child);
-        }
-        self.running = Some(running);
-        ready
-    }
-}
-
-impl Drop for Minio {
-    fn drop(&mut self) {
-        self.kill();
-    }
-}
-
-/// A service that outlives the process that started it, known by the files `pid` and `endpoint` in its folder.
-pub struct Detached {
-    pub endpoint: String,
-    pub pid: u32,
-}
-
-impl Detached {
-    /// Starts a service that stays when this process ends; port 0 is a free one.
-    pub fn start(dir: &Path, port: u16) -> Result<Self> {
-        if let Some(Self { endpoint, pid }) = Self::find(dir) {
-            bail!("a service runs in {} already, at {endpoint}, process {pid}", dir.display());
-        }
-        let [free] = free_ports()?;
-        let port = if port == 0 { free } else { port };
-        let mut child = server(&program()?, dir, port)?.process_group(0).spawn().context("cannot start MinIO")?;
-        if !wait_ready(dir, &mut child, port)? {
-            bail!("port {port} is taken; choose another with --port, or 0 for any");
-        }
-        let (endpoint, pid) = (format!("http://127.0.0.1:{port}"), child.id());
-        fs::write(dir.join("pid"), pid.to_string())?;
-        fs::write(dir.join("endpoint"), &endpoint)?;
-        Ok(Self { endpoint, pid })
-    }
-
-    /// The service that runs with its data in `dir`.
-    pub fn find(dir: &Path) -> Option<Self> {
-        let pid: u32 = fs::read_to_string(dir.join("pid")).ok()?.parse().ok()?;
-        let endpoint = fs::read_to_string(dir.join("endpoint")).ok()?;
-        // The number may be another program's by now.
-        let named = command::output(Command::new("ps").args(["-ww", "-o", "command=", "-p", &pid.to_string()])).ok()?;
-        let ours = String::from_utf8_lossy(&named).contains(&*data(dir).to_string_lossy());
-        ours.then_some(Self { endpoint, pid })
-    }
-
-    /// Stops it and waits for its end.
-    pub fn stop(&self, dir: &Path) -> Result<()> {
-        terminate(self.pid)?;
-        if !until(STOP_WITHIN, || Ok(Self::find(dir).is_none()))? {
-            bail!("process {} did not stop within {STOP_WITHIN:?}; see {}", self.pid, log_file(dir).display());
-        }
-        Ok(())
+        let server = server(program, &self.dir, self.port)?;
+        let running = self.process.0.insert(spawn_owned(server, "cannot start MinIO")?);
+        Self::wait_ready(&self.dir, &mut running.child, self.port)
     }
 }
 
@@ -206,15 +132,11 @@ fn data(dir: &Path) -> PathBuf {
     dir.join("data")
 }
 
-fn log_file(dir: &Path) -> PathBuf {
-    dir.join("minio.log")
-}
-
 /// The service's command, with its bucket: a folder is one.
 fn server(program: &Path, dir: &Path, port: u16) -> Result<Command> {
     let bucket = data(dir).join(BUCKET);
     fs::create_dir_all(&bucket).with_context(|| format!("cannot create {}", bucket.display()))?;
-    let log = File::options().create(true).append(true).open(log_file(dir))?;
+    let log = File::options().create(true).append(true).open(Minio::log_file(dir))?;
     let mut server = Command::new(program);
     server.args(["server", "--quiet", "--address", &format!("127.0.0.1:{port}"), "--console-address", "127.0.0.1:0"]);
     server.arg(data(dir)).env("MINIO_ROOT_USER", ACCESS_KEY).env("MINIO_ROOT_PASSWORD", SECRET_KEY);
@@ -223,24 +145,46 @@ fn server(program: &Path, dir: &Path, port: u16) -> Result<Command> {
     Ok(server)
 }
 
-/// Waits until the service answers; `false` when another program has the port.
-fn wait_ready(dir: &Path, child: &mut Child, port: u16) -> Result<bool> {
-    let mut ended = None;
-    let ready = until(START_WITHIN, || {
-        ended = child.try_wait()?;
-        Ok(ended.is_some() || answers(port))
-    })?;
-    if ready && ended.is_none() {
-        return Ok(true);
+impl Service for Minio {
+    const NAME: &str = "MinIO";
+    const FOLDER: &str = "minio/data";
+    const PORT: u16 = 9000;
+
+    fn address(port: u16) -> String {
+        format!("http://127.0.0.1:{port}")
     }
-    end(child);
-    let said = fs::read(log_file(dir))?;
-    let said = command::tail(&said);
-    if said.contains("already in use") {
-        return Ok(false);
+
+    fn command(dir: &Path, port: u16) -> Result<Command> {
+        server(&program()?, dir, port)
     }
-    let how = ended.map_or_else(|| format!("is not ready after {START_WITHIN:?}"), |status| format!("ended: {status}"));
-    bail!("MinIO {how}; the end of {}:\n{said}", log_file(dir).display())
+
+    fn wait_ready(dir: &Path, child: &mut Child, port: u16) -> Result<bool> {
+        let mut ended = None;
+        let ready = until(START_WITHIN, || {
+            ended = child.try_wait()?;
+            Ok(ended.is_some() || answers(port))
+        })?;
+        if ready && ended.is_none() {
+            return Ok(true);
+        }
+        end(child);
+        let said = fs::read(Self::log_file(dir))?;
+        let said = command::tail(&said);
+        if said.contains("already in use") {
+            return Ok(false);
+        }
+        let how =
+            ended.map_or_else(|| format!("is not ready after {START_WITHIN:?}"), |status| format!("ended: {status}"));
+        bail!("MinIO {how}; the end of {}:\n{said}", Self::log_file(dir).display())
+    }
+
+    fn log_file(dir: &Path) -> PathBuf {
+        dir.join("minio.log")
+    }
+
+    fn mark(dir: &Path) -> String {
+        data(dir).to_string_lossy().into_owned()
+    }
 }
 
 /// Whether it says that it is ready to take objects.

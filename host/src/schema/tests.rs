@@ -245,34 +245,6 @@ fn a_schema_evolves() {
     assert_eq!(error, "field n: it was written as an int, and is a string in our schema");
 }
 
-/// By hand, and optimised: `CARGO_PROFILE_DEV_OPT_LEVEL=3 cargo test -p host --lib schema::tests::speed -- --ignored
-/// --nocapture`.
-#[test]
-#[ignore = "a measurement"]
-fn speed() {
-    let types = types(ROUTE);
-    let mut encoder = Encoder::new(types.clone());
-    let messages: Vec<String> = (0..1000).map(|n| route(serde_json::json!({"airline_id": n}))).collect();
-    let validator = jsonschema::validator_for(&serde_json::json!({"type":"object","required":["id","stops"]})).unwrap();
-    let (mut avro, mut json) = (Vec::new(), Vec::new());
-    let measure = |name: &str, work: &mut dyn FnMut(&str)| {
-        let start = std::time::Instant::now();
-        (0..200).for_each(|_| messages.iter().for_each(|message| work(message)));
-        println!("{name}: {:.0} ns a message", start.elapsed().as_nanos() as f64 / 200_000.0);
-    };
-    measure("encode", &mut |message| {
-        avro.clear();
-        encoder.encode(message.as_bytes(), &mut avro).unwrap();
-    });
-    measure("decode", &mut |_| {
-        json.clear();
-        decode::decode(&types, &types, &avro, &mut json).unwrap();
-    });
-    measure("serde_json::Value", &mut |message| drop(serde_json::from_str::<serde_json::Value>(message).unwrap()));
-    let mut checker = Checker::Json(Arc::new(validator));
-    measure("JSON Schema", &mut |message| checker.check(message.as_bytes(), &mut Vec::new()).unwrap());
-}
-
 #[test]
 fn a_pattern_that_goes_back_for_ever_is_a_misfit() {
     let schema = serde_json::json!({ "type": "string", "pattern": r"^(?:(a+)\1?)+b$" });

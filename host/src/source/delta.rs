@@ -10,7 +10,6 @@
 mod reader;
 mod rows;
 
-use std::fs::File;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,7 +18,8 @@ use crate::delta::{Table, TableError};
 use crate::log::BATCH_MESSAGES;
 use crate::log::embedded::Embedded;
 use crate::objects;
-use crate::source::{Assigned, Poll, Source, SourceError};
+use crate::source::single::Single;
+use crate::source::{Poll, Source, SourceError};
 use crate::uri::Location;
 use reader::{Offset, Reader};
 
@@ -50,20 +50,9 @@ pub struct DeltaSource {
     reader: Reader,
     start: Start,
     look: Duration,
-    positions: Embedded,
-    group: String,
-    /// The table as positions are kept by.
-    source: String,
-    /// How far the group had come when this was opened.
-    position: Option<Position>,
-    assigned: bool,
-    /// Where it was started.
-    began: Option<Offset>,
-    held: bool,
+    single: Single<Offset>,
     /// The last version that is handed out.
     last: Option<u32>,
-    /// Held as long as this reader lives.
-    _lock: File,
 }
 
 /// What is read, in words that are the same as long as its offsets mean the same.
@@ -87,30 +76,15 @@ impl DeltaSource {
         group: &str,
     ) -> Result<Self, SourceError> {
         let table = Arc::new(Table::new(&options.table, s3)?);
-        let source = format!("delta:{}", id(&table)?);
-        let lock = positions.reader_of(group, &source)?;
-        let position = positions.position(group, &source)?;
+        let single = Single::open(positions, group, format!("delta:{}", id(&table)?))?;
         let look = if matches!(options.table, Location::Directory(_)) { LOOK.0 } else { LOOK.1 };
-        let mut opened = Self {
-            reader: Reader::new(table.clone(), BATCH_MESSAGES),
-            table,
-            start: options.start,
-            look,
-            positions,
-            group: group.to_owned(),
-            source,
-            position,
-            assigned: false,
-            began: None,
-            held: false,
-            last: None,
-            _lock: lock,
-        };
+        let reader = Reader::new(table.clone(), BATCH_MESSAGES);
+        let mut opened = Self { table, reader, start: options.start, look, single, last: None };
         // Written down at once: what comes after this moment belongs to the group, read or not.
-        if opened.position.is_none() && opened.start == Start::Latest {
+        if opened.single.position.is_none() && opened.start == Start::Latest {
             let end = Position { next: opened.as_group()?.number(), place: String::new() };
-            opened.positions.set_position(group, &opened.source, &end)?;
-            opened.position = Some(end);
+            opened.single.commit(&end)?;
+            opened.single.position = Some(end);
         }
         Ok(opened)
     }
@@ -123,7 +97,7 @@ impl DeltaSource {
 
     /// Where the group goes on.
     fn as_group(&self) -> Result<Offset, SourceError> {
-        if let Some(position) = &self.position {
+        if let Some(position) = &self.single.position {
             return Ok(self.offset(position.next)?);
         }
         Ok(match self.start {
@@ -148,12 +122,8 @@ impl DeltaSource {
 
 impl Source for DeltaSource {
     fn poll(&mut self, wait: Duration) -> Result<Poll, SourceError> {
-        if !std::mem::replace(&mut self.assigned, true) {
-            return Ok(Poll::Assigned(vec![Assigned { partition: 0, position: self.position.clone() }]));
-        }
-        if self.began.is_none() || self.held {
-            std::thread::sleep(wait);
-            return Ok(Poll::Idle);
+        if let Some(found) = self.single.poll(wait) {
+            return Ok(found);
         }
         let deadline = Instant::now() + wait;
         loop {
@@ -173,22 +143,22 @@ impl Source for DeltaSource {
 
     fn start(&mut self, _partition: i32, next: Option<i64>) -> Result<(), SourceError> {
         let next = next.map(|next| self.offset(next)).transpose()?;
-        let began = match (self.began, next) {
-            (Some(began), _) => began,
-            (None, Some(next)) => next,
+        let from = match (self.single.began, next) {
+            (_, Some(next)) => next,
             (None, None) => self.as_group()?,
+            (Some(began), None) => began,
         };
-        let back = self.began.replace(began).and(next);
-        self.reader.go_to(back.unwrap_or(began));
+        self.single.began.get_or_insert(from);
+        self.reader.go_to(from);
         Ok(())
     }
 
     fn commit(&mut self, _partition: i32, position: &Position) -> Result<(), SourceError> {
-        Ok(self.positions.set_position(&self.group, &self.source, position)?)
+        Ok(self.single.commit(position)?)
     }
 
     fn hold(&mut self, held: bool) {
-        self.held = held;
+        self.single.held = held;
     }
 
     fn drain(&mut self) -> Result<(), SourceError> {

@@ -17,13 +17,13 @@ mod window;
 
 pub use reader::Reader;
 
-use std::fs::File;
 use std::io::{Error, ErrorKind};
 use std::time::{Duration, Instant};
 
 use crate::checkpoint::Position;
 use crate::log::embedded::Embedded;
-use crate::source::{Assigned, Poll, Source, SourceError};
+use crate::source::single::Single;
+use crate::source::{Poll, Source, SourceError};
 
 /// How often a file is looked at for growth.
 const LOOK: Duration = Duration::from_millis(50);
@@ -51,21 +51,10 @@ pub enum Format {
 pub struct FileSource {
     reader: Reader,
     follow: bool,
-    positions: Embedded,
-    group: String,
-    /// The file as positions are kept by.
-    source: String,
-    /// How far the group had come when this was opened.
-    position: Option<Position>,
-    assigned: bool,
-    /// Where it was started.
-    began: Option<u64>,
-    held: bool,
+    single: Single<u64>,
     draining: bool,
     /// The file that was read is no longer there, and with it what its positions mean.
     gone: bool,
-    /// Held as long as this reader lives.
-    _lock: File,
 }
 
 /// The position of a group whose file was replaced; no commit leaves it at 0.
@@ -78,22 +67,8 @@ impl FileSource {
         let source = format!("file:{}", path.display());
         let follow = options.follow;
         let reader = Reader::open(options, 0)?;
-        let lock = positions.reader_of(group, &source)?;
-        let position = positions.position(group, &source)?;
-        Ok(Self {
-            reader,
-            follow,
-            positions,
-            group: group.to_owned(),
-            source,
-            position,
-            assigned: false,
-            began: None,
-            held: false,
-            draining: false,
-            gone: false,
-            _lock: lock,
-        })
+        let single = Single::open(positions, group, source)?;
+        Ok(Self { reader, follow, single, draining: false, gone: false })
     }
 
     /// Hands out at most `messages` in a batch, rejected records included.
@@ -105,14 +80,14 @@ impl FileSource {
     /// Where what has had its effect ends, by the sink's own checkpoint.
     fn behind(&self, next: i64) -> Result<u64, SourceError> {
         let length = self.reader.length()?;
-        let replaced = next > 0 && self.position.as_ref().is_some_and(|position| position.next == REPLACED);
+        let replaced = next > 0 && self.single.position.as_ref().is_some_and(|position| position.next == REPLACED);
         let another = if replaced {
             "it was cut, removed or replaced while it was followed".to_owned()
         } else if length < offset(next) {
             format!("it has {length} bytes, and was read up to {next} before")
         } else {
             if !self.follow && length == offset(next) {
-                tracing::info!("{} was read to its end before; another `group` reads it again", self.source);
+                tracing::info!("{} was read to its end before; another `group` reads it again", self.single.source);
             }
             return Ok(offset(next));
         };
@@ -122,10 +97,10 @@ impl FileSource {
 
     /// Where the group goes on.
     fn as_group(&mut self) -> Result<u64, SourceError> {
-        let position = offset(self.position.as_ref().map_or(0, |position| position.next));
+        let position = offset(self.single.position.as_ref().map_or(0, |position| position.next));
         let length = self.reader.length()?;
         if length < position {
-            let source = &self.source;
+            let source = &self.single.source;
             tracing::warn!(
                 "{source} has {length} bytes, and was read up to {position} before; it is read from its start"
             );
@@ -144,12 +119,8 @@ fn offset(position: i64) -> u64 {
 
 impl Source for FileSource {
     fn poll(&mut self, wait: Duration) -> Result<Poll, SourceError> {
-        if !std::mem::replace(&mut self.assigned, true) {
-            return Ok(Poll::Assigned(vec![Assigned { partition: 0, position: self.position.clone() }]));
-        }
-        if self.began.is_none() || self.held {
-            std::thread::sleep(wait);
-            return Ok(Poll::Idle);
+        if let Some(found) = self.single.poll(wait) {
+            return Ok(found);
         }
         let deadline = Instant::now() + wait;
         loop {
@@ -162,7 +133,7 @@ impl Source for FileSource {
             if let Err(error) = self.reader.check_same_file() {
                 self.gone = true;
                 let position = Position { next: REPLACED, place: String::new() };
-                self.positions.set_position(&self.group, &self.source, &position)?;
+                self.single.commit(&position)?;
                 return Err(error);
             }
             let left = deadline.saturating_duration_since(Instant::now());
@@ -174,24 +145,25 @@ impl Source for FileSource {
     }
 
     fn start(&mut self, _partition: i32, next: Option<i64>) -> Result<(), SourceError> {
-        let began = match (self.began, next) {
-            (Some(began), _) => began,
+        let from = match (self.single.began, next) {
             (None, Some(next)) => self.behind(next)?,
             (None, None) => self.as_group()?,
+            (Some(_), Some(back)) => offset(back),
+            (Some(began), None) => began,
         };
-        let back = self.began.replace(began).and(next);
-        self.reader.go_to(back.map_or(began, offset))
+        self.single.began.get_or_insert(from);
+        self.reader.go_to(from)
     }
 
     fn commit(&mut self, _partition: i32, position: &Position) -> Result<(), SourceError> {
         if !self.gone {
-            self.positions.set_position(&self.group, &self.source, position)?;
+            self.single.commit(position)?;
         }
         Ok(())
     }
 
     fn hold(&mut self, held: bool) {
-        self.held = held;
+        self.single.held = held;
     }
 
     /// What is in the file now is still handed out.

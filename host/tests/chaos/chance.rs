@@ -48,7 +48,8 @@ impl Chance {
     }
 }
 
-/// Lets time pass while a fault lasts.
+/// Lets time pass where that is the fault: how long it lasts, or that it comes at any moment. All else in the tests waits
+/// for a condition.
 pub fn pass(time: Duration) {
     std::thread::sleep(time);
 }

@@ -9,6 +9,8 @@ use flate2::write::GzEncoder;
 use host::source::http::{Key, Options, probe};
 use host::source::{Poll, Source};
 
+use crate::chaos::pass;
+
 use super::{GOOD, Server, goes_on_after, good, next, options, reply, source, values, wait_for_close};
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
@@ -22,7 +24,7 @@ fn a_byte_a_second_ends_at_the_deadline() {
     goes_on_after("poll timeout", |stream| {
         let mut byte = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n".to_vec();
         while stream.write_all(&byte).is_ok() {
-            std::thread::sleep(Duration::from_secs(1));
+            pass(Duration::from_secs(1));
             byte = b" ".to_vec();
         }
     });

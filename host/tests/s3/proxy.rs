@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::chaos::pass;
+
 /// Requests that make a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Call {
@@ -155,7 +157,7 @@ fn serve(mut client: TcpStream, shared: &Shared) -> std::io::Result<()> {
     service.read_to_end(&mut answer)?;
     match fault {
         Some(Fault::AnswerLost(_)) => return Ok(()),
-        Some(Fault::Slow(_)) => std::thread::sleep(Duration::from_secs(1)),
+        Some(Fault::Slow(_)) => pass(Duration::from_secs(1)),
         _ => {}
     }
     client.write_all(&answer)?;

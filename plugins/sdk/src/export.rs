@@ -1,5 +1,45 @@
 //! The macros that make a component, one for each set of capabilities.
 
+/// What every component is built around: the plugin, from when it is opened on, and the interface `transform`. `process`
+/// is what a batch goes through.
+#[doc(hidden)]
+#[rustfmt::skip]
+#[macro_export]
+macro_rules! component {
+    ($plugin:ty, $transform:path, $process:expr) => {
+        use $crate::wire;
+        use $transform as transform;
+
+        ::std::thread_local! {
+            static PLUGIN: ::std::cell::RefCell<Option<$plugin>> =
+                const { ::std::cell::RefCell::new(None) };
+        }
+
+        fn with<R>(call: impl FnOnce(&mut $plugin) -> R) -> R {
+            PLUGIN.with_borrow_mut(|it| call(it.as_mut().expect("the host calls `open` first")))
+        }
+
+        struct Component;
+
+        impl transform::Guest for Component {
+            fn describe() -> transform::Description {
+                $crate::describe::<$plugin>().into()
+            }
+
+            fn open(settings: String) -> Result<transform::Opened, String> {
+                let plugin: $plugin = $crate::open(&settings)?;
+                let opened = $crate::opened(&plugin);
+                PLUGIN.set(Some(plugin));
+                Ok(opened.into())
+            }
+
+            fn process(batch: wire::Batch) -> wire::Output {
+                with(|plugin| $process(plugin, batch))
+            }
+        }
+    };
+}
+
 /// Makes a component of a [`Transform`](crate::Transform). Does nothing in a native build.
 // rustfmt moves the last line of it to the left, each time it is run.
 #[rustfmt::skip]
@@ -8,33 +48,7 @@ macro_rules! export {
     ($plugin:ty) => {
         #[cfg(target_family = "wasm")]
         const _: () = {
-            use $crate::bindings::exports::apogee::plugin::transform::Guest;
-            use $crate::wire;
-
-            ::std::thread_local! {
-                static PLUGIN: ::std::cell::RefCell<Option<$plugin>> =
-                    const { ::std::cell::RefCell::new(None) };
-            }
-
-            struct Component;
-
-            impl Guest for Component {
-                fn describe() -> wire::Description {
-                    $crate::describe::<$plugin>()
-                }
-
-                fn open(settings: String) -> Result<wire::Opened, String> {
-                    let plugin: $plugin = $crate::open(&settings)?;
-                    let opened = $crate::opened(&plugin);
-                    PLUGIN.set(Some(plugin));
-                    Ok(opened)
-                }
-
-                fn process(batch: wire::Batch) -> wire::Output {
-                    let opened = "the host calls `open` before `process`";
-                    PLUGIN.with_borrow_mut(|it| $crate::process(it.as_mut().expect(opened), batch))
-                }
-            }
+            $crate::component!($plugin, $crate::bindings::exports::apogee::plugin::transform, $crate::process);
 
             $crate::bindings::export!(Component with_types_in $crate::bindings);
         };
@@ -51,36 +65,13 @@ macro_rules! export_stateful {
     ($plugin:ty, { $($more:item)* }) => {
         #[cfg(target_family = "wasm")]
         const _: () = {
-            use $crate::bindings::stateful::exports::apogee::plugin::{state, timer, transform};
-            use $crate::wire;
+            use $crate::bindings::stateful::exports::apogee::plugin::{state, timer};
 
-            ::std::thread_local! {
-                static PLUGIN: ::std::cell::RefCell<Option<$plugin>> =
-                    const { ::std::cell::RefCell::new(None) };
-            }
-
-            fn with<R>(call: impl FnOnce(&mut $plugin) -> R) -> R {
-                PLUGIN.with_borrow_mut(|it| call(it.as_mut().expect("the host calls `open` first")))
-            }
-
-            struct Component;
-
-            impl transform::Guest for Component {
-                fn describe() -> transform::Description {
-                    $crate::describe::<$plugin>().into()
-                }
-
-                fn open(settings: String) -> Result<transform::Opened, String> {
-                    let plugin: $plugin = $crate::open(&settings)?;
-                    let opened = $crate::opened(&plugin);
-                    PLUGIN.set(Some(plugin));
-                    Ok(opened.into())
-                }
-
-                fn process(batch: wire::Batch) -> wire::Output {
-                    with(|plugin| $crate::process(plugin, batch))
-                }
-            }
+            $crate::component!(
+                $plugin,
+                $crate::bindings::stateful::exports::apogee::plugin::transform,
+                $crate::process
+            );
 
             impl timer::Guest for Component {
                 fn advance(watermark: i64) -> wire::Output {
@@ -129,38 +120,21 @@ macro_rules! export_positioned {
     ($plugin:ty) => {
         #[cfg(target_family = "wasm")]
         const _: () = {
-            use $crate::bindings::positioned::exports::apogee::plugin::{position, transform};
-            use $crate::wire;
+            use $crate::bindings::positioned::exports::apogee::plugin::position;
 
             ::std::thread_local! {
-                static PLUGIN: ::std::cell::RefCell<Option<$plugin>> =
-                    const { ::std::cell::RefCell::new(None) };
                 static PLACE: ::std::cell::Cell<(u32, Vec<i64>)> =
                     const { ::std::cell::Cell::new((0, Vec::new())) };
             }
 
-            struct Component;
-
-            impl transform::Guest for Component {
-                fn describe() -> transform::Description {
-                    $crate::describe::<$plugin>().into()
-                }
-
-                fn open(settings: String) -> Result<transform::Opened, String> {
-                    let plugin: $plugin = $crate::open(&settings)?;
-                    let opened = $crate::opened(&plugin);
-                    PLUGIN.set(Some(plugin));
-                    Ok(opened.into())
-                }
-
-                fn process(batch: wire::Batch) -> wire::Output {
+            $crate::component!(
+                $plugin,
+                $crate::bindings::positioned::exports::apogee::plugin::transform,
+                |plugin, batch| {
                     let (partition, offsets) = PLACE.take();
-                    let opened = "the host calls `open` before `process`";
-                    PLUGIN.with_borrow_mut(|it| {
-                        $crate::process_at(it.as_mut().expect(opened), partition, &offsets, batch)
-                    })
+                    $crate::process_at(plugin, partition, &offsets, batch)
                 }
-            }
+            );
 
             impl position::Guest for Component {
                 fn locate(partition: u32, offsets: Vec<i64>) {

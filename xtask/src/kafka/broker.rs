@@ -13,7 +13,8 @@ use rustix::process::Signal;
 
 use super::java;
 use crate::command;
-use crate::process::{Owned, end, free_ports, send, spawn_owned, terminate, until};
+use crate::process::{end, free_ports, spawn_owned, until};
+use crate::service::{Process, Service, scratch};
 
 /// Sixteen bytes in base64, as Kafka writes a cluster's id; the data of one broker never meets another's.
 const CLUSTER: &str = "YXBvZ2VlLXRlc3QtYnJrcg";
@@ -26,28 +27,27 @@ const SOON: Duration = Duration::from_millis(500);
 const LATER: Duration = Duration::from_secs(10);
 pub(crate) const JAVA: &str = "cannot start java; it is in the package openjdk-17-jre-headless";
 const START_WITHIN: Duration = Duration::from_secs(90);
-pub(crate) const STOP_WITHIN: Duration = Duration::from_secs(30);
 
 /// A running (or stopped, or killed) broker. The data stay in its folder.
 pub struct Broker {
     dir: PathBuf,
     ports: Ports,
-    running: Option<Owned>,
+    process: Process,
     /// Held as long as the folder is in use, where it was [`Broker::scratch`] that chose it.
     _lock: Option<File>,
 }
 
 /// Where a broker listens.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Ports {
-    pub(super) client: u16,
-    pub(super) controller: u16,
-    pub(super) proxied: Option<Proxied>,
+struct Ports {
+    client: u16,
+    controller: u16,
+    proxied: Option<Proxied>,
 }
 
 /// A port that clients reach through a proxy: whoever connects to it is told that the broker is at the proxy's.
 #[derive(Clone, Copy)]
-pub(super) struct Proxied {
+struct Proxied {
     port: u16,
     proxy: u16,
 }
@@ -59,12 +59,13 @@ impl Broker {
     }
 
     fn start_with(dir: &Path, proxy: Option<u16>) -> Result<Self> {
-        let mut broker = Self { dir: dir.to_owned(), ports: Ports::default(), running: None, _lock: None };
+        let mut broker =
+            Self { dir: dir.to_owned(), ports: Ports::default(), process: Process::default(), _lock: None };
         for _ in 0..5 {
             let [client, controller, port] = free_ports()?;
             broker.ports = Ports { client, controller, proxied: proxy.map(|proxy| Proxied { port, proxy }) };
             format(dir, broker.ports)?;
-            broker.running = Some(spawn_owned(launch(dir)?, JAVA)?);
+            broker.process = Process(Some(spawn_owned(launch(dir)?, JAVA)?));
             if broker.ready()? {
                 return Ok(broker);
             }
@@ -84,21 +85,8 @@ impl Broker {
     }
 
     fn scratch_with(parent: &Path, proxy: Option<u16>) -> Result<Self> {
-        fs::create_dir_all(parent)?;
-        for n in 0..100 {
-            let lock = File::create(parent.join(format!("kafka-{n}.lock")))?;
-            if lock.try_lock().is_err() {
-                continue;
-            }
-            let dir = parent.join(format!("kafka-{n}"));
-            if dir.exists() {
-                fs::remove_dir_all(&dir)?;
-            }
-            let mut broker = Self::start_with(&dir, proxy)?;
-            broker._lock = Some(lock);
-            return Ok(broker);
-        }
-        bail!("a hundred brokers are running in {}", parent.display())
+        let (dir, lock) = scratch(parent, "kafka")?;
+        Ok(Self { _lock: Some(lock), ..Self::start_with(&dir, proxy)? })
     }
 
     /// `127.0.0.1:PORT`; the same after [`Broker::restart`].
@@ -113,41 +101,26 @@ impl Broker {
 
     /// The broker's process; none while it is stopped.
     pub fn pid(&self) -> Option<u32> {
-        self.running.as_ref().map(|running| running.child.id())
+        self.process.pid()
     }
 
     /// Stops it as its operator would (SIGTERM), and waits for its end.
     pub fn stop(&mut self) -> Result<()> {
-        let Some(mut running) = self.running.take() else {
-            return Ok(());
-        };
-        terminate(running.child.id())?;
-        let ended = until(STOP_WITHIN, || Ok(running.child.try_wait()?.is_some()))?;
-        if !ended {
-            end(&mut running.child);
-            bail!("the Kafka broker in {} did not stop within {STOP_WITHIN:?} and was killed", self.dir.display());
-        }
-        Ok(())
+        self.process.stop().with_context(|| format!("the Kafka broker in {}", self.dir.display()))
     }
 
     /// kill -9.
     pub fn kill(&mut self) {
-        if let Some(mut running) = self.running.take() {
-            end(&mut running.child);
-        }
+        self.process.kill();
     }
 
     /// Halts it in mid-air (SIGSTOP), connections and all, until [`Broker::resume`].
     pub fn pause(&self) -> Result<()> {
-        self.signal(Signal::STOP)
+        self.process.send(Signal::STOP)
     }
 
     pub fn resume(&self) -> Result<()> {
-        self.signal(Signal::CONT)
-    }
-
-    fn signal(&self, signal: Signal) -> Result<()> {
-        send(self.pid().context("the broker is not running")?, signal)
+        self.process.send(Signal::CONT)
     }
 
     /// Starts it again after [`Broker::stop`] or [`Broker::kill`], on the same port and data.
@@ -156,7 +129,7 @@ impl Broker {
         fs::write(settings_file(&self.dir), settings(&self.dir, self.ports, LATER))?;
         let deadline = Instant::now() + START_WITHIN;
         while Instant::now() < deadline {
-            self.running = Some(spawn_owned(launch(&self.dir)?, JAVA)?);
+            self.process = Process(Some(spawn_owned(launch(&self.dir)?, JAVA)?));
             // A connection elsewhere may have the port for a moment.
             if self.ready()? {
                 return Ok(());
@@ -167,8 +140,8 @@ impl Broker {
 
     /// Whether it got its port; an error when it ended for another reason or took too long.
     fn ready(&mut self) -> Result<bool> {
-        let Some(running) = &mut self.running else { bail!("the broker is not running") };
-        let ready = wait_ready(&self.dir, &mut running.child, self.ports.client);
+        let Some(running) = &mut self.process.0 else { bail!("the broker is not running") };
+        let ready = Self::wait_ready(&self.dir, &mut running.child, self.ports.client);
         if !matches!(ready, Ok(true)) {
             self.kill();
         }
@@ -176,22 +149,12 @@ impl Broker {
     }
 }
 
-impl Drop for Broker {
-    fn drop(&mut self) {
-        self.kill();
-    }
-}
-
-pub(super) fn settings_file(dir: &Path) -> PathBuf {
+fn settings_file(dir: &Path) -> PathBuf {
     dir.join("server.properties")
 }
 
-pub(super) fn log_file(dir: &Path) -> PathBuf {
-    dir.join("broker.log")
-}
-
 /// Writes the settings and, in a new folder, Kafka's empty data.
-pub(super) fn format(dir: &Path, ports: Ports) -> Result<()> {
+fn format(dir: &Path, ports: Ports) -> Result<()> {
     fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
     fs::write(settings_file(dir), settings(dir, ports, SOON))?;
     if !dir.join("data/meta.properties").exists() {
@@ -239,34 +202,62 @@ share.coordinator.state.topic.min.isr=1
 }
 
 /// The broker's command. It writes `broker.log`; what the one before it wrote is kept in `broker.previous.log`.
-pub(super) fn launch(dir: &Path) -> Result<Command> {
-    if log_file(dir).exists() {
-        fs::rename(log_file(dir), dir.join("broker.previous.log"))?;
+fn launch(dir: &Path) -> Result<Command> {
+    if Broker::log_file(dir).exists() {
+        fs::rename(Broker::log_file(dir), dir.join("broker.previous.log"))?;
     }
-    let log = File::create(log_file(dir))?;
+    let log = File::create(Broker::log_file(dir))?;
     let mut java = java()?;
     java.arg("kafka.Kafka").arg(settings_file(dir));
     java.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
     Ok(java)
 }
 
-/// Waits until the broker answers; `false` when another program has the port.
-pub(super) fn wait_ready(dir: &Path, java: &mut Child, port: u16) -> Result<bool> {
-    let mut said = String::new();
-    let mut ended = None;
-    until(START_WITHIN, || {
-        ended = java.try_wait()?;
-        said = String::from_utf8_lossy(&fs::read(log_file(dir))?).into_owned();
-        let started = said.contains(READY) && TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok();
-        Ok(started || ended.is_some())
-    })?;
-    if ended.is_none() && said.contains(READY) {
-        return Ok(true);
+impl Service for Broker {
+    const NAME: &str = "Kafka broker";
+    const FOLDER: &str = "kafka";
+    const PORT: u16 = 9092;
+
+    fn address(port: u16) -> String {
+        format!("127.0.0.1:{port}")
     }
-    end(java);
-    if said.contains(TAKEN) {
-        return Ok(false);
+
+    fn command(dir: &Path, port: u16) -> Result<Command> {
+        let [controller] = free_ports()?;
+        format(dir, Ports { client: port, controller, proxied: None })?;
+        launch(dir)
     }
-    let how = ended.map_or_else(|| format!("is not ready after {START_WITHIN:?}"), |status| format!("ended: {status}"));
-    bail!("the Kafka broker {how}; the end of {}:\n{}", log_file(dir).display(), command::tail(said.as_bytes()))
+
+    fn wait_ready(dir: &Path, java: &mut Child, port: u16) -> Result<bool> {
+        let mut said = String::new();
+        let mut ended = None;
+        until(START_WITHIN, || {
+            ended = java.try_wait()?;
+            said = String::from_utf8_lossy(&fs::read(Self::log_file(dir))?).into_owned();
+            let started = said.contains(READY) && TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok();
+            Ok(started || ended.is_some())
+        })?;
+        if ended.is_none() && said.contains(READY) {
+            return Ok(true);
+        }
+        end(java);
+        if said.contains(TAKEN) {
+            return Ok(false);
+        }
+        let how =
+            ended.map_or_else(|| format!("is not ready after {START_WITHIN:?}"), |status| format!("ended: {status}"));
+        bail!(
+            "the Kafka broker {how}; the end of {}:\n{}",
+            Self::log_file(dir).display(),
+            command::tail(said.as_bytes())
+        )
+    }
+
+    fn log_file(dir: &Path) -> PathBuf {
+        dir.join("broker.log")
+    }
+
+    fn mark(dir: &Path) -> String {
+        settings_file(dir).to_string_lossy().into_owned()
+    }
 }

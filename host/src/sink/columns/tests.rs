@@ -1,3 +1,5 @@
+//! JSON of each kind into columns of each kind, and what does not fit.
+
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{Float64Type, Int64Type, TimestampMicrosecondType};
 use serde_json::{Value, json};

@@ -1,5 +1,7 @@
 //! What the sandbox costs: the crossing alone, `flatten` and `window-counts` in the sandbox beside the same code native,
-//! and state: taking what changed and giving it back. Run by `cargo xtask bench`; never a test, because these machines are noisy.
+//! state: taking what changed and giving it back; and what a schema costs. Run by `cargo xtask bench`; never a test, because these machines are noisy.
+
+mod schemas;
 
 use std::hint::black_box;
 use std::path::Path;
@@ -26,6 +28,7 @@ fn main() {
     flatten(&engine);
     windows(&engine);
     state(&engine);
+    schemas::measure();
 }
 
 fn crossing(engine: &Engine) {
