@@ -24,10 +24,13 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::uri::Location;
 use keys::Keys;
-pub use trouble::Trouble;
+pub use trouble::{Trouble, code};
 
 /// How long a request may take, from its beginning to the end of its answer.
 const ANSWER: Duration = Duration::from_secs(15);
+
+/// How long the service may take to copy an object.
+const COPY: Duration = Duration::from_secs(120);
 
 /// How long a request is tried again that is not answered, or with an error of the service.
 const RETRY: Duration = Duration::from_secs(20);
@@ -52,6 +55,8 @@ pub struct Options {
 #[derive(Clone)]
 pub struct Bucket {
     pub store: Arc<AmazonS3>,
+    /// The same, for copies of large objects, which the service answers when they are made.
+    pub copier: Arc<AmazonS3>,
     /// Where all that is meant is below; empty for the whole bucket.
     pub prefix: Path,
     name: String,
@@ -72,7 +77,7 @@ impl Bucket {
         let service = endpoint.as_ref().map(|url| url.as_str().trim_end_matches('/').to_owned());
         let service = service.unwrap_or_else(|| format!("https://s3.{region}.amazonaws.com"));
         let backoff = BackoffConfig { max_backoff: Duration::from_secs(5), ..BackoffConfig::default() };
-        let mut builder = AmazonS3Builder::new()
+        let builder = AmazonS3Builder::new()
             .with_bucket_name(name)
             .with_region(&region)
             .with_access_key_id(&access)
@@ -80,17 +85,21 @@ impl Bucket {
             .with_endpoint(&service)
             .with_virtual_hosted_style_request(false)
             .with_conditional_put(S3ConditionalPut::ETagMatch)
-            .with_client_options(client(&service))
             .with_retry(RetryConfig { backoff, max_retries: 20, retry_timeout: RETRY });
-        if let Some(token) = &token {
-            builder = builder.with_token(token);
-        }
-        let store = Arc::new(builder.build().map_err(|error| Trouble::new(&place, error))?);
+        let builder = match &token {
+            Some(token) => builder.with_token(token),
+            None => builder,
+        };
+        let build = |options: ClientOptions| {
+            let store = builder.clone().with_client_options(options).build();
+            store.map(Arc::new).map_err(|error| Trouble::new(&place, error))
+        };
+        let options = client(&service);
+        let (store, copier) = (build(options.clone())?, build(options.clone().with_timeout(COPY))?);
+        let client = ReqwestConnector::default().connect(&options).map_err(|error| Trouble::new(&place, error))?;
         let credential = Arc::new(AwsCredential { key_id: access, secret_key: secret, token });
-        let client = ReqwestConnector::default().connect(&client(&service));
-        let client = client.map_err(|error| Trouble::new(&place, error))?;
         let (name, address) = (name.to_owned(), format!("{service}/{name}"));
-        Ok(Self { store, prefix, name, address, region, credential, client })
+        Ok(Self { store, prefix, name, address, region, credential, client, copier })
     }
 
     /// Whether the bucket is there and the keys are good, before anything depends on it.

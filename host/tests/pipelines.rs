@@ -2,7 +2,7 @@
 //! back by readers that are not ours.
 
 mod flights;
-mod iss_s3;
+pub mod iss_s3;
 mod turnstiles;
 
 use std::path::{Path, PathBuf};
@@ -27,10 +27,9 @@ fn write(directory: &Path, name: &str, changes: &[(&str, &str)]) -> PathBuf {
     path
 }
 
-/// `[s3]` of the shared service, instead of what a pipeline file has.
-fn s3() -> String {
+/// `[s3]` of a service of ours, instead of what a pipeline file has.
+fn s3(endpoint: &str) -> String {
     let (access, secret) = crate::s3::keys();
-    let endpoint = crate::s3::endpoint();
     format!("endpoint = {endpoint:?}\naccess_key_file = {access:?}\nsecret_key_file = {secret:?}")
 }
 

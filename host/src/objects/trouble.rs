@@ -23,7 +23,7 @@ impl Trouble {
     pub fn new(place: &str, error: object_store::Error) -> Self {
         // The client's own words hold the answer's body, which may name the access key.
         let text = chain(&error);
-        let (code, status) = (code(&text), status(&text));
+        let (code, status) = (code_in(&text), status(&text));
         let what = match code {
             Some("NoSuchBucket") => "the bucket is not there; create it, or name another one".to_owned(),
             Some("InvalidAccessKeyId") => "the service does not know the access key; give it another one, as \
@@ -46,6 +46,7 @@ impl Trouble {
                 format!("the keys give no right to this{}; give them the right, or use others", said(code))
             }
             Some("NoSuchUpload") => "the upload was ended by somebody else".to_owned(),
+            Some("InvalidPart") => "the service has lost a part of the upload".to_owned(),
             _ if matches!(status, Some(400..500)) && status != Some(404) => {
                 format!("the service refuses with status {}{}", status.unwrap_or_default(), said(code))
             }
@@ -58,8 +59,8 @@ impl Trouble {
             ),
         };
         // What is gone, and what somebody else was quicker with, is found again as it is by who begins anew.
-        let again =
-            matches!(code, Some("NoSuchUpload")) || matches!(status, None | Some(404 | 408 | 409 | 412 | 429 | 500..));
+        let again = matches!(code, Some("NoSuchUpload" | "InvalidPart"))
+            || matches!(status, None | Some(404 | 408 | 409 | 412 | 429 | 500..));
         let local = matches!(error, object_store::Error::InvalidPath { .. } | object_store::Error::NotSupported { .. });
         let interrupted = again && !local && code != Some("NoSuchBucket") && !text.contains("configured region");
         Self { place: place.to_owned(), what, interrupted }
@@ -108,8 +109,13 @@ fn innermost(error: &object_store::Error) -> String {
     cause.to_string()
 }
 
+/// The code by which the service said what is wrong, such as `NoSuchBucket`; none where it did not say.
+pub fn code(error: &object_store::Error) -> Option<String> {
+    code_in(&chain(error)).map(str::to_owned)
+}
+
 /// The code in the body of an answer, as S3 has it.
-fn code(text: &str) -> Option<&str> {
+fn code_in(text: &str) -> Option<&str> {
     Some(text.split_once("<Code>")?.1.split_once("</Code>")?.0)
 }
 
@@ -148,7 +154,11 @@ mod tests {
             let (interrupted, what) = answer(status, code);
             assert!(!interrupted && what.contains(says), "{code}: {what}");
         }
-        for (status, code) in [("503 Service Unavailable", "SlowDown"), ("404 Not Found", "NoSuchUpload")] {
+        for (status, code) in [
+            ("503 Service Unavailable", "SlowDown"),
+            ("404 Not Found", "NoSuchUpload"),
+            ("400 Bad Request", "InvalidPart"),
+        ] {
             assert!(answer(status, code).0, "{code}");
         }
         assert!(trouble("error sending request: connection refused").interrupted);

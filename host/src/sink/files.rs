@@ -1,7 +1,7 @@
 //! Files in a directory or a bucket, each whole under its final name (Invariant 5), and the manifests that name them.
 //!
 //! A commit of a partition makes four steps, each durable before the next one:
-//! 1. the rows are in part files, or in uploads that are not complete, which no reader sees;
+//! 1. the rows are in part files, which no reader sees;
 //! 2. what changed in the state is in a segment;
 //! 3. a manifest, put where there was none, names both with the checkpoint: the commit point (Invariant 1);
 //! 4. the part files get their final names.
@@ -45,6 +45,9 @@ pub use template::Template;
 /// Most files of a partition that are open at a time. Where one batch has rows for more, the oldest ones are finished, and
 /// wait for the commit.
 const OPEN: usize = 100;
+
+/// The largest `size` that is allowed in a bucket, where a file gets its name by a copy.
+pub const LARGEST_OBJECT: u64 = 1 << 30;
 
 /// When a file is complete, and when a checkpoint is due.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -221,8 +224,8 @@ impl<F: Format> FileSink<F> {
             };
             let (name, part) = (name(), last.next(&self.owner).name(&format!("{begun}.{}", manifest::PART)));
             let path = folder.name(&part);
-            let begin = folder.place.begin(&path, &name);
-            let mut content = begin.map_err(|error| folder.explain(last, error))?;
+            let created = folder.place.create(&path);
+            let mut content = created.map_err(|error| folder.explain(last, error))?;
             let file = self.format.begin(&mut content.buffer).map_err(at(&folder.place.shown(&path)))?;
             open.insert(key.clone(), Open { name, number: *begun, part, started: Instant::now(), file, content });
             *begun += 1;
@@ -330,7 +333,7 @@ impl<F: Format> Sink for FileSink<F> {
         for Partition { folder, open, sealed, .. } in self.partitions.values_mut() {
             open.clear();
             for output in sealed.drain(..).filter_map(|(_, output)| output.part) {
-                folder.place.discard(&folder.name(&output))?;
+                folder.place.remove(&folder.name(&output))?;
             }
         }
         Ok(())
@@ -367,8 +370,7 @@ fn seal<F: Format>(
     };
     let ended = files.map(end).collect::<Result<Vec<_>, SinkError>>()?;
     let finish = |(number, name, part, content): (u64, String, String, NewFile)| {
-        let (content, upload) = content.finish()?;
-        Ok((number, Output { name, part: Some(part), content, upload }))
+        Ok((number, Output { name, part: Some(part), content: content.finish()? }))
     };
     each(folder.place.at_a_time(), ended, finish).map_err(|error| folder.explain(last, error))
 }

@@ -2,58 +2,97 @@
 
 use host::log::Log;
 use host::log::kafka::Kafka;
+use host::uri::Location;
 use serde_json::Value;
+use tempfile::TempDir;
+use xtask::minio::{ACCESS_KEY, BUCKET, SECRET_KEY};
 
 use crate::program::{Running, host, run, run_ok, wait_for};
 use crate::readers::Readers;
 
 const POLLS: i64 = 1_000;
 
-#[test]
-fn parquet_in_the_bucket_holds_each_message_once() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path();
-    let (_, place) = super::place();
-    let topic = format!("project_topic-{}", std::process::id());
-    let via = format!("kafka://{}/{topic}", crate::kafka::brokers());
-    let s3 = super::s3();
-    let changes = [
-        ("streaming-bucket-1/parquet_files", place.as_str()),
-        ("kafka://localhost:9092/project_topic", &via),
-        ("endpoint = \"http://localhost:9000\"", &s3),
-    ];
-    super::write(path, "iss-s3.toml", &changes);
-    let polling = ["run", "iss-s3.toml", "--from", "sim:iss?step=1s", "--every", "1ms"];
-    let polling = Running::start(host(path, &polling));
-    let log = Kafka::connect(&crate::kafka::brokers(), &Default::default()).unwrap();
-    let end = || Some(log.topics().ok()?.into_iter().find(|found| found.name == topic)?.partitions[0].1);
-    wait_for("the polls", || end().filter(|&end| end >= POLLS));
-    assert!(polling.stop("TERM").success());
-    run_ok(path, &["run", "iss-s3.toml", "--from", &via, "--until", "end"]);
+/// The pipeline with a station that flies faster than ours, in a topic and a folder of its own.
+pub struct Polled {
+    directory: TempDir,
+    topic: String,
+    via: String,
+    endpoint: String,
+    /// `BUCKET/FOLDER`.
+    place: String,
+    log: Kafka,
+}
 
-    let row = |message: &String| {
-        let message: Value = serde_json::from_str(message).unwrap();
-        let number = |text: &Value| text.as_str().unwrap().parse::<f64>().unwrap();
-        let position = &message["iss_position"];
-        (message["timestamp"].as_i64().unwrap(), number(&position["longitude"]), number(&position["latitude"]))
-    };
-    let mut expected: Vec<_> = crate::kafka::console_consumer(&topic).iter().map(row).collect();
-    let readers = Readers::s3(&crate::s3::endpoint(), xtask::minio::ACCESS_KEY, xtask::minio::SECRET_KEY);
-    let read = |row: &Value| {
-        assert_eq!(row["message"], "success");
-        let time: jiff::Timestamp = instant(&row["timestamp"]);
-        (time.as_second(), row["longitude"].as_f64().unwrap(), row["latitude"].as_f64().unwrap())
-    };
-    let mut found: Vec<_> = readers.parquet(&format!("s3://{place}")).iter().map(read).collect();
-    found.sort_by_key(|one| one.0);
-    expected.sort_by_key(|one| one.0);
-    assert_eq!(found, expected);
+impl Polled {
+    /// Into a bucket of the service at `endpoint`, which has the keys of all of ours. `sink` are further lines of `[sink]`.
+    pub fn into(endpoint: String, sink: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let Location::Bucket { prefix, .. } = crate::s3::location() else { panic!("a bucket") };
+        let place = format!("{BUCKET}/{prefix}");
+        let topic = format!("project_topic-{prefix}");
+        let via = format!("kafka://{}/{topic}", crate::kafka::brokers());
+        let s3 = super::s3(&endpoint);
+        let bucket = format!("{place}\"\n{sink}");
+        let changes = [
+            ("streaming-bucket-1/parquet_files\"", bucket.as_str()),
+            ("kafka://localhost:9092/project_topic", &via),
+            ("endpoint = \"http://localhost:9000\"", &s3),
+        ];
+        super::write(directory.path(), "iss-s3.toml", &changes);
+        let log = Kafka::connect(&crate::kafka::brokers(), &Default::default()).unwrap();
+        Self { directory, topic, via, endpoint, place, log }
+    }
+
+    /// Polls a thousand times a second until it is stopped.
+    pub fn start(&self) -> Running {
+        let polling = ["run", "iss-s3.toml", "--from", "sim:iss?step=1s", "--every", "1ms"];
+        Running::start(host(self.directory.path(), &polling))
+    }
+
+    /// Waits until that many have been polled.
+    pub fn polled(&self, messages: i64) -> i64 {
+        let found = |found: &host::log::Topic| found.name == self.topic;
+        let end = || Some(self.log.topics().ok()?.into_iter().find(found)?.partitions[0].1);
+        wait_for("the polls", || end().filter(|&end| end >= messages))
+    }
+
+    /// Reads what is in the topic to its end, and finds each message once in the bucket. Says how many there were.
+    pub fn conclude(&self) -> usize {
+        run_ok(self.directory.path(), &["run", "iss-s3.toml", "--from", &self.via, "--until", "end"]);
+        let row = |message: &String| {
+            let message: Value = serde_json::from_str(message).unwrap();
+            let number = |text: &Value| text.as_str().unwrap().parse::<f64>().unwrap();
+            let position = &message["iss_position"];
+            (message["timestamp"].as_i64().unwrap(), number(&position["longitude"]), number(&position["latitude"]))
+        };
+        let mut expected: Vec<_> = crate::kafka::console_consumer(&self.topic).iter().map(row).collect();
+        let readers = Readers::s3(&self.endpoint, ACCESS_KEY, SECRET_KEY);
+        let read = |row: &Value| {
+            assert_eq!(row["message"], "success");
+            let time: jiff::Timestamp = instant(&row["timestamp"]);
+            (time.as_second(), row["longitude"].as_f64().unwrap(), row["latitude"].as_f64().unwrap())
+        };
+        let mut found: Vec<_> = readers.parquet(&format!("s3://{}", self.place)).iter().map(read).collect();
+        found.sort_by(|one, other| one.partial_cmp(other).unwrap());
+        expected.sort_by(|one, other| one.partial_cmp(other).unwrap());
+        assert!(found == expected, "{} rows of {} messages", found.len(), expected.len());
+        found.len()
+    }
 }
 
 /// A time as the reader tells it.
 fn instant(value: &Value) -> jiff::Timestamp {
     let text = value.as_str().unwrap();
     text.parse().unwrap_or_else(|_| panic!("{text}"))
+}
+
+#[test]
+fn parquet_in_the_bucket_holds_each_message_once() {
+    let pipeline = Polled::into(crate::s3::endpoint(), "");
+    let polling = pipeline.start();
+    pipeline.polled(POLLS);
+    assert!(polling.stop("TERM").success());
+    assert!(pipeline.conclude() as i64 >= POLLS);
 }
 
 #[test]

@@ -24,7 +24,7 @@ fn windows_in_the_lake_are_those_of_a_reference() {
     let (location, place) = super::place();
     let topic = format!("turnstiles-{}", std::process::id());
     let via = format!("kafka://{}/{topic}", crate::kafka::brokers());
-    let s3 = super::s3();
+    let s3 = super::s3(&crate::s3::endpoint());
     let changes = [
         ("turnstiles/counts", place.as_str()),
         ("kafka://localhost:9092/turnstiles", &via),

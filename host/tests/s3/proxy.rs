@@ -12,10 +12,14 @@ use crate::chaos::pass;
 /// Requests that make a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Call {
+    /// Of a whole file, under no name that a reader sees.
+    Put,
     /// That there is to be an upload.
     Create,
     Part,
     Complete,
+    /// That a finished file gets its name.
+    Copy,
     /// A put on condition that there is nothing.
     Manifest,
     /// The same, of an entry of a Delta table's log.
@@ -30,6 +34,8 @@ pub enum Call {
 pub enum Fault {
     /// The service answers that it cannot now.
     Error(Call),
+    /// The service answers that a part is missing, as MinIO does for ever where the end of an upload was cut off.
+    Spoilt(Call),
     /// The connection is cut before the service has it.
     RequestLost(Call),
     /// The connection is cut when the service has done it.
@@ -44,6 +50,7 @@ impl Fault {
     fn call(self) -> Call {
         match self {
             Self::Error(call)
+            | Self::Spoilt(call)
             | Self::RequestLost(call)
             | Self::AnswerLost(call)
             | Self::Stalled(call)
@@ -141,11 +148,8 @@ fn serve(mut client: TcpStream, shared: &Shared) -> std::io::Result<()> {
             // Until whoever asked has given it up.
             return client.read(&mut [0]).map(drop);
         }
-        Some(Fault::Error(_)) => {
-            let body = "<Error><Code>SlowDown</Code></Error>";
-            let answer = "HTTP/1.1 503 Slow Down\r\nConnection: close\r\nContent-Length: ";
-            return client.write_all(format!("{answer}{}\r\n\r\n{body}", body.len()).as_bytes());
-        }
+        Some(Fault::Error(_)) => return client.write_all(refusal("503 Slow Down", "SlowDown").as_bytes()),
+        Some(Fault::Spoilt(_)) => return client.write_all(refusal("400 Bad Request", "InvalidPart").as_bytes()),
         Some(Fault::Slow(_) | Fault::AnswerLost(_)) | None => {}
     }
     let mut service = TcpStream::connect((Ipv4Addr::LOCALHOST, shared.service))?;
@@ -164,15 +168,22 @@ fn serve(mut client: TcpStream, shared: &Shared) -> std::io::Result<()> {
     client.shutdown(Shutdown::Write)
 }
 
+fn refusal(status: &str, code: &str) -> String {
+    let body = format!("<Error><Code>{code}</Code></Error>");
+    format!("HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+}
+
 fn call(head: &str) -> Call {
     let line = head.lines().next().unwrap_or_default();
     let is = |method: &str, part: &str| line.starts_with(method) && line.contains(part);
     match () {
         () if is("POST ", "?uploads") => Call::Create,
         () if is("PUT ", "partNumber=") => Call::Part,
+        () if header(head, "x-amz-copy-source").is_some() => Call::Copy,
         () if is("POST ", "uploadId=") => Call::Complete,
         () if is("PUT ", "/_delta_log/") && header(head, "if-none-match").is_some() => Call::Entry,
         () if is("PUT ", "") && header(head, "if-none-match").is_some() => Call::Manifest,
+        () if is("PUT ", ".part ") => Call::Put,
         () if is("GET ", "list-type=") => Call::List,
         () if is("POST ", "?delete") => Call::Delete,
         () => Call::Other,

@@ -6,6 +6,7 @@ use super::{choice, set, span};
 use crate::config::error::{Fault, fault};
 use crate::config::{Sink, written};
 use crate::sink::{csv, files, parquet};
+use crate::uri::Location;
 
 /// What a key of a sink is for.
 #[derive(Clone, Copy, PartialEq)]
@@ -64,6 +65,10 @@ pub(super) fn sink(written: &Spanned<written::Sink>, name: &str) -> Result<Sink,
 fn files(options: &mut files::Options, keys: &written::Sink) -> Result<(), Fault> {
     set(&mut options.every, &keys.every, |period| period.0.0);
     set(&mut options.size, &keys.size, |size| size.0.0);
+    if options.size > files::LARGEST_OBJECT && matches!(options.location, Location::Bucket { .. }) {
+        let what = "a file in a bucket is 1GiB at most, because the service makes it visible by a copy; say less";
+        return Err(fault(span(&keys.size), what));
+    }
     set(&mut options.window, &keys.window, |period| Some(period.0.0));
     if let Some(path) = &keys.path {
         let template = files::Template::parse(path.get_ref()).map_err(|what| fault(Some(path.span()), what))?;

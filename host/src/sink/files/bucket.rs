@@ -1,11 +1,12 @@
-//! A folder of a bucket. A manifest is put on condition that there is none; a file of output is uploaded in parts to the
-//! place where it is to be seen, and is there, whole, when the upload is completed.
+//! A folder of a bucket. A manifest is put on condition that there is none. A finished file of output is an object in the
+//! partition's folder, and the service copies it to the name under which it is to be seen: of a copy nothing is seen
+//! before it is whole, and it can be made again as long as the first object is there.
 //!
-//! Before an upload begins, the object `….part` in the partition's folder says for which name; so whoever finds that
-//! object without a manifest that names it can end the upload, and none stays behind. The manifest itself holds what it
-//! takes to complete it. An answer that is lost costs nothing: a manifest is read back, and is ours if it is so byte for
-//! byte, because it names its owner; an upload that is not known any more was completed if its object is there, which
-//! nobody else can have put, because its name holds its owner's.
+//! An upload in parts ends before anything counts on it: one whose end is cut off may be lost for good (MinIO takes the
+//! parts apart before the object is there). Before one begins, an object `….upload` says for which name; so whoever finds
+//! that object can end what is left of it, and none stays behind. An answer that is lost costs nothing: a manifest is
+//! read back, and is ours if it is so byte for byte, because it names its owner; an upload that is not known any more was
+//! completed if its object is there, which nobody else can have put, because its name holds its owner's.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Seek, Write};
@@ -17,12 +18,11 @@ use object_store::path::Path;
 use object_store::{Error, ObjectStore, ObjectStoreExt, PutMode, PutPayload};
 use tokio::task::JoinHandle;
 
-use super::manifest::Output;
-use super::place::{NewFile, Place, Target, Upload, Wrong};
-use crate::objects::{Bucket, Trouble, block_on, runtime};
+use super::place::{NewFile, Place, Target};
+use crate::objects::{Bucket, Trouble, block_on, code, runtime};
 use crate::sink::SinkError;
 
-/// Bytes of a part; all but the last one have so many.
+/// Bytes of a part; all but the last one have so many. What is no longer than one is put at once.
 const PART: usize = 8 << 20;
 
 /// Parts that are under way at a time, of one file.
@@ -30,6 +30,9 @@ const UNDER_WAY: usize = 2;
 
 /// Files that are finished or published at a time.
 const FILES: usize = 8;
+
+/// What the name of an object ends in that tells of an upload.
+const UPLOAD: &str = ".upload";
 
 /// How long what is dropped is cleared away; what is left then is cleared away when its partition is opened again.
 const CLEARING: Duration = Duration::from_secs(2);
@@ -50,7 +53,7 @@ impl Objects {
     fn read(&self, name: &str) -> Result<Option<Vec<u8>>, SinkError> {
         let path = self.path(name)?;
         match block_on(async { self.0.store.get(&path).await?.bytes().await }) {
-            Err(Error::NotFound { source, .. }) if !is_bucket(&*source) => Ok(None),
+            Err(error @ Error::NotFound { .. }) if !is_bucket(&error) => Ok(None),
             read => read.map(|bytes| Some(bytes.into())).map_err(self.at(name)),
         }
     }
@@ -60,24 +63,6 @@ impl Objects {
         let found = block_on(self.0.store.list(Some(&prefix)).try_collect::<Vec<_>>()).map_err(self.at(folder))?;
         let names = found.iter().filter_map(|object| object.location.as_ref().strip_prefix(prefix.as_ref()));
         Ok(names.map(|name| name.trim_start_matches('/').to_owned()).collect())
-    }
-
-    fn upload(&self, name: &str, record: String, publish: bool) -> Result<NewFile, SinkError> {
-        let (path, record) = (self.path(name)?, self.path(&record)?);
-        let (bucket, shown) = (self.0.clone(), self.shown(name));
-        let (id, pending, parts) = (None, Vec::new(), VecDeque::new());
-        Ok(NewFile::new(Object {
-            bucket,
-            path,
-            record,
-            shown,
-            publish,
-            id,
-            pending,
-            parts,
-            tags: Vec::new(),
-            finished: false,
-        }))
     }
 }
 
@@ -117,7 +102,7 @@ impl Place for Objects {
             Ok(Ok(()))
         });
         match copied {
-            Err(Error::NotFound { source, .. }) if !is_bucket(&*source) => return Err(ErrorKind::NotFound.into()),
+            Err(error @ Error::NotFound { .. }) if !is_bucket(&error) => return Err(ErrorKind::NotFound.into()),
             Err(error) => return Err(io::Error::other(Trouble::new(&self.shown(name), error))),
             Ok(written) => written?,
         }
@@ -134,8 +119,10 @@ impl Place for Objects {
     }
 
     fn remove(&self, name: &str) -> Result<(), SinkError> {
-        let path = self.path(name)?;
-        match block_on(self.0.store.delete(&path)) {
+        if let Some(uploaded) = name.strip_suffix(UPLOAD) {
+            block_on(self.0.abort_uploads(&self.path(uploaded)?)).map_err(self.at(uploaded))?;
+        }
+        match block_on(self.0.store.delete(&self.path(name)?)) {
             Err(Error::NotFound { .. }) => Ok(()),
             removed => removed.map_err(self.at(name)),
         }
@@ -162,75 +149,45 @@ impl Place for Objects {
     }
 
     fn create(&self, name: &str) -> Result<NewFile, SinkError> {
-        self.upload(name, format!("{name}.part"), true)
-    }
-
-    fn begin(&self, part: &str, output: &str) -> Result<NewFile, SinkError> {
-        self.upload(output, part.to_owned(), false)
+        Ok(NewFile::new(Object {
+            bucket: self.0.clone(),
+            path: self.path(name)?,
+            record: self.path(&format!("{name}{UPLOAD}"))?,
+            shown: self.shown(name),
+            id: None,
+            pending: Vec::new(),
+            parts: VecDeque::new(),
+            tags: Vec::new(),
+        }))
     }
 
     fn sync(&self, _folder: &str) -> Result<(), SinkError> {
         Ok(())
     }
 
-    /// The service compares the parts with their tags when the upload is completed.
-    fn check(&self, _part: &str, _output: &Output) -> Result<(), Wrong> {
-        Ok(())
-    }
-
-    fn publish(&self, part: &str, output: &Output) -> Result<(), Wrong> {
-        if !self.exists(part)? {
-            return Ok(());
+    fn publish(&self, part: &str, name: &str) -> Result<(), SinkError> {
+        match block_on(self.0.copier.copy(&self.path(part)?, &self.path(name)?)) {
+            // It was published.
+            Err(error @ Error::NotFound { .. }) if !is_bucket(&error) => return Ok(()),
+            copied => copied.map_err(self.at(name))?,
         }
-        let path = self.path(&output.name)?;
-        let Some(upload) = &output.upload else {
-            return Err(Wrong::Refused(format!(
-                "{} is not of a bucket: it was copied here; start anew under another `group`",
-                self.shown(part)
-            )));
-        };
-        match complete(&self.0, &path, upload) {
-            Err(Error::NotFound { source, .. }) if !is_bucket(&*source) => {
-                if !self.exists(&output.name)? {
-                    return Err(Wrong::Refused(format!(
-                        "{} was uploaded, and the upload was ended by somebody else, or the object was taken away before \
-                         that was noted; if it was taken away, remove {}; else start anew under another `group`",
-                        self.shown(&output.name),
-                        self.shown(part)
-                    )));
-                }
-            }
-            completed => completed.map_err(self.at(&output.name))?,
-        }
-        // One that was begun twice, because the first answer was lost.
-        block_on(self.0.abort_uploads(&path)).map_err(self.at(&output.name))?;
-        Ok(self.remove(part)?)
-    }
-
-    fn discard(&self, part: &str) -> Result<(), SinkError> {
-        let Some(record) = self.read(part)? else { return Ok(()) };
-        let path = Path::parse(String::from_utf8_lossy(&record)).map_err(|error| self.at(part)(error.into()))?;
-        block_on(self.0.abort_uploads(&path)).map_err(self.at(part))?;
         self.remove(part)
     }
 }
 
-/// An object that is being uploaded; what was uploaded is discarded when it is dropped before it is finished.
+/// An object that is being put. What was uploaded of it is ended when it is dropped before it is finished.
 struct Object {
     bucket: Bucket,
     path: Path,
-    /// Says, as long as it is there, that there may be an upload, and for which path.
+    /// Says, as long as it is there, that there may be an upload.
     record: Path,
     shown: String,
-    /// Whether it is to be seen when it is finished.
-    publish: bool,
-    /// The upload, once it has begun.
+    /// The upload, while there is one.
     id: Option<String>,
     /// What is not in a part yet.
     pending: Vec<u8>,
     parts: VecDeque<JoinHandle<object_store::Result<PartId>>>,
-    tags: Vec<String>,
-    finished: bool,
+    tags: Vec<PartId>,
 }
 
 impl Object {
@@ -239,9 +196,8 @@ impl Object {
         let id = match &self.id {
             Some(id) => id.clone(),
             None => {
-                let record = PutPayload::from(self.path.to_string());
                 let (store, path) = (&self.bucket.store, &self.path);
-                block_on(store.put(&self.record, record))?;
+                block_on(store.put(&self.record, PutPayload::new()))?;
                 self.id.insert(block_on(store.create_multipart(path))?).clone()
             }
         };
@@ -258,36 +214,34 @@ impl Object {
     /// Waits for the first part that is under way.
     fn arrive(&mut self) -> object_store::Result<()> {
         if let Some(part) = self.parts.pop_front() {
-            self.tags.push(block_on(part)??.content_id);
+            self.tags.push(block_on(part)??);
         }
         Ok(())
     }
 
-    fn end(&mut self) -> object_store::Result<Option<Upload>> {
-        let store = &self.bucket.store;
-        if self.publish && self.id.is_none() {
-            block_on(store.put(&self.path, PutPayload::from(std::mem::take(&mut self.pending))))?;
-            return Ok(None);
+    fn end(&mut self) -> object_store::Result<()> {
+        let store = self.bucket.store.clone();
+        if self.id.is_none() {
+            let content = PutPayload::from(std::mem::take(&mut self.pending));
+            return block_on(store.put(&self.path, content)).map(drop);
         }
-        if !self.pending.is_empty() || self.id.is_none() {
+        if !self.pending.is_empty() {
             self.send()?;
         }
         while !self.parts.is_empty() {
             self.arrive()?;
         }
-        let Some(id) = self.id.clone() else { return Ok(None) };
-        let upload = Upload { id, parts: std::mem::take(&mut self.tags) };
-        if !self.publish {
-            return Ok(Some(upload));
-        }
-        match complete(&self.bucket, &self.path, &upload) {
+        let Some(id) = &self.id else { return Ok(()) };
+        match block_on(store.complete_multipart(&self.path, id, std::mem::take(&mut self.tags))) {
             // Of which the answer was lost.
-            Err(Error::NotFound { .. }) => block_on(self.bucket.store.head(&self.path)).map(drop)?,
-            completed => completed?,
+            Err(Error::NotFound { .. }) => block_on(store.head(&self.path)).map(drop)?,
+            completed => completed.map(drop)?,
         }
+        // One that was begun twice, because the first answer was lost.
         block_on(self.bucket.abort_uploads(&self.path))?;
-        block_on(self.bucket.store.delete(&self.record))?;
-        Ok(None)
+        block_on(store.delete(&self.record))?;
+        self.id = None;
+        Ok(())
     }
 
     fn trouble(&self, error: Error) -> SinkError {
@@ -298,22 +252,20 @@ impl Object {
 impl Target for Object {
     fn write(&mut self, bytes: &[u8]) -> Result<(), SinkError> {
         self.pending.extend_from_slice(bytes);
-        while self.pending.len() >= PART {
+        while self.pending.len() > PART {
             self.send().map_err(|error| self.trouble(error))?;
         }
         Ok(())
     }
 
-    fn finish(&mut self) -> Result<Option<Upload>, SinkError> {
-        let upload = self.end().map_err(|error| self.trouble(error))?;
-        self.finished = true;
-        Ok(upload)
+    fn finish(&mut self) -> Result<(), SinkError> {
+        self.end().map_err(|error| self.trouble(error))
     }
 }
 
 impl Drop for Object {
     fn drop(&mut self) {
-        if self.finished || self.id.is_none() {
+        if self.id.is_none() {
             return;
         }
         for part in &self.parts {
@@ -330,18 +282,7 @@ impl Drop for Object {
     }
 }
 
-fn complete(bucket: &Bucket, path: &Path, upload: &Upload) -> object_store::Result<()> {
-    let parts = upload.parts.iter().map(|tag| PartId { content_id: tag.clone() }).collect();
-    block_on(bucket.store.complete_multipart(path, &upload.id, parts)).map(drop)
-}
-
 /// Whether what is not there is the bucket itself.
-fn is_bucket(error: &(dyn std::error::Error + Send + Sync)) -> bool {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = error.source();
-    let mut text = error.to_string();
-    while let Some(error) = cause {
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text.contains("NoSuchBucket")
+fn is_bucket(error: &Error) -> bool {
+    code(error).as_deref() == Some("NoSuchBucket")
 }

@@ -4,8 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
-use super::manifest::Output;
-use super::place::{self, NewFile, Place, Target, Upload, Wrong, check};
+use super::place::{self, NewFile, Place, Target};
 use crate::sink::SinkError;
 
 /// Files below a directory.
@@ -91,28 +90,12 @@ impl Place for Directory {
         DiskFile::create(self.path(name)).map(NewFile::new)
     }
 
-    fn begin(&self, part: &str, _output: &str) -> Result<NewFile, SinkError> {
-        self.create(part)
-    }
-
     fn sync(&self, folder: &str) -> Result<(), SinkError> {
         sync(&self.path(folder))
     }
 
-    fn check(&self, part: &str, output: &Output) -> Result<(), Wrong> {
-        match check(self, part, output.content) {
-            // Visible already, or taken away by its reader.
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-            Err(error) if error.kind() == ErrorKind::InvalidData => Err(Wrong::Refused(format!(
-                "{} was finished, and {error}; bring back an undamaged copy, or start anew under another `group`",
-                self.shown(part)
-            ))),
-            checked => Ok(checked.map_err(at(&self.path(part)))?),
-        }
-    }
-
-    fn publish(&self, part: &str, output: &Output) -> Result<(), Wrong> {
-        let (from, path) = (self.path(part), self.path(&output.name));
+    fn publish(&self, part: &str, name: &str) -> Result<(), SinkError> {
+        let (from, path) = (self.path(part), self.path(name));
         // In this order: whoever else is at it at this moment takes the part away as they make the name.
         if !path.exists() {
             let folder = path.parent().unwrap_or(&self.0);
@@ -124,21 +107,18 @@ impl Place for Directory {
                 renamed => renamed.map_err(at(&path))?,
             }
         } else if from.exists() {
-            return Err(Wrong::Refused(format!(
+            let what = format!(
                 "{} is in the way of a finished file of this group, which waits as {}; move it elsewhere and run again",
                 path.display(),
                 from.display()
-            )));
+            );
+            return Err(SinkError::Checkpoint { place: self.shown(""), what });
         }
         match sync(path.parent().unwrap_or(&self.0)) {
             // Published, and taken away with its folder.
             Err(SinkError::File { error, .. }) if error.kind() == ErrorKind::NotFound => Ok(()),
-            synced => Ok(synced?),
+            synced => synced,
         }
-    }
-
-    fn discard(&self, part: &str) -> Result<(), SinkError> {
-        self.remove(part)
     }
 }
 
@@ -163,10 +143,10 @@ impl Target for DiskFile {
     }
 
     /// The name is durable only after the folder's [`Place::sync`].
-    fn finish(&mut self) -> Result<Option<Upload>, SinkError> {
+    fn finish(&mut self) -> Result<(), SinkError> {
         self.file.sync_all().map_err(at(&self.path))?;
         self.finished = true;
-        Ok(None)
+        Ok(())
     }
 }
 
@@ -209,6 +189,7 @@ fn at(path: &Path) -> impl FnOnce(io::Error) -> SinkError + use<> {
 
 #[cfg(test)]
 mod tests {
+    use super::place::check;
     use super::*;
 
     fn directory() -> (tempfile::TempDir, Directory) {
@@ -222,7 +203,7 @@ mod tests {
         let (folder, directory) = directory();
         let mut file = directory.create("a").unwrap();
         file.buffer.extend_from_slice(b"some text");
-        let (content, _) = file.finish().unwrap();
+        let content = file.finish().unwrap();
         check(&directory, "a", content).unwrap();
         for wrong in [&b"some texT"[..], b"some tex", b"some text.", b""] {
             fs::write(folder.path().join("a"), wrong).unwrap();

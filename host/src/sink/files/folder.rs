@@ -14,9 +14,8 @@
 //!
 //! In a bucket it is the same. There a request may also arrive late, when whoever sent it has long given it up:
 //! - A manifest that arrives late finds its number taken; or removed, and then it is lower than the one that holds.
-//! - The upload of output is completed by those only who have seen the manifest that names it, and it does not matter
-//!   how often: the object's name and content are always the same. One that no manifest names is ended, and can never
-//!   be completed then.
+//! - Output is copied to its name by those only who have seen the manifest that names it, and it does not matter how
+//!   often: the object's name and content are always the same. What is put late bears a number that is cleared away.
 //!
 //! The name of a file of output holds its owner's, so that nobody else gives the same: where the name is, the file is.
 
@@ -24,8 +23,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{ErrorKind, Read};
 use std::sync::Arc;
 
-use super::manifest::{Manifest, PART, number};
-use super::place::{Place, Wrong, at, each};
+use super::manifest::{Manifest, Output, number};
+use super::place::{Place, at, check, each};
 use crate::sink::SinkError;
 
 /// Most bytes of a manifest that are read.
@@ -141,25 +140,25 @@ impl Folder {
     /// Gives a manifest's output its final names (Invariant 5), unless that was done: before a crash, or by whoever took
     /// over.
     fn publish(&self, manifest: &Manifest) -> Result<(), SinkError> {
-        let publish = |output| self.place.publish(&self.name(&manifest.part(output)), output);
-        let published = each(self.place.at_a_time(), manifest.output.iter().collect(), publish);
-        published.map(drop).map_err(|wrong| self.wrong(wrong))
+        let publish = |output: &Output| self.place.publish(&self.name(&manifest.part(output)), &output.name);
+        each(self.place.at_a_time(), manifest.output.iter().collect(), publish).map(drop)
     }
 
     /// Whether output that is not visible yet is as it was written.
     fn check_output(&self, manifest: &Manifest) -> Result<(), SinkError> {
-        for output in &manifest.output {
-            let part = self.name(&manifest.part(output));
-            self.place.check(&part, output).map_err(|wrong| self.wrong(wrong))?;
-        }
-        Ok(())
-    }
-
-    fn wrong(&self, wrong: Wrong) -> SinkError {
-        match wrong {
-            Wrong::Refused(what) => self.refuse(what),
-            Wrong::Sink(error) => error,
-        }
+        let check = |output: &Output| {
+            let name = self.name(&manifest.part(output));
+            let shown = self.place.shown(&name);
+            match check(&*self.place, &name, output.content) {
+                // Visible already, or taken away by its reader.
+                Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+                Err(error) if error.kind() == ErrorKind::InvalidData => Err(self.refuse(format!(
+                    "{shown} was finished, and {error}; bring back an undamaged copy, or start anew under another `group`"
+                ))),
+                checked => checked.map_err(at(&shown)),
+            }
+        };
+        each(self.place.at_a_time(), manifest.output.iter().collect(), check).map(drop)
     }
 
     /// Removes what neither of the last two manifests needs.
@@ -170,9 +169,7 @@ impl Folder {
             let manifest = name == Manifest::file_name(number);
             let needed = if manifest { number + 1 >= last.number } else { named.contains(name.as_str()) };
             if number <= last.number && !needed {
-                let unfinished = name.ends_with(PART);
-                let name = self.name(&name);
-                if unfinished { self.place.discard(&name)? } else { self.place.remove(&name)? }
+                self.place.remove(&self.name(&name))?;
             }
         }
         Ok(())

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
-use super::place::{self, Content, Upload};
+use super::place::{self, Content};
 use super::segment::Segment;
 use crate::checkpoint::Checkpoint;
 
@@ -31,9 +31,6 @@ pub struct Output {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub part: Option<String>,
     pub content: Content,
-    /// In a bucket.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub upload: Option<Upload>,
 }
 
 fn one_or_several<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Output>, D::Error> {
@@ -118,7 +115,7 @@ mod tests {
             number: 7,
             owner: "0123456789abcdef".to_owned(),
             checkpoint: None,
-            output: vec![Output { name: "a-0-5.csv".to_owned(), part: None, content, upload: None }],
+            output: vec![Output { name: "a-0-5.csv".to_owned(), part: None, content }],
             segments: vec![Segment { name: "s".to_owned(), content }],
         };
         let good = manifest.encode().unwrap();

@@ -16,7 +16,6 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use super::bucket::Objects;
 use super::disk::Directory;
-use super::manifest::Output;
 use crate::objects::{self, Bucket, Trouble};
 use crate::sink::SinkError;
 use crate::uri::Location;
@@ -54,7 +53,7 @@ pub trait Place: Send + Sync {
 
     fn exists(&self, name: &str) -> Result<bool, SinkError>;
 
-    /// Removes a file; that somebody else has done so is no error.
+    /// Removes a file, with what was begun for it; that somebody else has done so is no error.
     fn remove(&self, name: &str) -> Result<(), SinkError>;
 
     /// Puts a file, whole and durable, where there is none. Says whether it is ours that is there. `temporary` is a name
@@ -64,21 +63,12 @@ pub trait Place: Send + Sync {
     /// Begins a file that is there when it is finished; half written it is seen by nobody who looks for its name.
     fn create(&self, name: &str) -> Result<NewFile, SinkError>;
 
-    /// Begins a file that is to get the name `output` when it is published; until then it is known as `part`.
-    fn begin(&self, part: &str, output: &str) -> Result<NewFile, SinkError>;
-
     /// Makes the names in a folder durable.
     fn sync(&self, folder: &str) -> Result<(), SinkError>;
 
-    /// Whether a finished file that is not published is as it was written. That it is not there is no error: it was
-    /// published.
-    fn check(&self, part: &str, output: &Output) -> Result<(), Wrong>;
-
-    /// Gives a finished file its name, durably, unless that was done before or is being done by somebody else.
-    fn publish(&self, part: &str, output: &Output) -> Result<(), Wrong>;
-
-    /// Removes what is known as `part`, with all that was written for it.
-    fn discard(&self, part: &str) -> Result<(), SinkError>;
+    /// Gives a finished file, known as `part`, the name under which it is to be seen, durably, unless that was done before
+    /// or is being done by somebody else.
+    fn publish(&self, part: &str, name: &str) -> Result<(), SinkError>;
 }
 
 /// Does something with each of these, so many at a time. Gives the results in order, or an error.
@@ -105,19 +95,6 @@ pub fn each<T: Send, R: Send, E: Send>(
     Ok(done?.into_iter().flatten().collect())
 }
 
-/// What stands against making a finished file visible.
-pub enum Wrong {
-    /// Only a person can decide; the text says what is wrong, and what to do.
-    Refused(String),
-    Sink(SinkError),
-}
-
-impl<E: Into<SinkError>> From<E> for Wrong {
-    fn from(error: E) -> Self {
-        Self::Sink(error.into())
-    }
-}
-
 /// What a file is known by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Content {
@@ -125,20 +102,12 @@ pub struct Content {
     pub xxh3: u64,
 }
 
-/// What it takes to publish a file that is finished in a bucket.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Upload {
-    pub id: String,
-    /// The tags of its parts, in order.
-    pub parts: Vec<String>,
-}
-
 /// Where the content of a new file goes. Dropped unfinished, it leaves nothing.
 pub trait Target: Send {
     fn write(&mut self, bytes: &[u8]) -> Result<(), SinkError>;
 
     /// Makes it durable.
-    fn finish(&mut self) -> Result<Option<Upload>, SinkError>;
+    fn finish(&mut self) -> Result<(), SinkError>;
 }
 
 /// A file that is being written.
@@ -174,10 +143,10 @@ impl NewFile {
     }
 
     /// Makes the content durable.
-    pub fn finish(mut self) -> Result<(Content, Option<Upload>), SinkError> {
+    pub fn finish(mut self) -> Result<Content, SinkError> {
         self.write()?;
-        let upload = self.target.finish()?;
-        Ok((Content { bytes: self.written, xxh3: self.hash.digest() }, upload))
+        self.target.finish()?;
+        Ok(Content { bytes: self.written, xxh3: self.hash.digest() })
     }
 }
 

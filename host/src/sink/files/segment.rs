@@ -57,7 +57,7 @@ pub fn add(
     let mut file = place.create(&path)?;
     // Below the first segment is nothing that could be deleted.
     merge(&mut runs, kept == 0, &mut file)?;
-    let (content, _) = file.finish()?;
+    let content = file.finish()?;
     Ok(before[..kept].iter().cloned().chain([Segment { name, content }]).collect())
 }
 
