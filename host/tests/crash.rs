@@ -423,7 +423,7 @@ fn a_full_disk_at_any_step_is_named_and_the_next_run_goes_on() {
 
 #[test]
 fn a_failing_disk_at_any_step_is_named_and_the_next_run_goes_on() {
-    for (output, calls) in [(Output::Csv, &CALLS[..]), (Output::Parquet, CONTENT)] {
+    for (output, calls) in [(Output::Csv, &CALLS[..]), (Output::Parquet, CONTENT), (Output::Delta, &CALLS[1..])] {
         sweep(calls, output, "error=EIO", "", |outcome, inject| {
             names_the_fault(outcome, inject, "Input/output error");
         });
@@ -432,10 +432,12 @@ fn a_failing_disk_at_any_step_is_named_and_the_next_run_goes_on() {
 
 #[test]
 fn a_disk_that_becomes_read_only_is_named_and_the_next_run_goes_on() {
-    let calls = ["openat", "linkat", "/^mkdir(at)?$"];
-    sweep(&calls, Output::Gzip, "error=EROFS", "", |outcome, inject| {
-        names_the_fault(outcome, inject, "Read-only file system");
-    });
+    let calls = ["linkat", "/^mkdir(at)?$", "openat"];
+    for (output, calls) in [(Output::Gzip, &calls[..]), (Output::Delta, &calls[..2])] {
+        sweep(calls, output, "error=EROFS", "", |outcome, inject| {
+            names_the_fault(outcome, inject, "Read-only file system");
+        });
+    }
 }
 
 #[test]

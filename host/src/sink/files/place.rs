@@ -71,16 +71,16 @@ pub trait Place: Send + Sync {
     fn publish(&self, part: &str, name: &str) -> Result<(), SinkError>;
 }
 
-/// Does something with each of these, so many at a time. Gives the results in order, or an error.
+/// Does something with each of these, so many at a time. Gives the results in order, or the first error in order.
 pub fn each<T: Send, R: Send, E: Send>(
     at_a_time: usize,
     items: Vec<T>,
     work: impl Fn(T) -> Result<R, E> + Sync,
 ) -> Result<Vec<R>, E> {
-    let share = items.len().div_ceil(at_a_time);
-    if at_a_time == 1 || share == 0 {
+    if at_a_time == 1 || items.len() < 2 {
         return items.into_iter().map(work).collect();
     }
+    let share = items.len().div_ceil(at_a_time);
     let (mut items, work) = (items.into_iter(), &work);
     let mut shares = Vec::new();
     while items.len() > 0 {
@@ -193,5 +193,20 @@ pub fn at(shown: &str) -> impl FnOnce(io::Error) -> SinkError + use<> {
     |error| match error.downcast::<Trouble>() {
         Ok(trouble) => trouble.into(),
         Err(error) => SinkError::File { path: PathBuf::from(shown), error },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_is_done_at_a_time_the_results_are_in_order_and_the_first_error_is_told() {
+        for (at_a_time, items) in [(1, 5), (2, 5), (8, 0), (8, 1), (8, 8), (8, 30)] {
+            let double = |item: usize| Ok::<_, usize>(2 * item);
+            assert_eq!(each(at_a_time, (0..items).collect(), double), Ok((0..items).map(|item| 2 * item).collect()));
+        }
+        let odd = |item: usize| if item == 7 || item == 29 { Err(item) } else { Ok(item) };
+        assert_eq!(each(8, (0..30).collect(), odd), Err(7));
     }
 }
