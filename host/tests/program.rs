@@ -82,6 +82,22 @@ pub fn plugin(name: &str) -> PathBuf {
         .unwrap_or_else(|_| panic!("{} is not there: build it with `cargo xtask plugins --all`", path.display()))
 }
 
+/// A certificate for this machine's own name and address, in a file, and the file of its key.
+pub fn certificate(directory: &Path) -> (PathBuf, PathBuf) {
+    let (certificate, key) = (directory.join("cert.pem"), directory.join("key.pem"));
+    let made = Command::new("openssl")
+        .args("req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1".split(' '))
+        .args(["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"])
+        .arg("-out")
+        .arg(&certificate)
+        .arg("-keyout")
+        .arg(&key)
+        .output()
+        .expect("the tests need the program openssl");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    (certificate, key)
+}
+
 /// The top of the project.
 pub fn top() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().expect("the project's folder")

@@ -2,11 +2,10 @@
 
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use super::{Stream, TOKEN, answer, command, write_private};
-use crate::program::plugin;
+use crate::program::{certificate, plugin};
 
 #[test]
 fn without_a_token_or_tls_it_does_not_start() {
@@ -43,17 +42,7 @@ fn without_a_token_or_tls_it_does_not_start() {
 #[test]
 fn with_both_it_is_asked_by_who_trusts_it() {
     let directory = tempfile::tempdir().unwrap();
-    let (certificate, key) = (directory.path().join("cert.pem"), directory.path().join("key.pem"));
-    let made = Command::new("openssl")
-        .args("req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1".split(' '))
-        .args(["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"])
-        .arg("-out")
-        .arg(&certificate)
-        .arg("-keyout")
-        .arg(&key)
-        .output()
-        .expect("the tests need the program openssl");
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let (certificate, key) = certificate(directory.path());
     let (certificate, key) = (certificate.to_str().unwrap(), key.to_str().unwrap());
     // Not loopback alone: all addresses of this machine.
     let stream = Stream::start(&["--control", "0.0.0.0:0", "--control-cert", certificate, "--control-key", key]);

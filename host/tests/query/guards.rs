@@ -1,7 +1,12 @@
 //! Rows 33 to 35: who may ask without a token, and that nobody else is listened to.
 
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+
 use super::{Asked, pipeline};
-use crate::program::run;
+use crate::program::{certificate, run};
+
+const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
 #[test]
 fn web_pages_of_other_sites_are_refused_though_there_is_no_token() {
@@ -27,11 +32,9 @@ fn web_pages_of_other_sites_are_refused_though_there_is_no_token() {
 
 #[test]
 fn with_a_token_only_who_shows_it_is_answered() {
-    use std::os::unix::fs::PermissionsExt;
     let directory = tempfile::tempdir().unwrap();
-    let secret = "0123456789abcdef0123456789abcdef";
     let token = directory.path().join("token");
-    std::fs::write(&token, secret).unwrap();
+    std::fs::write(&token, SECRET).unwrap();
     std::fs::write(directory.path().join("in.jsonl"), "").unwrap();
     let toml = pipeline("token = \"token\"");
     std::fs::set_permissions(&token, PermissionsExt::from_mode(0o644)).unwrap();
@@ -43,8 +46,36 @@ fn with_a_token_only_who_shows_it_is_answered() {
     let asked = Asked::start(directory, &toml);
     assert!(asked.get("/", &[]).problem(401).contains("the token of [queries] is wanted"));
     assert_eq!(asked.get("/", &["Authorization: Bearer wrong"]).status, 401);
-    assert_eq!(asked.get("/", &[&format!("Authorization: Bearer {secret}")]).status, 200);
-    assert!(!asked.log().contains(secret));
+    assert_eq!(asked.get("/", &[&format!("Authorization: Bearer {SECRET}")]).status, 200);
+    assert!(!asked.log().contains(SECRET));
+    asked.end_well();
+}
+
+#[test]
+fn with_a_certificate_it_is_asked_over_tls_by_who_trusts_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().to_owned();
+    let (certificate, _) = certificate(&path);
+    std::fs::write(path.join("token"), SECRET).unwrap();
+    std::fs::set_permissions(path.join("token"), PermissionsExt::from_mode(0o600)).unwrap();
+    std::fs::write(path.join("in.jsonl"), "").unwrap();
+    let toml = pipeline("token = \"token\"\ncertificate = \"cert.pem\"\nkey = \"key.pem\"");
+    // Not loopback alone: all addresses of this machine.
+    let asked = Asked::start(directory, &toml.replace("127.0.0.1:0", "0.0.0.0:0"));
+    let ask = |scheme: &str, more: &[&str]| {
+        let url = format!("{scheme}://localhost:{}/", asked.address.port());
+        let mut curl = Command::new("curl");
+        let output = curl.args(["--silent", "--show-error", "--max-time", "20", &url]).args(more).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (trust, token) = (certificate.to_str().unwrap(), format!("Authorization: Bearer {SECRET}"));
+    let (code, body) = ask("https", &["--cacert", trust, "--header", &token]);
+    assert!(code == Some(0) && body.contains("\"statusCode\":200"), "{code:?}: {body}");
+    let (code, body) = ask("https", &["--cacert", trust]);
+    assert!(code == Some(0) && body.contains("\"statusCode\":401"), "{code:?}: {body}");
+    assert_eq!(ask("https", &[]), (Some(60), String::new()), "nobody vouches for the certificate");
+    let (code, body) = ask("http", &["--header", &token]);
+    assert!(code != Some(0) && body.is_empty(), "not in the clear: {code:?}: {body}");
     asked.end_well();
 }
 
