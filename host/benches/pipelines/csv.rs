@@ -37,28 +37,12 @@ pub fn run(setting: &Setting) {
 }
 
 fn to_csv(Setting { broker, .. }: &Setting, topic: &str, group: &str, directory: &Path) -> Command {
-    let pipeline = format!(
-        r#"
-[source]
-uri = "kafka://{broker}/{topic}"
-group = "{group}"
-until = "end"
-
-[[plugin]]
-file = "{{plugins}}/flatten.wasm"
-[plugin.settings]
-event_time = {{ field = "timestamp", unit = "s" }}
-fields = [
-    {{ from = "timestamp", name = "local_time", type = "timestamp", unit = "s" }},
-    {{ from = "iss_position_longitude", name = "longitude" }},
-    {{ from = "iss_position_latitude", name = "latitude" }},
-]
-
-[sink]
-uri = "csv:csv"
-"#
-    );
-    program::run(directory, &pipeline, &[])
+    let fields = [
+        r#"{ from = "timestamp", name = "local_time", type = "timestamp", unit = "s" }"#,
+        r#"{ from = "iss_position_longitude", name = "longitude" }"#,
+        r#"{ from = "iss_position_latitude", name = "latitude" }"#,
+    ];
+    program::flatten(directory, broker, topic, group, &fields, "csv:csv")
 }
 
 /// Rows without headers in all CSV files of a directory.

@@ -62,31 +62,15 @@ fn compare(setting: &Setting, what: &str, letter: &str, other: &str) {
 }
 
 fn to_columns(Setting { broker, .. }: &Setting, what: &str, topic: &str, group: &str, directory: &Path) -> Command {
-    let pipeline = format!(
-        r#"
-[source]
-uri = "kafka://{broker}/{topic}"
-group = "{group}"
-until = "end"
-
-[[plugin]]
-file = "{{plugins}}/flatten.wasm"
-[plugin.settings]
-event_time = {{ field = "timestamp", unit = "s" }}
-fields = [
-    {{ from = "timestamp", name = "time", type = "timestamp", unit = "s" }},
-    {{ from = "id", type = "integer" }},
-    {{ from = "latitude", type = "float" }},
-    {{ from = "longitude", type = "float" }},
-    {{ from = "altitude", type = "float" }},
-    {{ from = "visibility", type = "text" }},
-]
-
-[sink]
-uri = "{what}:out"
-"#
-    );
-    program::run(directory, &pipeline, &[])
+    let fields = [
+        r#"{ from = "timestamp", name = "time", type = "timestamp", unit = "s" }"#,
+        r#"{ from = "id", type = "integer" }"#,
+        r#"{ from = "latitude", type = "float" }"#,
+        r#"{ from = "longitude", type = "float" }"#,
+        r#"{ from = "altitude", type = "float" }"#,
+        r#"{ from = "visibility", type = "text" }"#,
+    ];
+    program::flatten(directory, broker, topic, group, &fields, &format!("{what}:out"))
 }
 
 fn from_memory(what: &str, files: &Path, into: &Path) -> Vec<Round> {

@@ -13,3 +13,28 @@ pub fn run(directory: &Path, pipeline: &str, arguments: &[&str]) -> Command {
     command.arg("--quiet").arg("run").arg(file).args(arguments).current_dir(directory);
     command
 }
+
+/// A run from a topic to its end, through `flatten` with these fields, to a sink.
+pub fn flatten(directory: &Path, broker: &str, topic: &str, group: &str, fields: &[&str], sink: &str) -> Command {
+    let fields = fields.join(",\n    ");
+    let pipeline = format!(
+        r#"
+[source]
+uri = "kafka://{broker}/{topic}"
+group = "{group}"
+until = "end"
+
+[[plugin]]
+file = "{{plugins}}/flatten.wasm"
+[plugin.settings]
+event_time = {{ field = "timestamp", unit = "s" }}
+fields = [
+    {fields}
+]
+
+[sink]
+uri = "{sink}"
+"#
+    );
+    run(directory, &pipeline, &[])
+}
