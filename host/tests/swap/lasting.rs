@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use host::log::kafka::Kafka;
 use host::log::{Log, Writer};
@@ -97,6 +98,9 @@ fn two_hosts_of_one_group_are_swapped_one_after_the_other() {
     shared.await_versions(&[("1.0.0", 100), ("1.0.1", 100)]);
 }
 
+/// Far longer than between two commits, and far shorter than the trial.
+const HELD: Duration = Duration::from_secs(3);
+
 /// Partitions that go are committed first: so a version on trial is judged by what it has seen, and either all of that
 /// takes effect or the old one does it again.
 #[test]
@@ -113,14 +117,18 @@ fn a_rebalance_ends_a_trial_one_way_or_the_other() {
         let mut sent = 100;
         let (other, swapped) = std::thread::scope(|scope| {
             let swap = scope.spawn(|| operator::swap(first, &shared.name, &plugin("stamp-2"), &trial));
-            wait_for("output that is held back, so a trial", || {
+            let mut last = (0, Instant::now());
+            wait_for("output that is held back for longer than between two commits, so a trial", || {
                 send(writer.as_mut());
                 sent += 100;
                 let status = operator::line(first, &shared.name).pop()?;
                 let kept: i64 = status.tasks.iter().filter_map(|task| task.next).sum();
+                if kept != last.0 {
+                    last = (kept, Instant::now());
+                }
                 let held = status.counters.get("messages in").copied()? as i64 > kept + 50;
                 assert!(!swap.is_finished(), "the trial was over before it was seen");
-                held.then_some(())
+                (held && last.1.elapsed() > HELD).then_some(())
             });
             let other = shared.start(second, second);
             (other, swap.join().unwrap())
