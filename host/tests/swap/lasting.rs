@@ -99,7 +99,7 @@ fn two_hosts_of_one_group_are_swapped_one_after_the_other() {
 }
 
 /// Far longer than between two commits, and far shorter than the trial.
-const HELD: Duration = Duration::from_secs(3);
+const HELD: Duration = Duration::from_secs(1);
 
 /// Partitions that go are committed first: so a version on trial is judged by what it has seen, and either all of that
 /// takes effect or the old one does it again.
