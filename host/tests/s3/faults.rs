@@ -206,3 +206,32 @@ fn checkpoints_that_were_removed_or_brought_back_from_before_are_noticed() {
     assert!(error.contains("the checkpoint before it is whole, but s3://lake/"), "{error}");
     files.shows(0, &texts(0, 0..30));
 }
+
+/// Killed between the manifest and the name: the next one checks what waits, and gives it its name.
+#[test]
+fn what_waits_for_its_name_gets_it_unless_it_is_damaged() {
+    let files = in_bucket(super::options());
+    let bucket = files.place.bucket();
+    let mut writer = Writer::open(&files, 0..1);
+    writer.write(0, 10);
+    writer.commit().unwrap();
+    drop(writer);
+    let all = files.place.all();
+    let (_, last) = all.iter().filter(|(name, _)| name.ends_with(".json")).max().unwrap();
+    let last: serde_json::Value = serde_json::from_slice(last).unwrap();
+    let output = &last["manifest"]["output"][0];
+    let (name, part) = (output["name"].as_str().unwrap(), output["part"].as_str().unwrap());
+    let (_, content) = all.iter().find(|(found, _)| found == name).unwrap();
+    let part = bucket.path(&format!(".apogee/group/0/{part}")).unwrap();
+    let put = |bytes: &[u8]| drop(block_on(bucket.store.put(&part, bytes.to_vec().into())).unwrap());
+    block_on(bucket.store.delete(&bucket.path(name).unwrap())).unwrap();
+
+    put(&content[1..]);
+    let error = files.open("one").open(0).unwrap_err().to_string();
+    assert!(error.contains("was finished, and it is damaged"), "{error}");
+    assert!(files.visible().is_empty());
+    put(content);
+    Writer::open(&files, 0..1);
+    files.shows(0, &texts(0, 0..10));
+    assert!(files.place.all().iter().all(|(name, _)| !name.ends_with(".part")));
+}

@@ -158,7 +158,9 @@ impl Folder {
                 checked => checked.map_err(at(&shown)),
             }
         };
-        each(self.place.at_a_time(), manifest.output.iter().collect(), check).map(drop)
+        let names = self.names()?;
+        let waits = |output: &&Output| names.contains_key(&manifest.part(output));
+        each(self.place.at_a_time(), manifest.output.iter().filter(waits).collect(), check).map(drop)
     }
 
     /// Removes what neither of the last two manifests needs.
